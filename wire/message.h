@@ -15,12 +15,12 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/membership.h"
 #include "base/status.h"
 
 enum {
 	KEY_SIZE_MAX = 4096,          /* bytes */
 	VALUE_SIZE_MAX = 1 << 20,     /* bytes */
-	REPLICAS_MAX = 16,            /* replicas of one group, both configurations of a joint one together */
 	APPEND_ENTRIES_MAX = 1024,    /* entries in one append */
 	SCAN_ROWS_MAX = 1000,         /* rows in one scan reply */
 	SCAN_BYTES_MAX = 1 << 20,     /* keys and values in one scan reply (one row may exceed it alone) */
@@ -45,32 +45,6 @@ struct entry {
 	uint32_t size;     /* of the body, bytes */
 	uint16_t origin;   /* replica id (low 16 bits) of the replica whose client waits; 0: none */
 	uint8_t kind;      /* enum entry_kind */
-};
-
-/* A member of a group, as the log's configuration knows it. */
-enum replica_role { ROLE_VOTER = 1, ROLE_LEARNER = 2, ROLE_WITNESS = 3 };
-enum { MEMBER_OLD = 1, MEMBER_NEW = 2 }; /* which configuration of a joint one; a plain one has all in NEW */
-struct member {
-	uint64_t replica; /* replica id */
-	uint64_t node;    /* node id */
-	uint8_t role_old; /* enum replica_role in the old configuration; 0: not in it */
-	uint8_t role_new;
-	uint8_t region;   /* number of its region within this membership, 0-based: distinct regions differ */
-	uint8_t areas;    /* bit i: its place lies in the rule's all_of[i] */
-};
-/* Who must hold an entry before it counts as committed; what the old and the new rule need (policy/quorum.h). */
-struct quorum_rule {
-	uint8_t voters;  /* at least so many voters; 0: a majority */
-	uint8_t regions; /* of at least so many regions; 0: no demand */
-	uint8_t copies;  /* at least so many voters with data; 0: no demand */
-	uint8_t areas;   /* bit i: at least one voter with data in area i */
-};
-struct membership {
-	uint64_t index; /* of the entry that carries it; 0: given at the group's birth */
-	uint8_t count;
-	bool joint;
-	struct quorum_rule rule_old, rule_new; /* rule_old counts only while joint */
-	struct member at[REPLICAS_MAX];
 };
 
 enum message_kind {

@@ -1,0 +1,129 @@
+/* policy/map.h: the cluster map: what every node and client knows of the cluster. Regions, nodes, policies, bindings,
+ * shards, operations; never a byte of a user's key or value (a prefix binding is an administrator's text). Meta's
+ * state machine (replication/meta.h) changes it; everybody else reads a decoded copy by its epoch.
+ *
+ * Memory: one block given by the owner, sized by limits; arrays in it, no pointers out of it. Pure. One thread. */
+#ifndef DOMICILE_POLICY_MAP_H
+#define DOMICILE_POLICY_MAP_H
+
+#include "base/hash.h"
+#include "base/pack.h"
+#include "policy/rules.h"
+
+enum {
+	MAP_REGIONS_MAX = 64, MAP_NODES_MAX = 256, MAP_POLICIES_MAX = 1000, MAP_BINDINGS_MAX = 10000,
+	MAP_SHARDS_MAX = 8192, MAP_OPERATIONS_MAX = 256,
+	SHARDS_PER_POLICY = 8,
+	BINDING_PREFIX_MAX = 256, /* bytes */
+	REGION_NAME_MAX = 64, CERTIFICATE_SIZE_MAX = 2048, ADDRESS_TEXT_MAX = 128, ADDRESSES_MAX = 8,
+	CLUSTER_NAME_MAX = 64, OPERATION_TEXT_MAX = 256,
+};
+
+struct map_region {
+	char name[REGION_NAME_MAX]; /* last component of the place; unique */
+	struct site site;           /* the region's place and tags */
+	double latitude, longitude; /* degrees; NAN: not given */
+	uint8_t spki_sha256[32];    /* pinned key of the region's CA */
+	uint32_t ca_size;
+	uint8_t ca_der[CERTIFICATE_SIZE_MAX];
+};
+struct address_from {
+	char from[SELECTOR_TEXT_MAX];   /* place prefix of who should dial this; "" = default */
+	char address[ADDRESS_TEXT_MAX]; /* host:port */
+};
+struct address_list {
+	uint8_t count;
+	struct address_from at[ADDRESSES_MAX];
+};
+/* The address of the longest `from` that contains the dialler's place; the default; NULL when there is none. */
+const char *address_for(const struct address_list *list, const struct place *dialler);
+void address_list_encode(const struct address_list *list, struct packer *packer);
+enum status address_list_decode(struct unpacker *unpacker, struct address_list *list) MUST;
+
+struct map_node {
+	uint64_t id, incarnation;
+	struct place place;
+	uint16_t region; /* position in regions[] */
+	struct address_list addresses;
+	uint64_t meta_replica; /* its replica of meta's group */
+	bool meta_voter;
+};
+struct map_binding {
+	uint64_t policy;
+	bool exact;
+	struct hash128 hash;  /* exact: keyed hash of the key */
+	uint16_t prefix_size; /* else: the prefix */
+	uint8_t prefix[BINDING_PREFIX_MAX];
+	uint64_t pending_operation; /* not 0: not in force yet; writes to its keys are refused meanwhile */
+};
+struct map_replica {
+	uint64_t replica, node;
+	uint8_t role; /* enum replica_role */
+};
+struct map_shard {
+	uint64_t id, policy;
+	uint64_t hash_first, hash_last; /* inclusive */
+	uint64_t generation;            /* 0: as born; +1 with each reported change of membership */
+	uint64_t membership_index;      /* log index of the membership that `replicas` reports */
+	uint8_t replica_count, wanted_count;
+	struct map_replica replicas[REPLICAS_MAX]; /* in force as last reported */
+	struct map_replica wanted[REPLICAS_MAX];   /* where placement wants it; equal to replicas when settled */
+	uint64_t lead_wanted;                      /* node asked to lead by an administrator; 0: by policy */
+	uint64_t operation;                        /* that moves it; 0: none */
+};
+enum operation_kind { OPERATION_POLICY = 1, OPERATION_BINDING = 2, OPERATION_PLACE = 3 };
+enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
+struct map_operation {
+	uint64_t id;
+	uint8_t kind, state;
+	uint64_t policy, binding_policy;
+	uint32_t steps, steps_done; /* shards to move or to fence */
+	uint64_t started_us, ended_us;
+	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
+	uint64_t shards_done[SHARDS_PER_POLICY * 8]; /* ids that have reported */
+};
+
+struct cluster_map {
+	uint64_t epoch; /* +1 with each change; 0: no cluster yet */
+	uint8_t cluster[16];
+	char name[CLUSTER_NAME_MAX];
+	uint8_t hash_secret[16];
+	uint8_t admin_spki_sha256[32];
+	uint64_t id_next; /* nodes, replicas, policies, shards, operations: one counter, never reused */
+	uint32_t region_count, node_count, policy_count, binding_count, shard_count, operation_count;
+	uint32_t region_max, node_max, policy_max, binding_max, shard_max, operation_max;
+	struct map_region *regions;
+	struct map_node *nodes;
+	struct policy *policies;
+	struct map_binding *bindings; /* sorted: exact by hash first, then prefixes, longest first */
+	struct map_shard *shards;     /* sorted by (policy, hash_first) */
+	struct map_operation *operations; /* newest last; the oldest ended ones make room */
+};
+
+struct map_limits {
+	uint32_t regions, nodes, policies, bindings, shards, operations;
+};
+extern const struct map_limits map_limits_default;
+size_t cluster_map_size(const struct map_limits *limits);
+struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limits); /* memory zeroed by the caller */
+void cluster_map_encode(const struct cluster_map *map, struct packer *packer);
+/* Into an initialised map; on failure the map is empty (epoch 0). */
+enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map) MUST;
+
+const struct map_region *map_region_find(const struct cluster_map *map, const char *name_or_place);
+const struct map_region *map_region_of(const struct cluster_map *map, const struct place *place); /* that contains it */
+const struct map_node *map_node_find(const struct cluster_map *map, uint64_t id);
+const struct map_node *map_node_by_place(const struct cluster_map *map, const char *place_or_last_components);
+const struct policy *map_policy_find(const struct cluster_map *map, uint64_t id);
+const struct policy *map_policy_by_name(const struct cluster_map *map, const char *name);
+const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t id);
+/* Longest match: an exact binding, else the longest prefix. NULL: no binding covers the key, which is refused. */
+const struct map_binding *map_binding_of(const struct cluster_map *map, struct bytes key);
+const struct map_binding *map_binding_by_prefix(const struct cluster_map *map, struct bytes prefix);
+const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t policy, struct bytes key);
+/* Site of a node, or of a certificate's place: tags come from its region. False: no such region. */
+bool map_site(const struct cluster_map *map, const struct place *place, struct site *site);
+/* Policies whose bindings can hold a key with this prefix (the binding of the prefix itself and all below it). */
+unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);
+
+#endif

@@ -1,0 +1,28 @@
+/* policy/placement.h: a pure function from the map to a wanted replica set. It refuses what residency forbids and
+ * never weakens a rule to find room: when durability and residency collide, residency wins. Deterministic. */
+#ifndef DOMICILE_POLICY_PLACEMENT_H
+#define DOMICILE_POLICY_PLACEMENT_H
+
+#include "policy/map.h"
+
+struct placement {
+	uint8_t count;
+	uint64_t nodes[REPLICAS_MAX]; /* voters; the first is in the best lead_in rank */
+};
+/* The nodes for one more shard of this policy. Keeps as many of `current` as the policy allows (fewest moves), then
+ * meets copy_in, spread and survive, then levels replica counts over nodes (by what the map holds). Exhaustive
+ * within bounds where the greedy choice fails, so that a satisfiable policy is never refused.
+ * False: the flaw says which rule cannot be met, with what is there and what to change. */
+bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
+	struct placement *placement, struct flaw *flaw);
+
+/* A plain membership for these nodes under the policy: region and zone numbers, areas, rule. Replica ids are taken
+ * from `replicas` (same order as nodes) when given, else 0. */
+bool placement_membership(const struct cluster_map *map, const struct policy *policy, const struct map_replica *replicas,
+	uint8_t count, struct membership *membership);
+
+/* All checks that `policy apply` makes for one policy against this map: policy_check, placement, quorum_check of what
+ * placement chose, tighten-only against the bindings around its own. */
+bool policy_satisfiable(const struct cluster_map *map, const struct policy *policy, struct flaw *flaw);
+
+#endif
