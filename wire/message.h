@@ -24,7 +24,7 @@ enum {
 	APPEND_ENTRIES_MAX = 1024,    /* entries in one append */
 	SCAN_ROWS_MAX = 1000,         /* rows in one scan reply */
 	SCAN_BYTES_MAX = 1 << 20,     /* keys and values in one scan reply (one row may exceed it alone) */
-	DETAIL_SIZE_MAX = 1024,       /* bytes of a reply's text */
+	DETAIL_SIZE_MAX = 1 << 20,    /* bytes of a reply's detail: text for people, or JSON */
 	PLACE_SIZE_MAX = 256,         /* a place's path with its NUL */
 	ADDRESS_SIZE_MAX = 256,       /* host:port with its NUL */
 };
@@ -71,7 +71,7 @@ enum message_kind {
 	/* clients */
 	MESSAGE_REQUEST = 40, /* an operation on keys */
 	MESSAGE_REPLY = 41,   /* answers REQUEST, ADMIN and JOIN */
-	MESSAGE_ADMIN = 42,   /* an operation on the cluster: JSON in, JSON out */
+	MESSAGE_ADMIN = 42,   /* an operation on the cluster or on one node */
 };
 
 /* What follows is asked of and answered by the group core. */
@@ -210,8 +210,8 @@ struct message_reply {
 	struct bytes detail;    /* text for people; ADMIN: JSON */
 };
 struct message_admin {
-	struct bytes verb; /* "policy.apply" */
-	struct bytes body; /* JSON */
+	struct bytes verb; /* "change", "node.status", "shard.transfer", "cluster.init", ... */
+	struct bytes body; /* "change": a packed change (policy/change.h); else as the verb says */
 	uint32_t timeout_ms;
 };
 

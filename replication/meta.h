@@ -1,0 +1,56 @@
+/* replication/meta.h: meta's state machine: applies changes to the cluster map, in the order of meta's log, with the
+ * same result on every replica. Pure: the map is caller's memory, time is in the change.
+ *
+ * What holds after every apply (meta_check asserts it):
+ *  - every wanted replica of every shard is on a node that the shard's policy allows to store; every policy is
+ *    satisfiable over the registered nodes at the time it was applied; bindings only tighten what is around them;
+ *  - ids never repeat; the epoch grows by exactly one with each accepted change;
+ *  - regions' places do not contain one another; names and places are unique.
+ *
+ * A change is refused as a whole: nothing of it stays. The flaw says what, why, and what to do.
+ *
+ * What each change does
+ *  INIT            only on an empty map (else CONFLICT). Region, node (id 2, meta's only voter, replica id 3; ids 1 = META_GROUP).
+ *  REGION_ADD      CA must be given (its name constraint is checked where OpenSSL is: the server that takes the request).
+ *  NODE_ADMIT      place = a registered region's path + zone + node, exactly; a place already taken by another incarnation: CONFLICT;
+ *                  the same incarnation again: OK, same id. Meta's voters: one per region, odd, at most five: the node becomes a
+ *                  meta voter as soon as the number of voters stays or becomes odd (regions in order of registration); others
+ *                  are learners. meta_voter is the WANTED role; meta's leader moves the membership there (server/mover.c).
+ *  APPLY           every policy is checked (policy_check, policy_satisfiable), then bindings. A new policy gets SHARDS_PER_POLICY
+ *                  shards with equal hash ranges and their replicas placed (replicas == wanted, generation 0). A changed one:
+ *                  placement_choose per shard with `current`; shards whose wanted set differs get an OPERATION_POLICY operation.
+ *                  Refused while an operation of that policy runs (CONFLICT). A policy that leaves the file stays.
+ *                  Bindings of the file are set as BINDING_SET does.
+ *  BINDING_SET     a binding under which keys may already live elsewhere (another binding covers them): pending, and an
+ *                  OPERATION_BINDING is started: the shards of the covering policies fence the prefix and report how many keys they hold.
+ *                  No key anywhere: in force, fences stay until then and are lifted by the epoch. A key somewhere: the operation fails
+ *                  (its text says how many), the binding is gone again. No binding covers it: in force at once.
+ *                  Tighten-only against the bindings around it and, for a loosening of an outer one, those inside it.
+ *  BINDING_UNSET   the keys fall to the next shorter binding or to none: the same fence over its own policy's shards.
+ *  SHARD_PLACE     nodes must be allowed, counts as the policy says (refused with the rule otherwise); OPERATION_PLACE.
+ *  SHARD_REPORT    generation must be one above; replicas as in the committed membership; when they equal wanted (voters), the
+ *                  operation's step is done; when all its steps are done, the operation is.
+ *  META_REPORT     updates which nodes are meta voters in fact.
+ *
+ * MEMORY: meta_scratch is for decoding and for trial; one a replica. */
+#ifndef DOMICILE_REPLICATION_META_H
+#define DOMICILE_REPLICATION_META_H
+
+#include "policy/change.h"
+#include "policy/placement.h"
+
+struct meta_result {
+	enum status status;
+	uint64_t id;         /* of the node admitted or the operation started */
+	uint64_t epoch;      /* after */
+	struct flaw flaw;    /* when status is not OK */
+};
+
+/* Applies, or with dry_run only judges. `change` may point into anything; the map copies. */
+void meta_apply(struct cluster_map *map, const struct change *change, struct meta_result *result);
+void meta_check(const struct cluster_map *map);
+uint64_t meta_digest(const struct cluster_map *map);
+/* The membership that meta should have: from the nodes' meta_voter. */
+void meta_membership_wanted(const struct cluster_map *map, struct membership *membership);
+
+#endif
