@@ -13,26 +13,26 @@ enum replica_role { ROLE_NONE = 0, ROLE_VOTER = 1, ROLE_LEARNER = 2, ROLE_WITNES
 
 struct member {
 	uint64_t replica; /* replica id: given by meta, from 1, never reused */
-	uint64_t node;    /* node id: likewise */
+	uint64_t node;	  /* node id: likewise */
 	uint8_t role_old; /* enum replica_role in the old configuration; counts only while joint */
 	uint8_t role_new; /* in the new, or only, configuration; NONE: leaves when the joint one ends */
-	uint8_t region;   /* number of its region within this membership: equal means the same region */
-	uint8_t zone;     /* likewise; distinct across regions */
-	uint8_t areas;    /* bit i: its place lies in the rule's i-th area (ack all_of) */
+	uint8_t region;	  /* number of its region within this membership: equal means the same region */
+	uint8_t zone;	  /* likewise; distinct across regions */
+	uint8_t areas;	  /* bit i: its place lies in the rule's i-th area (ack all_of) */
 };
 
 /* Who must hold an entry durably before it is committed. */
 struct quorum_rule {
-	uint8_t voters;  /* at least so many voters; 0: a majority of them */
+	uint8_t voters;	 /* at least so many voters; 0: a majority of them */
 	uint8_t regions; /* in at least so many regions; 0: no demand */
-	uint8_t copies;  /* at least so many voters with data; 0: no demand */
-	uint8_t areas;   /* bit i: at least one voter with data in area i */
+	uint8_t copies;	 /* at least so many voters with data; 0: no demand */
+	uint8_t areas;	 /* bit i: at least one voter with data in area i */
 };
 
 struct membership {
 	uint64_t index; /* of the entry that carries it; 0: given at the group's birth */
 	uint8_t count;
-	bool joint;     /* both configurations are in force */
+	bool joint; /* both configurations are in force */
 	struct quorum_rule rule_old, rule_new;
 	struct member at[REPLICAS_MAX];
 };

@@ -10,30 +10,30 @@
 #include <stdint.h>
 
 /* name, number, text, retryable (nothing happened: try again), maybe applied (it may have happened) */
-#define STATUS_LIST(X) \
-	X(OK, 0, "ok", false, false) \
-	X(NOT_FOUND, 1, "not found", false, false) \
-	X(RESIDENCY_REFUSED, 3, "refused by residency", false, false) \
-	X(POLICY_MISMATCH, 4, "the key is bound to another policy", true, false) \
-	X(QUORUM_UNAVAILABLE, 5, "no quorum is known", true, false) \
-	X(UNKNOWN_OUTCOME, 6, "the outcome is unknown", false, true) \
-	X(TIMED_OUT, 7, "timed out", true, false) \
-	X(BUSY, 8, "busy", true, false) \
-	X(TOO_LARGE, 9, "too large", false, false) \
-	X(INVALID, 10, "invalid", false, false) \
-	X(CANNOT_CONNECT, 11, "cannot connect", true, false) \
-	X(CLOSED, 13, "closed", false, false) \
-	X(CONFLICT, 16, "conflict", false, false) \
-	X(NO_MEMORY, 17, "out of memory", false, false) \
-	X(CANCELLED, 18, "cancelled", false, false) \
-	/* below: inside the product; never reaches a client as a final answer */ \
-	X(NOT_LEADER, 40, "another replica leads", true, false) \
-	X(STALE_MAP, 41, "a newer map is in force", true, false) \
-	X(CORRUPT, 42, "data failed its checksum", false, false) \
-	X(IO, 43, "the disk refused", false, false) \
-	X(NO_SPACE, 44, "the disk is full", true, false) \
-	X(DENIED, 45, "denied", false, false) \
-	X(UNSUPPORTED, 46, "not supported", false, false) \
+#define STATUS_LIST(X)                                                                                                 \
+	X(OK, 0, "ok", false, false)                                                                                   \
+	X(NOT_FOUND, 1, "not found", false, false)                                                                     \
+	X(RESIDENCY_REFUSED, 3, "refused by residency", false, false)                                                  \
+	X(POLICY_MISMATCH, 4, "the key is bound to another policy", true, false)                                       \
+	X(QUORUM_UNAVAILABLE, 5, "no quorum is known", true, false)                                                    \
+	X(UNKNOWN_OUTCOME, 6, "the outcome is unknown", false, true)                                                   \
+	X(TIMED_OUT, 7, "timed out", true, false)                                                                      \
+	X(BUSY, 8, "busy", true, false)                                                                                \
+	X(TOO_LARGE, 9, "too large", false, false)                                                                     \
+	X(INVALID, 10, "invalid", false, false)                                                                        \
+	X(CANNOT_CONNECT, 11, "cannot connect", true, false)                                                           \
+	X(CLOSED, 13, "closed", false, false)                                                                          \
+	X(CONFLICT, 16, "conflict", false, false)                                                                      \
+	X(NO_MEMORY, 17, "out of memory", false, false)                                                                \
+	X(CANCELLED, 18, "cancelled", false, false)                                                                    \
+	/* below: inside the product; never reaches a client as a final answer */                                      \
+	X(NOT_LEADER, 40, "another replica leads", true, false)                                                        \
+	X(STALE_MAP, 41, "a newer map is in force", true, false)                                                       \
+	X(CORRUPT, 42, "data failed its checksum", false, false)                                                       \
+	X(IO, 43, "the disk refused", false, false)                                                                    \
+	X(NO_SPACE, 44, "the disk is full", true, false)                                                               \
+	X(DENIED, 45, "denied", false, false)                                                                          \
+	X(UNSUPPORTED, 46, "not supported", false, false)                                                              \
 	X(END, 47, "no more", false, false)
 
 enum status {
