@@ -31,7 +31,7 @@ LDFLAGS_ALL := $(filter -fsanitize%,$(CFLAGS_$(VARIANT))) -Wl,-z,relro,-z,now $(
 
 PKG = $(shell pkg-config --libs $(1) 2>/dev/null)
 LIBS_base    := $(call PKG,libxxhash)
-LIBS_wire    := $(call PKG,liblz4)
+LIBS_wire    := $(call PKG,liblz4) $(call PKG,libevent) $(call PKG,openssl)
 LIBS_config  := $(call PKG,libfyaml)
 LIBS_storage := $(call PKG,rocksdb) $(call PKG,liblz4)
 LIBS_server  := $(call PKG,libevent) $(call PKG,openssl)

@@ -1,0 +1,53 @@
+/* wire/connection.h: a framed TLS connection on a libevent loop, for server and client alike: socket, TLS pump, frames,
+ * bounded output. One thread: the loop's.
+ *
+ * Back-pressure: output is bounded; connection_send says BUSY above the limit, and reading stops while our own output
+ * towards this peer stands above it (a peer that does not read is not listened to). */
+#ifndef DOMICILE_WIRE_CONNECTION_H
+#define DOMICILE_WIRE_CONNECTION_H
+
+#include "wire/certificate.h"
+#include "wire/codec.h"
+#include "wire/tls.h"
+
+struct event_base;
+struct connection;
+
+struct connection_events {
+	/* TLS is up and the certificate well formed. Return not OK (with *why) to refuse. */
+	enum status (*established)(struct connection *connection, void *arg, const struct certificate_name *who,
+		const uint8_t issuer_spki_sha256[32], const char **why);
+	/* A decoded message, borrowed. `wire_size`: its frame's bytes. Return not OK to close. */
+	enum status (*received)(struct connection *connection, void *arg, const struct message *message);
+	/* Closed, by either side or by an error; *why for people. The connection is freed after this returns. */
+	void (*closed)(struct connection *connection, void *arg, enum status status, const char *why);
+};
+struct connection_options {
+	struct event_base *base;
+	struct tls_context *tls;
+	enum tls_alpn alpn;
+	uint32_t frame_size_max;      /* once established */
+	uint32_t output_size_max;     /* bytes queued */
+	uint32_t connect_timeout_ms;  /* dial and handshake */
+	uint32_t idle_timeout_ms;     /* 0: none */
+	bool compress;
+	const struct connection_events *events;
+	void *arg;
+};
+/* Dials host:port (numeric or resolved with getaddrinfo in the background through evdns-free means). */
+enum status connection_dial(const struct connection_options *options, const char *address, struct connection **out) MUST;
+enum status connection_accept(const struct connection_options *options, int fd, struct connection **out) MUST;
+/* Encodes, frames, queues. BUSY: above output_size_max (nothing queued). CLOSED. TOO_LARGE. */
+enum status connection_send(struct connection *connection, const struct message *message) MUST;
+void connection_close(struct connection *connection, const char *why); /* sends what is queued as far as the socket takes it now */
+void connection_set_arg(struct connection *connection, void *arg);
+void connection_set_events(struct connection *connection, const struct connection_events *events, void *arg);
+void connection_set_frame_size_max(struct connection *connection, uint32_t size_max);
+void connection_set_compress(struct connection *connection, bool compress);
+void connection_pause_reading(struct connection *connection, bool pause);
+const struct certificate_name *connection_who(const struct connection *connection);
+enum tls_alpn connection_alpn(const struct connection *connection);
+size_t connection_output_size(const struct connection *connection);
+const char *connection_address(const struct connection *connection); /* of the other side, for logs */
+
+#endif

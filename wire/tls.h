@@ -1,0 +1,42 @@
+/* wire/tls.h: TLS 1.3 with certificates on both sides, as a pump over memory BIOs: bytes from the socket in, bytes to
+ * the socket out, plain bytes on the other side. No sockets here, so that it is tested byte by byte.
+ *
+ * Profile: TLS 1.3 only, peer certificate required both ways, no tickets, no resumption, no early data, no
+ * renegotiation, verify depth 3. ALPN: domicile-peer/1 between nodes, domicile/1 for clients and admins. */
+#ifndef DOMICILE_WIRE_TLS_H
+#define DOMICILE_WIRE_TLS_H
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+struct tls_context; /* certificate, key, CAs: shared by connections, ref-counted inside OpenSSL */
+struct tls;         /* one connection */
+
+enum tls_alpn { TLS_ALPN_PEER = 1, TLS_ALPN_CLIENT = 2 };
+
+/* PEM files. *why: static or per-thread text for people. CANNOT_CONNECT never; INVALID, NOT_FOUND, DENIED. */
+enum status tls_context_new(const char *cert_file, const char *key_file, const char *ca_file,
+	struct tls_context **context, const char **why) MUST;
+void tls_context_free(struct tls_context *context);
+/* Trust one more CA (DER), e.g. of a region that was added to meta after cas.pem was written. */
+enum status tls_context_trust(struct tls_context *context, struct bytes ca_der) MUST;
+
+struct tls *tls_new(struct tls_context *context, bool server, enum tls_alpn offered); /* NULL: no memory */
+void tls_free(struct tls *tls);
+/* Bytes from the socket. Any failure is final; *why names it (certificate expired, wrong CA, no common ALPN...). */
+enum status tls_feed(struct tls *tls, struct bytes wire, const char **why) MUST;
+bool tls_established(const struct tls *tls);
+enum tls_alpn tls_alpn(const struct tls *tls); /* once established */
+/* Plain bytes to the peer; returns how many were taken. Nothing before the handshake is done. */
+size_t tls_write(struct tls *tls, struct bytes plain);
+/* Plain bytes from the peer: 0 when there are none now. */
+size_t tls_read(struct tls *tls, void *plain, size_t capacity);
+/* Bytes for the socket: view and consume. */
+struct bytes tls_pending(struct tls *tls);
+void tls_consumed(struct tls *tls, size_t size);
+void tls_shutdown(struct tls *tls); /* close_notify, once */
+struct x509_st;
+struct x509_st *tls_peer_certificate(struct tls *tls); /* borrowed */
+struct x509_st *tls_peer_issuer(struct tls *tls);      /* the verified chain's next; borrowed; NULL for none */
+
+#endif
