@@ -1,0 +1,117 @@
+/* server/group_driver.h: one replica: where the group (replication/), the journal and the shard engine (storage/) meet.
+ * It carries a group's effects out, keeps the bodies of the log's tail, applies what is committed, streams snapshots,
+ * repairs lost records, and answers who waits. The one file that does so, in the server and in the simulator.
+ *
+ * Two kinds of replica: a shard's, whose entries are wire/command.h applied to an engine; and meta's, whose entries are
+ * policy/change.h applied to the cluster map in memory (checkpointed into its engine as one row).
+ *
+ * One thread: the node's. Everything asynchronous comes back through the callbacks of struct driver_owner, which must
+ * not call back into the driver (queue instead). */
+#ifndef DOMICILE_SERVER_GROUP_DRIVER_H
+#define DOMICILE_SERVER_GROUP_DRIVER_H
+
+#include "policy/change.h"
+#include "replication/group.h"
+#include "replication/meta.h"
+#include "replication/session.h"
+#include "storage/engine.h"
+#include "storage/journal.h"
+#include "wire/command.h"
+
+struct driver;
+
+/* The outcome of a proposal, when it is known: after apply, or when it was refused or lost. */
+struct driver_outcome {
+	enum status status;     /* OK, NOT_FOUND (delete), CONFLICT (cas), STALE_MAP (fenced), NOT_LEADER and BUSY and
+	                           QUORUM_UNAVAILABLE (never in the log), UNKNOWN_OUTCOME (was in a log that this replica lost track of) */
+	uint64_t version, index;
+	bool duplicate;         /* a retry: this is the first one's answer */
+	uint64_t leader;        /* replica id, with NOT_LEADER */
+	const struct meta_result *meta; /* of a change; borrowed for the call */
+};
+
+struct driver_owner {
+	void *arg;
+	/* To the node of member `to` of this group; residency is the owner's to check (server/residency.h). */
+	void (*send)(void *arg, struct driver *driver, uint64_t node, const struct message *message);
+	void (*proposed)(void *arg, struct driver *driver, uint64_t token, const struct driver_outcome *outcome);
+	/* The read may be done now: the state includes everything acknowledged before it was asked. Or it was refused. */
+	void (*readable)(void *arg, struct driver *driver, uint64_t token, enum status status, uint64_t leader);
+	void (*role_changed)(void *arg, struct driver *driver);
+	void (*membership_changed)(void *arg, struct driver *driver, bool committed);
+	void (*map_changed)(void *arg, struct driver *driver);          /* meta's only */
+	/* A fence entry was applied here (every replica): the owner, if it leads, counts and reports. */
+	void (*fenced)(void *arg, struct driver *driver, const struct command *fence);
+	void (*flush_wanted)(void *arg);
+	void (*fatal)(void *arg, struct driver *driver, enum status status, const char *what);
+	void (*watch)(void *arg, uint64_t node, bool watch);            /* liveness: a member came or went */
+};
+
+struct driver_options {
+	uint64_t group, replica, node, seed;
+	struct liveness *liveness;
+	struct journal *journal;
+	struct engine_shared *engines;
+	struct cluster_map *map;        /* meta's replica: the map it changes; else NULL */
+	const struct driver_owner *owner;
+	uint64_t election_us, retransmit_us;
+	uint32_t drift_ppm, inflight_max;
+	uint64_t tail_size_max;         /* bytes of bodies kept in memory above applied */
+	struct group_effects *effects;  /* scratch, shared by all drivers of the thread */
+	struct codec_scratch *scratch;
+};
+
+struct node_time;
+
+/* A replica that is born here: `membership` when it is one of the group's first members (generation 0), NULL when it
+ * joins later and learns everything from the leader. Writes its birth to the journal. */
+enum status driver_create(const struct driver_options *options, const struct membership *membership,
+	struct node_time time, struct driver **driver) MUST;
+/* A replica found at start. Between driver_open and driver_started the journal's recovery feeds it. */
+enum status driver_open(const struct driver_options *options, struct driver **driver) MUST;
+void driver_recovered_state(struct driver *driver, uint64_t term, uint64_t vote);
+void driver_recovered_entry(struct driver *driver, const struct journal_entry *entry);
+void driver_recovered_cut(struct driver *driver, uint64_t from);
+void driver_recovered_reset(struct driver *driver, uint64_t index, uint64_t term);
+void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t term);
+enum status driver_started(struct driver *driver, struct node_time time) MUST; /* replays what the engine lacks as it commits */
+/* Gone for good: engine files unlinked, journal told. Frees the driver. Proposals in it end as UNKNOWN_OUTCOME. */
+enum status driver_destroy(struct driver *driver) MUST;
+void driver_close(struct driver *driver); /* flushes the engine; frees */
+
+void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);
+void driver_expired(struct driver *driver, struct node_time time);
+uint64_t driver_deadline(const struct driver *driver);
+void driver_peer(struct driver *driver, uint64_t node, enum liveness_change change, struct node_time time);
+void driver_durable(struct driver *driver, uint64_t journal_ticket, struct node_time time);
+/* Several proposals of one turn are gathered and given to the group together by driver_turn. */
+void driver_propose(struct driver *driver, const struct command *command, uint64_t key_hash, uint64_t token, struct node_time time);
+void driver_propose_change(struct driver *driver, const struct change *change, uint64_t token, struct node_time time);
+/* Readable when all that was acknowledged before now is applied here. Reads of one turn share one round. */
+void driver_read(struct driver *driver, uint64_t token, struct node_time time);
+/* The end of the node's turn: proposes and asks what was gathered, applies what was committed. */
+void driver_turn(struct driver *driver, struct node_time time);
+enum status driver_change_membership(struct driver *driver, const struct membership *wanted, struct node_time time) MUST;
+void driver_transfer(struct driver *driver, uint64_t to_replica, struct node_time time);
+
+const struct group *driver_group(const struct driver *driver);
+struct engine *driver_engine(const struct driver *driver);
+uint64_t driver_group_id(const struct driver *driver);
+uint64_t driver_replica_id(const struct driver *driver);
+uint64_t driver_applied(const struct driver *driver);
+bool driver_leads(const struct driver *driver);
+uint64_t driver_leader_node(const struct driver *driver); /* 0: unknown */
+bool driver_needs_turn(const struct driver *driver);
+/* A key under a fence: writes to it are refused (deterministically, at apply). */
+bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2]);
+/* Values in the engine: version (u64 LE) before the bytes. */
+struct stored_value {
+	uint64_t version;
+	struct bytes value;
+};
+enum status stored_value_decode(struct bytes row, struct stored_value *value) MUST;
+uint64_t driver_memory(const struct driver *driver); /* bytes of bodies held */
+void driver_check(const struct driver *driver);
+uint64_t driver_digest(const struct driver *driver); /* of the applied state: equal on replicas at the same index */
+
+#endif
