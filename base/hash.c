@@ -19,6 +19,17 @@ uint64_t hash64_seeded(struct bytes bytes, uint64_t seed)
 	return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
 }
 
+uint64_t hash64_two(struct bytes head, struct bytes tail)
+{
+	assert(head.data || head.size == 0);
+	assert(tail.data || tail.size == 0);
+	XXH3_state_t state;
+	XXH3_64bits_reset(&state);
+	XXH3_64bits_update(&state, head.data, head.size);
+	XXH3_64bits_update(&state, tail.data, tail.size);
+	return XXH3_64bits_digest(&state);
+}
+
 uint64_t hash_key(struct bytes key)
 {
 	const char *data = key.data;

@@ -17,6 +17,7 @@ struct hash128 {
 
 uint64_t hash64(struct bytes bytes);
 uint64_t hash64_seeded(struct bytes bytes, uint64_t seed);
+uint64_t hash64_two(struct bytes head, struct bytes tail); /* of one after the other, as if they lay together */
 
 /* Where a key lives in its policy's ring: of what lies between the first `{` and the next `}` if there is such a
  * pair and it is not empty, else of the whole key. Keys with the same tag share a shard. */

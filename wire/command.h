@@ -27,6 +27,8 @@ struct command {
 	struct bytes key, value;
 };
 
+/* A body carries the fields of its kind only: client, sequence, low_water, retry and key for writes, value for PUT and
+ * CAS, version for CAS, operation for FENCE and UNFENCE, exact with exact_hash or key for FENCE; map_epoch always. */
 void command_encode(const struct command *command, struct packer *packer);
 enum status command_decode(struct bytes body, struct command *command) MUST; /* CORRUPT, UNSUPPORTED */
 

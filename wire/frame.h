@@ -34,12 +34,14 @@ struct frame_header {
 
 /* Reads 16 bytes. INVALID: not ours or malformed; UNSUPPORTED: a newer version; TOO_LARGE: above size_max. */
 enum status frame_header_decode(const uint8_t data[FRAME_HEADER_SIZE], uint32_t size_max, struct frame_header *header) MUST;
-/* Checks the payload and, when compressed, expands it into out (header->size bytes). *payload then views either. */
+/* Checks the payload and, when compressed, expands it into out (header->size bytes; may be NULL when it is not).
+ * *payload then views either. INVALID: the checksum or the LZ4 block is wrong. */
 enum status frame_payload_decode(const uint8_t raw_header[FRAME_HEADER_SIZE], const struct frame_header *header,
 	const uint8_t *wire, uint8_t *out, struct bytes *payload) MUST;
 /* Bytes that frame_encode may write for a payload of this size. */
 size_t frame_size_bound(size_t payload_size);
-/* Writes header and payload; returns the frame's size. */
+/* Writes header and payload; returns the frame's size. The payload is not empty and at most FRAME_SIZE_MAX_PEER. It may
+ * already stand at out + FRAME_HEADER_SIZE when it is not to be compressed; else it does not overlap out. */
 size_t frame_encode(struct bytes payload, bool compress, uint8_t *out, size_t capacity);
 
 #endif

@@ -27,6 +27,10 @@ enum {
 	DETAIL_SIZE_MAX = 1 << 20,    /* bytes of a reply's detail: text for people, or JSON */
 	PLACE_SIZE_MAX = 256,         /* a place's path with its NUL */
 	ADDRESS_SIZE_MAX = 256,       /* host:port with its NUL */
+	ADDRESSES_SIZE_MAX = 4096,    /* bytes of a JOIN's packed addresses */
+	VERB_SIZE_MAX = 64,           /* bytes of an ADMIN's verb */
+	ADMIN_SIZE_MAX = 3 << 20,     /* bytes of an ADMIN's body, and of its answer in a reply's detail */
+	SNAPSHOT_CHUNK_SIZE_MAX = 16 << 20, /* bytes of data in one chunk */
 };
 
 #define META_GROUP ((uint64_t)1)

@@ -1,0 +1,153 @@
+/* Commands: each kind carries its own fields and no others, every cut is CORRUPT, newer formats are UNSUPPORTED. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "wire/command.h"
+#include "wire/message.h"
+
+static const struct command full = {
+	.retry = true,
+	.exact = true,
+	.client = 1,
+	.sequence = 2,
+	.low_water = 3,
+	.map_epoch = 4,
+	.version = 5,
+	.operation = 6,
+	.exact_hash = { 7, 8 },
+	.key = { "k", 1 },
+	.value = { "val", 3 },
+};
+
+static size_t encode(const struct command *command, uint8_t *data, size_t capacity)
+{
+	struct packer packer;
+	pack_init(&packer, data, capacity);
+	command_encode(command, &packer);
+	assert_false(packer.overflow);
+	return packer.size;
+}
+
+/* What must come back of `full` for this kind. */
+static struct command expected_of(uint8_t kind, bool exact)
+{
+	struct command expected = { .kind = kind, .map_epoch = full.map_epoch };
+	if (kind <= COMMAND_CAS) {
+		expected.retry = full.retry;
+		expected.client = full.client;
+		expected.sequence = full.sequence;
+		expected.low_water = full.low_water;
+		expected.key = full.key;
+	} else {
+		expected.operation = full.operation;
+	}
+	if (kind == COMMAND_PUT || kind == COMMAND_CAS)
+		expected.value = full.value;
+	if (kind == COMMAND_CAS)
+		expected.version = full.version;
+	if (kind == COMMAND_FENCE) {
+		expected.exact = exact;
+		if (exact) {
+			expected.exact_hash[0] = 7;
+			expected.exact_hash[1] = 8;
+		} else {
+			expected.key = full.key;
+		}
+	}
+	return expected;
+}
+
+static void assert_commands(const struct command *a, const struct command *b)
+{
+	assert_int_equal(a->kind, b->kind);
+	assert_int_equal(a->retry, b->retry);
+	assert_int_equal(a->exact, b->exact);
+	assert_int_equal(a->client, b->client);
+	assert_int_equal(a->sequence, b->sequence);
+	assert_int_equal(a->low_water, b->low_water);
+	assert_int_equal(a->map_epoch, b->map_epoch);
+	assert_int_equal(a->version, b->version);
+	assert_int_equal(a->operation, b->operation);
+	assert_int_equal(a->exact_hash[0], b->exact_hash[0]);
+	assert_int_equal(a->exact_hash[1], b->exact_hash[1]);
+	assert_true(bytes_equal(a->key, b->key));
+	assert_true(bytes_equal(a->value, b->value));
+}
+
+static void test_kinds(void **state)
+{
+	(void)state;
+	for (uint8_t kind = COMMAND_PUT; kind <= COMMAND_UNFENCE; kind++) {
+		for (unsigned exact = 0; exact < 2; exact++) {
+			struct command command = full, decoded, expected = expected_of(kind, exact);
+			uint8_t data[256];
+			command.kind = kind;
+			command.exact = exact;
+			size_t size = encode(&command, data, sizeof(data));
+			assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+			assert_commands(&decoded, &expected);
+			for (size_t cut = 0; cut < size; cut++) {
+				uint8_t *part = malloc(cut ? cut : 1);
+				assert_non_null(part);
+				memcpy(part, data, cut);
+				assert_int_equal(command_decode(bytes_of(part, cut), &decoded), STATUS_CORRUPT);
+				free(part);
+			}
+			data[size] = 0;
+			assert_int_equal(command_decode(bytes_of(data, size + 1), &decoded), STATUS_CORRUPT);
+		}
+	}
+}
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	struct command command = full, decoded;
+	uint8_t data[256];
+	command.kind = COMMAND_DELETE;
+	size_t size = encode(&command, data, sizeof(data));
+	data[0] = 2;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_UNSUPPORTED);
+	data[0] = 0;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	data[0] = 1;
+	data[1] = COMMAND_UNFENCE + 1;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_UNSUPPORTED);
+	data[1] = COMMAND_DELETE;
+	data[2] = 1 << 1; /* exact has no meaning here */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	data[2] = 1 << 7;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	data[2] = 0;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	assert_false(decoded.retry);
+	data[3 + 8 + 24 + 1] = (KEY_SIZE_MAX + 1) >> 8; /* the key's length, beyond the limit and the body */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	assert_int_equal(decoded.kind, 0);
+}
+
+static void test_largest(void **state)
+{
+	(void)state;
+	static uint8_t key[KEY_SIZE_MAX], value[VALUE_SIZE_MAX], data[KEY_SIZE_MAX + VALUE_SIZE_MAX + 256];
+	struct command command = full, decoded;
+	command.kind = COMMAND_PUT;
+	command.key = bytes_of(key, sizeof(key));
+	command.value = bytes_of(value, sizeof(value));
+	size_t size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	assert_true(bytes_equal(decoded.value, command.value));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_largest),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
