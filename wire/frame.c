@@ -25,7 +25,7 @@ static void store32(uint8_t *to, uint32_t value)
 		to[i] = (uint8_t)(value >> (8 * i));
 }
 
-static uint32_t checksum_of(const uint8_t *header, const uint8_t *wire, size_t wire_size)
+uint32_t frame_checksum(const uint8_t header[FRAME_HEADER_SIZE], const uint8_t *wire, size_t wire_size)
 {
 	return (uint32_t)hash64_two(bytes_of(header, CHECKSUM_AT), bytes_of(wire, wire_size));
 }
@@ -68,7 +68,7 @@ enum status frame_payload_decode(const uint8_t raw_header[FRAME_HEADER_SIZE], co
 {
 	assert(sizes_plausible(header)); /* it came out of frame_header_decode */
 	*payload = bytes_of(NULL, 0);
-	if (checksum_of(raw_header, wire, header->wire_size) != header->checksum)
+	if (frame_checksum(raw_header, wire, header->wire_size) != header->checksum)
 		return STATUS_INVALID;
 	if (!header->compressed) {
 		*payload = bytes_of(wire, header->size);
@@ -119,6 +119,6 @@ size_t frame_encode(struct bytes payload, bool compress, uint8_t *out, size_t ca
 	out[3] = compressed ? FRAME_FLAG_LZ4 : 0;
 	store32(out + 4, (uint32_t)wire_size);
 	store32(out + 8, (uint32_t)payload.size);
-	store32(out + CHECKSUM_AT, checksum_of(out, wire, wire_size));
+	store32(out + CHECKSUM_AT, frame_checksum(out, wire, wire_size));
 	return FRAME_HEADER_SIZE + wire_size;
 }

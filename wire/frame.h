@@ -38,6 +38,8 @@ enum status frame_header_decode(const uint8_t data[FRAME_HEADER_SIZE], uint32_t 
  * *payload then views either. INVALID: the checksum or the LZ4 block is wrong. */
 enum status frame_payload_decode(const uint8_t raw_header[FRAME_HEADER_SIZE], const struct frame_header *header,
 	const uint8_t *wire, uint8_t *out, struct bytes *payload) MUST;
+/* What bytes 12..15 must be, from bytes 0..11 and the payload on the wire. */
+uint32_t frame_checksum(const uint8_t header[FRAME_HEADER_SIZE], const uint8_t *wire, size_t wire_size);
 /* Bytes that frame_encode may write for a payload of this size. */
 size_t frame_size_bound(size_t payload_size);
 /* Writes header and payload; returns the frame's size. The payload is not empty and at most FRAME_SIZE_MAX_PEER. It may
