@@ -92,10 +92,12 @@ static void test_json(void **state)
 		"\"delta\":-1,\"key\":\"ffffffffffffffff\",\"tls\":false}\n");
 	/* what is no UTF-8 (torn, overlong, surrogate, too high) is replaced byte by byte */
 	log_info("utf8", LOG_S("good", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"), LOG_S("torn", "\xe2\x82"),
-		LOG_S("overlong", "\xc0\x80"), LOG_S("surrogate", "\xed\xa0\x80"), LOG_S("high", "\xf4\x90\x80\x80"));
+		LOG_S("overlong", "\xc0\x80\xe0\x9f\xbf\xf0\x8f\xbf\xbf"), LOG_S("surrogate", "\xed\xa0\x80"),
+		LOG_S("high", "\xf4\x90\x80\x80"));
 	assert_string_equal(after_time(written(), JSON_TIME),
 		"\"level\":\"info\",\"msg\":\"utf8\",\"good\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\","
-		"\"torn\":\"\\ufffd\\ufffd\",\"overlong\":\"\\ufffd\\ufffd\","
+		"\"torn\":\"\\ufffd\\ufffd\",\"overlong\":"
+		"\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\","
 		"\"surrogate\":\"\\ufffd\\ufffd\\ufffd\",\"high\":\"\\ufffd\\ufffd\\ufffd\\ufffd\"}\n");
 }
 
