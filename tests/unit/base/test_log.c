@@ -163,6 +163,13 @@ static void test_errno_survives(void **state)
 	log_info("x");
 	assert_int_equal(errno, ENOSPC);
 	assert_true(*written() != 0);
+	/* also when the log itself fails; the teardown brings stderr back */
+	close(STDERR_FILENO);
+	errno = ENOSPC;
+	log_info("x");
+	int after = errno;
+	assert_int_equal(dup2(capture[1], STDERR_FILENO), STDERR_FILENO);
+	assert_int_equal(after, ENOSPC);
 }
 
 enum { THREADS = 4, LINES = 50 };

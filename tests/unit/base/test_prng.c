@@ -96,6 +96,12 @@ static void test_forks_are_streams_of_their_own(void **state)
 		assert_true(from_a != prng_next(&b));
 		assert_true(from_a != from_parent);
 	}
+	/* every part of the parent's state counts */
+	for (unsigned i = 0; i < 4; i++) {
+		struct prng other = parent;
+		other.s[i] ^= 1;
+		assert_true(prng_fork(&other, 1).s[0] != prng_fork(&parent, 1).s[0]);
+	}
 	struct prng later = prng_fork(&parent, 1);
 	assert_true(later.s[0] != prng_fork(&parent, 2).s[0]);
 }
