@@ -123,6 +123,11 @@ const struct map_binding *map_binding_by_prefix(const struct cluster_map *map, s
 const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t policy, struct bytes key);
 /* Site of a node, or of a certificate's place: tags come from its region. False: no such region. */
 bool map_site(const struct cluster_map *map, const struct place *place, struct site *site);
+const struct map_operation *map_operation_find(const struct cluster_map *map, uint64_t id);
+/* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the exact
+ * hash. False: nothing of that policy. */
+bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy, bool *exact,
+	uint64_t exact_hash[2], struct bytes *prefix);
 /* Policies whose bindings can hold a key with this prefix (the binding of the prefix itself and all below it). */
 unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);
 

@@ -39,6 +39,9 @@
 #include "policy/change.h"
 #include "policy/placement.h"
 
+/* Ids that INIT gives: the first node and meta's first replica. */
+enum { META_FIRST_NODE = 2, META_FIRST_REPLICA = 3 };
+
 struct meta_result {
 	enum status status;
 	uint64_t id;         /* of the node admitted or the operation started */

@@ -68,6 +68,9 @@ struct node_time;
 enum status driver_create(const struct driver_options *options, const struct membership *membership,
 	struct node_time time, struct driver **driver) MUST;
 /* A replica found at start. Between driver_open and driver_started the journal's recovery feeds it. */
+/* With group 0 the group is read from the engine (NOT_FOUND: its birth was never durable). options->journal may be NULL
+ * until driver_set_journal, before driver_started. */
+void driver_set_journal(struct driver *driver, struct journal *journal);
 enum status driver_open(const struct driver_options *options, struct driver **driver) MUST;
 void driver_recovered_state(struct driver *driver, uint64_t term, uint64_t vote);
 void driver_recovered_entry(struct driver *driver, const struct journal_entry *entry);
@@ -101,8 +104,10 @@ uint64_t driver_replica_id(const struct driver *driver);
 uint64_t driver_applied(const struct driver *driver);
 bool driver_leads(const struct driver *driver);
 uint64_t driver_leader_node(const struct driver *driver); /* 0: unknown */
+bool driver_awaits_durable(const struct driver *driver);
 bool driver_needs_turn(const struct driver *driver);
 /* A key under a fence: writes to it are refused (deterministically, at apply). */
+bool driver_fence_at(const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2]);
 /* Values in the engine: version (u64 LE) before the bytes. */
 struct stored_value {

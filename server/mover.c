@@ -1,0 +1,465 @@
+/* server/mover.c: carries out what the map wants of this node: hosts the replicas that are its, and, for the shards it
+ * leads (and for meta, when it leads that), walks the membership to the wanted one:
+ *
+ *   add what is missing as learners -> wait until they have caught up -> joint change to the wanted voters -> (members that
+ *   left unlink their files once the map says so) -> report to meta.
+ *
+ * Every step is judged from the group's own committed membership and the newest map, never from memory of an earlier
+ * step: a new leader, or a restarted one, goes on where the last one stopped. Nothing here is urgent; it runs after a
+ * change of map, role or membership, and every MOVER_PERIOD_MS while something is unsettled.
+ *
+ * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted them. */
+#include "server/node_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "policy/placement.h"
+
+enum {
+	CATCH_UP_ENTRIES = 64,   /* a learner this close to the leader's end may become a voter */
+	REPORT_PERIOD_MS = 1000, /* an unanswered report is sent again */
+	TRANSFER_PERIOD_MS = 3000,
+};
+
+static bool elapsed(const struct node *node, uint64_t since_ns, uint64_t ms)
+{
+	return since_ns == 0 || node->time.now_ns - since_ns >= ms * 1000000;
+}
+
+void mover_send_change(struct node *node, struct change *change)
+{
+	uint64_t leader = node->meta == NULL ? 0 : driver_leader_node(node->meta->driver);
+
+	change->now_us = node->time.wall_us;
+	if (node->meta != NULL && driver_leads(node->meta->driver)) {
+		uint64_t token;
+		struct pending *pending = pending_take(node, PENDING_INTERNAL, &token);
+
+		if (pending == NULL)
+			return;
+		pending->group = META_GROUP;
+		driver_propose_change(node->meta->driver, change, token, node->time);
+		node_touch(node, node->meta);
+	} else if (leader != 0) {
+		static uint8_t bytes[8192];
+		struct packer packer = { .data = bytes, .capacity = sizeof(bytes) };
+		struct message message = { .kind = MESSAGE_ADMIN };
+
+		change_encode(change, &packer);
+		if (packer.overflow)
+			return; /* reports are small; nothing else is sent from here */
+		message.admin.verb = bytes_text("change");
+		message.admin.body = bytes_of(bytes, packer.size);
+		node->io.send(node->io.arg, leader, &message);
+	}
+}
+
+/* The wanted membership of a shard as the log should carry it. */
+static bool wanted_membership(const struct node *node, const struct map_shard *shard, struct membership *wanted)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	const struct policy *policy = map_policy_find(map, shard->policy);
+
+	return policy != NULL && placement_membership(map, policy, shard->wanted, shard->wanted_count, wanted);
+}
+
+static bool same_configuration(const struct membership *a, const struct membership *b)
+{
+	if (a->joint || b->joint || a->count != b->count || memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
+		return false;
+	for (unsigned i = 0; i < a->count; i++) {
+		int at = membership_find(b, a->at[i].replica);
+
+		if (at < 0 || a->at[i].role_new != b->at[at].role_new || a->at[i].areas != b->at[at].areas)
+			return false;
+	}
+	return true;
+}
+
+/* The next plain membership on the way from `now` to `wanted`: first every missing member as a learner, then wanted itself
+ * once they have caught up. False: nothing to do at the moment. */
+static bool next_membership(const struct group *group, const struct membership *wanted, uint64_t last, struct membership *next)
+{
+	const struct membership *now = group_membership(group);
+	bool missing = false, behind = false;
+
+	*next = *now;
+	for (unsigned i = 0; i < wanted->count; i++) {
+		int at = membership_find(now, wanted->at[i].replica);
+		struct group_progress progress;
+
+		if (at < 0) {
+			if (next->count == REPLICAS_MAX)
+				return false;
+			next->at[next->count] = wanted->at[i];
+			next->at[next->count].role_old = ROLE_NONE;
+			next->at[next->count].role_new = ROLE_LEARNER;
+			next->count++;
+			missing = true;
+		} else if (now->at[at].role_new == ROLE_LEARNER && wanted->at[i].role_new == ROLE_VOTER) {
+			if (!group_progress(group, wanted->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+				behind = true;
+		}
+	}
+	if (missing)
+		return true;
+	*next = *wanted;
+	next->index = 0;
+	return !behind && !same_configuration(now, wanted);
+}
+
+/* One step of one group that we lead. True: settled. */
+static bool move_members(struct node *node, struct hosted *hosted, const struct membership *wanted)
+{
+	const struct group *group = driver_group(hosted->driver);
+	struct group_status status = group_status(group, node->time.now_ns);
+	struct membership next;
+
+	if (same_configuration(group_membership(group), wanted))
+		return status.commit >= group_membership(group)->index;
+	if (status.changing || status.transferring || group_membership(group)->joint)
+		return false;
+	if (next_membership(group, wanted, status.last, &next)) {
+		enum status started = driver_change_membership(hosted->driver, &next, node->time);
+
+		(void)started; /* refused: not leader any more, or a change is under way: judged again next time */
+		node_touch(node, hosted);
+	}
+	return false;
+}
+
+static void report_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
+{
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
+	struct change change;
+
+	if (!elapsed(node, hosted->reported_ns, REPORT_PERIOD_MS) && hosted->reported_index == membership->index)
+		return;
+	hosted->reported_ns = node->time.now_ns;
+	hosted->reported_index = membership->index;
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_SHARD_REPORT;
+	change.shard = shard->id;
+	change.operation = shard->operation;
+	change.generation = shard->generation + 1;
+	change.membership_index = membership->index;
+	for (unsigned i = 0; i < membership->count; i++) {
+		change.replicas[change.replica_count].replica = membership->at[i].replica;
+		change.replicas[change.replica_count].node = membership->at[i].node;
+		change.replicas[change.replica_count].role = membership->at[i].role_new;
+		change.replica_count++;
+	}
+	mover_send_change(node, &change);
+}
+
+static bool replicas_equal(const struct map_replica *a, unsigned a_count, const struct membership *membership)
+{
+	if (a_count != membership->count)
+		return false;
+	for (unsigned i = 0; i < a_count; i++) {
+		int at = membership_find(membership, a[i].replica);
+
+		if (at < 0 || membership->at[at].role_new != a[i].role)
+			return false;
+	}
+	return true;
+}
+
+/* Where the lead belongs: who an administrator named; else the best lead_in rank among live, caught-up voters. We stay
+ * unless somebody is strictly better. Returns the replica to hand to, 0: stay. */
+static uint64_t better_leader(const struct node *node, const struct hosted *hosted, const struct map_shard *shard)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	const struct policy *policy = map_policy_find(map, shard->policy);
+	const struct group *group = driver_group(hosted->driver);
+	const struct membership *membership = group_membership(group);
+	uint64_t last = group_status(group, node->time.now_ns).last, best = 0;
+	unsigned best_rank;
+
+	if (policy == NULL)
+		return 0;
+	best_rank = node->resigning ? UINT32_MAX : policy_lead_rank(policy, &node->site);
+	if (shard->lead_wanted == node->identity.node && !node->resigning)
+		return 0;
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct map_node *there = map_node_find(map, membership->at[i].node);
+		struct group_progress progress;
+		struct site site;
+		unsigned rank;
+
+		if (membership->at[i].role_new != ROLE_VOTER || there == NULL || there->id == node->identity.node ||
+			!liveness_alive(node->liveness, there->id, node->time.now_ns))
+			continue;
+		if (!group_progress(group, membership->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+			continue;
+		if (shard->lead_wanted == there->id)
+			return membership->at[i].replica;
+		if (!map_site(map, &there->place, &site))
+			continue;
+		rank = policy_lead_rank(policy, &site);
+		if (rank < best_rank) {
+			best_rank = rank;
+			best = membership->at[i].replica;
+		}
+	}
+	/* A lead that was asked for by name is not taken back by rank while that node is only slow. */
+	return shard->lead_wanted != 0 && !node->resigning ? 0 : best;
+}
+
+static bool binding_prefix_is_elsewhere(const struct cluster_map *map, const struct command *fence, uint64_t policy)
+{
+	for (uint32_t i = 0; i < map->binding_count; i++) {
+		const struct map_binding *binding = &map->bindings[i];
+
+		if (binding->exact != fence->exact)
+			continue;
+		if (binding->exact ? binding->hash.high == fence->exact_hash[0] && binding->hash.low == fence->exact_hash[1]
+				   : bytes_equal(bytes_of(binding->prefix, binding->prefix_size), fence->key))
+			return binding->policy != policy;
+	}
+	return false;
+}
+
+/* Proposes, for a shard that we lead, the fences that running operations want of its policy. */
+static bool fence_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	bool settled = true;
+
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		struct command fence;
+		uint64_t token;
+
+		if (operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING)
+			continue;
+		memset(&fence, 0, sizeof(fence));
+		if (!map_operation_fence(map, operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
+			continue;
+		settled = false;
+		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) || pending_take(node, PENDING_INTERNAL, &token) == NULL)
+			continue;
+		hosted->fence_ns = node->time.now_ns;
+		fence.kind = COMMAND_FENCE;
+		fence.operation = operation->id;
+		fence.map_epoch = map->epoch;
+		driver_propose(hosted->driver, &fence, 0, token, node->time); /* idempotent: applying it again counts again */
+		node_touch(node, hosted);
+	}
+	return settled;
+}
+
+static bool unfence(struct node *node, struct hosted *hosted, const struct map_shard *shard)
+{
+	struct command fence;
+	bool settled = true;
+
+	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
+		const struct map_operation *operation = map_operation_find(node_map_in_force(node), fence.operation);
+		uint64_t token;
+
+		if (operation != NULL && operation->state == OPERATION_RUNNING)
+			continue;
+		if (node_map_in_force(node)->epoch < fence.map_epoch)
+			continue;
+		if (binding_prefix_is_elsewhere(node_map_in_force(node), &fence, shard->policy))
+			continue; /* its keys live elsewhere now: whoever still comes here has an old map */
+		settled = false;
+		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) || pending_take(node, PENDING_INTERNAL, &token) == NULL)
+			continue;
+		hosted->fence_ns = node->time.now_ns;
+		fence.kind = COMMAND_UNFENCE;
+		fence.map_epoch = node_map_in_force(node)->epoch;
+		driver_propose(hosted->driver, &fence, 0, token, node->time);
+		node_touch(node, hosted);
+		break;
+	}
+	return settled;
+}
+
+/* A fence was applied here. The leader counts what lies behind it: the fence is in the log before the count, so no
+ * write can come between. */
+void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence)
+{
+	struct change change;
+	struct engine_iter *iter = NULL;
+	struct bytes key, value;
+	uint64_t found = 0;
+	enum status status;
+
+	if (!driver_leads(hosted->driver) || fence->kind != COMMAND_FENCE)
+		return;
+	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, fence->exact ? bytes_of(NULL, 0) : fence->key,
+		bytes_of(NULL, 0), &iter);
+	while (status == STATUS_OK && found < FENCE_SCAN_ROWS) {
+		status = engine_iter_next(iter, &key, &value);
+		if (status != STATUS_OK)
+			break;
+		if (fence->exact) {
+			struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
+
+			if (hash.high != fence->exact_hash[0] || hash.low != fence->exact_hash[1])
+				continue;
+		}
+		found++;
+	}
+	if (iter != NULL)
+		engine_iter_close(iter);
+	if (status != STATUS_OK && status != STATUS_END)
+		return; /* not counted: not reported; proposed again later */
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_FENCE_REPORT;
+	change.shard = hosted->group;
+	change.operation = fence->operation;
+	change.keys_found = found;
+	mover_send_change(node, &change);
+}
+
+static bool move_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
+{
+	const struct group *group = driver_group(hosted->driver);
+	struct membership wanted;
+	bool settled = true;
+	uint64_t to;
+
+	if (wanted_membership(node, shard, &wanted) && !move_members(node, hosted, &wanted))
+		settled = false;
+	if (!group_membership(group)->joint &&
+		group_status(group, node->time.now_ns).commit >= group_membership(group)->index &&
+		!replicas_equal(shard->replicas, shard->replica_count, group_membership(group))) {
+		report_shard(node, hosted, shard);
+		settled = false;
+	}
+	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted, shard))
+		settled = false;
+	to = better_leader(node, hosted, shard);
+	if (to != 0) {
+		settled = false;
+		if (elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS)) {
+			hosted->transfer_ns = node->time.now_ns;
+			driver_transfer(hosted->driver, to, node->time);
+			node_touch(node, hosted);
+		}
+	}
+	return settled;
+}
+
+static bool move_meta(struct node *node)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	struct hosted *meta = node->meta;
+	const struct membership *membership = group_membership(driver_group(meta->driver));
+	struct membership wanted;
+	bool settled;
+
+	if (map->epoch == 0)
+		return true;
+	meta_membership_wanted(map, &wanted);
+	settled = move_members(node, meta, &wanted);
+	(void)membership;
+	return settled;
+}
+
+/* The replica of ours that the map names for this shard, in force or wanted. */
+static const struct map_replica *own_replica(const struct node *node, const struct map_shard *shard, bool *in_force)
+{
+	for (unsigned i = 0; i < shard->replica_count; i++) {
+		if (shard->replicas[i].node == node->identity.node) {
+			*in_force = true;
+			return &shard->replicas[i];
+		}
+	}
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		if (shard->wanted[i].node == node->identity.node) {
+			*in_force = false;
+			return &shard->wanted[i];
+		}
+	}
+	return NULL;
+}
+
+static bool host_shard(struct node *node, const struct map_shard *shard)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	struct hosted *hosted = node_hosted(node, shard->id);
+	bool in_force = false;
+	const struct map_replica *own = own_replica(node, shard, &in_force);
+	struct membership birth;
+	enum status status;
+
+	if (own == NULL) {
+		if (hosted != NULL)
+			hosted->doomed = true;
+		return hosted == NULL;
+	}
+	if (hosted != NULL) {
+		if (driver_replica_id(hosted->driver) == own->replica)
+			return true;
+		hosted->doomed = true; /* an earlier replica of ours: its files go before the new one is born */
+		return false;
+	}
+	if (!residency_hold(node, shard->policy)) {
+		node->residency.violation[RESIDENCY_PLACEMENT]++;
+		return true;
+	}
+	if (in_force && shard->generation == 0) {
+		const struct policy *policy = map_policy_find(map, shard->policy);
+
+		if (policy == NULL || !placement_membership(map, policy, shard->replicas, shard->replica_count, &birth))
+			return false;
+		status = node_host(node, shard->id, own->replica, shard->policy, &birth);
+	} else if (in_force) {
+		/* In force since a change that this node slept through: it may only learn, never remember. */
+		status = node_host(node, shard->id, own->replica, shard->policy, NULL);
+	} else {
+		status = node_host(node, shard->id, own->replica, shard->policy, NULL);
+	}
+	return status == STATUS_OK;
+}
+
+void mover_run(struct node *node)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	bool settled = true;
+
+	node->mover_wanted = false;
+	if (!node->running)
+		return;
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *shard = &map->shards[i];
+		struct hosted *hosted;
+
+		if (!host_shard(node, shard))
+			settled = false;
+		hosted = node_hosted(node, shard->id);
+		if (hosted != NULL && !hosted->doomed && driver_leads(hosted->driver) && !move_shard(node, hosted, shard))
+			settled = false;
+	}
+	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
+		settled = false;
+	node->mover_ns = settled ? UINT64_MAX : node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
+}
+
+void mover_hand_over(struct node *node, struct hosted *hosted)
+{
+	const struct group *group = driver_group(hosted->driver);
+	const struct membership *membership = group_membership(group);
+	uint64_t last = group_status(group, node->time.now_ns).last;
+
+	if (!elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS))
+		return;
+	for (unsigned i = 0; i < membership->count; i++) {
+		struct group_progress progress;
+
+		if (membership->at[i].role_new != ROLE_VOTER || membership->at[i].node == node->identity.node ||
+			!liveness_alive(node->liveness, membership->at[i].node, node->time.now_ns) ||
+			!group_progress(group, membership->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+			continue;
+		hosted->transfer_ns = node->time.now_ns;
+		driver_transfer(hosted->driver, membership->at[i].replica, node->time);
+		node_touch(node, hosted);
+		return;
+	}
+}

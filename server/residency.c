@@ -1,0 +1,102 @@
+/* server/residency.c: the doors. Every message that carries bytes of a key or value is judged here by the attested
+ * place of the other side, on its way out and again on its way in; so is every reader and every replica to be held.
+ * "Refused" counts a rule at work. "Violation" counts a message that should never have come about: placement put the
+ * replica where its policy forbids, or a peer sent what it may not hold. It must stay 0. */
+#include "server/node_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+
+const char *residency_layer_name(enum residency_layer layer)
+{
+	static const char *const names[RESIDENCY_LAYERS] = {
+		[RESIDENCY_PLACEMENT] = "placement", [RESIDENCY_REPLICATION_SEND] = "replication_send",
+		[RESIDENCY_REPLICATION_RECEIVE] = "replication_receive", [RESIDENCY_STORAGE] = "storage",
+		[RESIDENCY_TRANSIT] = "transit", [RESIDENCY_READER] = "reader", [RESIDENCY_WRITER] = "writer",
+	};
+	assert(layer < RESIDENCY_LAYERS);
+	return names[layer];
+}
+
+const struct residency_counters *node_residency(const struct node *node)
+{
+	return &node->residency;
+}
+
+static bool carries_data(const struct message *message)
+{
+	switch (message->kind) {
+	case MESSAGE_APPEND:
+		return message->append.last >= message->append.first;
+	case MESSAGE_REPAIR_REPLY:
+	case MESSAGE_SNAPSHOT_CHUNK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A node's place as meta attested it at its admission (its certificate is checked against it on every connection). */
+static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t peer)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	const struct policy *policy = map_policy_find(map, policy_id);
+	const struct map_node *place = map_node_find(map, peer);
+	struct site site;
+
+	if (policy == NULL || place == NULL || !map_site(map, &place->place, &site))
+		return false;
+	return policy_may_store(policy, &site);
+}
+
+bool residency_send(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
+{
+	if (hosted->policy == 0 || !carries_data(message))
+		return true;
+	if (node_may_hold(node, hosted->policy, peer))
+		return true;
+	/* A tightened policy evacuates its places through this very group: until the move is done the old member is
+	 * still in the membership, and gets nothing more. */
+	node->residency.refused[RESIDENCY_REPLICATION_SEND]++;
+	return false;
+}
+
+bool residency_receive(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
+{
+	if (hosted->policy == 0 || !carries_data(message))
+		return true;
+	if (!residency_hold(node, hosted->policy)) {
+		node->residency.refused[RESIDENCY_REPLICATION_RECEIVE]++;
+		return false;
+	}
+	(void)peer;
+	return true;
+}
+
+bool residency_hold(struct node *node, uint64_t policy_id)
+{
+	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);
+
+	return policy != NULL && policy_may_store(policy, &node->site);
+}
+
+bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,
+	size_t why_size)
+{
+	struct site site;
+	struct text text;
+	bool known = place->text[0] != '\0' && map_site(node_map_in_force(node), place, &site);
+
+	if (known && (write ? policy_may_write(policy, &site) : policy_may_read(policy, &site)))
+		return true;
+	node->residency.refused[write ? RESIDENCY_WRITER : RESIDENCY_READER]++;
+	text_init(&text, why, why_size);
+	text_add(&text, "policy ");
+	text_add(&text, policy->name);
+	text_add(&text, write ? " is not written from " : " is not read from ");
+	text_add(&text, place->text[0] != '\0' ? place->text : "an identity without a place");
+	text_add(&text, write ? "; use a client of a place in write_from" : "; use a client of a place in read_from");
+	return false;
+}
