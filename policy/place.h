@@ -29,6 +29,8 @@ struct selector {
 	uint8_t kind;
 	char text[SELECTOR_TEXT_MAX];
 };
+/* A region's tag: key of [a-z0-9_-], value of [A-Za-z0-9._-], below TAG_TEXT_MAX together. Zeroes what is unused. */
+bool tag_parse(const char *text, char tag[TAG_TEXT_MAX], const char **why);
 bool selector_parse(const char *text, struct selector *selector, const char **why);
 /* tags: of the region in which the place lies. */
 bool selector_matches(const struct selector *selector, const struct place *place,
