@@ -25,7 +25,10 @@ static uint8_t role_of(const struct member *member, enum configuration configura
 
 static unsigned count_of(member_set set)
 {
-	return (unsigned)__builtin_popcount(set);
+	unsigned count = 0; /* by hand: without popcnt the compiler would call its library */
+	for (; set; set &= set - 1)
+		count++;
+	return count;
 }
 
 /* Members with that role; several roles as bits. */
