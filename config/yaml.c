@@ -110,6 +110,9 @@ static bool place_node(struct builder *builder, struct yaml_node *node)
 
 static bool on_scalar(struct builder *builder, struct fy_token *token)
 {
+	enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+	if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && builder->here.column > 1)
+		builder->here.column--; /* its mark stands behind the quote */
 	struct yaml_node *node = add_node(builder, YAML_SCALAR);
 	if (!node)
 		return false;
@@ -117,7 +120,7 @@ static bool on_scalar(struct builder *builder, struct fy_token *token)
 	const char *text = token ? fy_token_get_text(token, &size) : NULL;
 	if (!text)
 		size = 0;
-	node->empty = size == 0 && (!token || fy_token_scalar_style(token) == FYSS_PLAIN);
+	node->empty = size == 0 && style == FYSS_PLAIN;
 	if (size > 0 && memchr(text, 0, size))
 		return refuse(builder, "a text holds a NUL character", "take it out");
 	if (size + 1 > builder->text_max - builder->text_size)
@@ -146,8 +149,20 @@ static bool on_start(struct builder *builder, enum yaml_kind kind)
 	return true;
 }
 
+static void move_to(struct builder *builder, const struct fy_mark *mark)
+{
+	if (!mark)
+		return;
+	builder->here.line = (uint32_t)mark->line + 1;
+	builder->here.column = (uint32_t)mark->column + 1;
+}
+
 static bool plain_of(struct builder *builder, struct fy_token *anchor, struct fy_token *tag)
 {
+	if (anchor || tag)
+		move_to(builder, fy_token_start_mark(anchor ? anchor : tag));
+	if (anchor && builder->here.column > 1)
+		builder->here.column--; /* its mark stands behind the & */
 	if (anchor)
 		return refuse(builder, "anchors (&name) are not supported", "write the value out where it is meant");
 	if (tag)
@@ -158,17 +173,14 @@ static bool plain_of(struct builder *builder, struct fy_token *anchor, struct fy
 /* False: stop; an error has been added. */
 static bool on_event(struct builder *builder, struct fy_event *event)
 {
-	const struct fy_mark *mark = fy_event_start_mark(event);
-	if (mark) {
-		builder->here.line = (uint32_t)mark->line + 1;
-		builder->here.column = (uint32_t)mark->column + 1;
-	}
+	move_to(builder, fy_event_start_mark(event));
 	switch (event->type) {
 	case FYET_DOCUMENT_START:
 		if (++builder->documents > 1)
 			return refuse(builder, "the file holds a second document", "keep one, without '---' lines");
 		return true;
 	case FYET_ALIAS:
+		builder->here.column -= builder->here.column > 1 ? 1 : 0; /* its mark stands behind the star */
 		return refuse(builder, "aliases (*name) are not supported", "write the value out where it is meant");
 	case FYET_SCALAR:
 		return plain_of(builder, event->scalar.anchor, event->scalar.tag) &&
@@ -289,8 +301,10 @@ bool yaml_parse(const char *source, struct bytes text, struct yaml *yaml, struct
 	if (!ok)
 		refuse(&builder, "out of memory", NULL);
 	ok = ok && run_parser(&builder, text);
-	if (ok && !yaml->root)
+	if (ok && !yaml->root) {
+		builder.here = (struct yaml_node){ .line = 1, .column = 1 };
 		ok = refuse(&builder, "the file is empty", NULL);
+	}
 	if (!ok)
 		yaml_free(yaml);
 	return ok;
