@@ -244,7 +244,7 @@ void change_encode(const struct change *change, struct packer *packer)
 		report_encode(change, packer);
 		return;
 	}
-	assert(!"a kind that nobody made");
+	assert(false); /* a kind that nobody made */
 }
 
 static enum status body_decode(struct unpacker *unpacker, const struct change_scratch *scratch, struct change *change)

@@ -7,8 +7,10 @@
  * write batch as the data (so snapshots carry it) under the key that session_record names, and feeds them back
  * with session_restore at open.
  *
- * No record of a sequence is proof that it was not applied while the client is in the table and its ring slot holds nothing
- * newer, or while no client was ever evicted here; otherwise a retry answers unknown outcome and is not applied. */
+ * A retry without a record is applied while no client was ever evicted here and the slot holds nothing newer: it was
+ * then certainly not applied before. Else the answer is unknown outcome, and nothing is applied. That the client is in
+ * the table proves nothing once there were evictions: it may have been evicted, with the record, and have come back,
+ * even by an older write that was long under way. */
 #ifndef DOMICILE_REPLICATION_SESSION_H
 #define DOMICILE_REPLICATION_SESSION_H
 
@@ -39,7 +41,9 @@ enum session_verdict session_check(const struct session_table *table, uint64_t c
 /* After applying. *evicted: a client whose records must be deleted from the engine with this batch; 0: none.
  * *slot: the record's slot, so that the engine key is (client, slot). */
 void session_record(struct session_table *table, const struct session_result *result, uint32_t *slot, uint64_t *evicted);
-void session_restore(struct session_table *table, const struct session_result *result); /* any order */
+/* In any order, each record once, before anything else is recorded. False: not records that session_record left (more
+ * clients than fit, or two in one slot); the table is then not to be used. */
+bool session_restore(struct session_table *table, const struct session_result *result);
 bool session_evicted_ever(const struct session_table *table);
 void session_set_evicted_ever(struct session_table *table); /* stored by the driver beside the records */
 uint64_t session_digest(const struct session_table *table);
