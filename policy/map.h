@@ -95,7 +95,7 @@ struct cluster_map {
 	struct map_region *regions;
 	struct map_node *nodes;
 	struct policy *policies;
-	struct map_binding *bindings; /* sorted: exact by hash first, then prefixes, longest first */
+	struct map_binding *bindings; /* sorted by map_binding_compare, no two equal */
 	struct map_shard *shards;     /* sorted by (policy, hash_first) */
 	struct map_operation *operations; /* newest last; the oldest ended ones make room */
 };
@@ -117,9 +117,16 @@ const struct map_node *map_node_by_place(const struct cluster_map *map, const ch
 const struct policy *map_policy_find(const struct cluster_map *map, uint64_t id);
 const struct policy *map_policy_by_name(const struct cluster_map *map, const char *name);
 const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t id);
-/* Longest match: an exact binding, else the longest prefix. NULL: no binding covers the key, which is refused. */
+/* The order of bindings[]: exact ones first, by hash; then prefixes, the longest first, equally long ones by bytes. */
+int map_binding_compare(const struct map_binding *a, const struct map_binding *b);
+/* Longest match among the bindings in force: an exact one, else the longest prefix. NULL: no binding covers the key,
+ * which is refused. A pending binding is passed over; one that is being unset stays in force until it is gone. */
 const struct map_binding *map_binding_of(const struct cluster_map *map, struct bytes key);
+/* The pending binding that is to take the key from map_binding_of's: its writes are refused meanwhile. Or NULL. */
+const struct map_binding *map_binding_pending_of(const struct cluster_map *map, struct bytes key);
+/* Of just this prefix, or just this key's keyed hash; pending or not. */
 const struct map_binding *map_binding_by_prefix(const struct cluster_map *map, struct bytes prefix);
+const struct map_binding *map_binding_by_hash(const struct cluster_map *map, struct hash128 hash);
 const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t policy, struct bytes key);
 /* Site of a node, or of a certificate's place: tags come from its region. False: no such region. */
 bool map_site(const struct cluster_map *map, const struct place *place, struct site *site);
@@ -128,7 +135,8 @@ const struct map_operation *map_operation_find(const struct cluster_map *map, ui
  * hash. False: nothing of that policy. */
 bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy, bool *exact,
 	uint64_t exact_hash[2], struct bytes *prefix);
-/* Policies whose bindings can hold a key with this prefix (the binding of the prefix itself and all below it). */
+/* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
+ * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */
 unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);
 
 #endif
