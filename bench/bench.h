@@ -1,0 +1,7 @@
+/* bench/bench.h: dombench's subcommands; each returns an exit code of domctl's table. */
+#ifndef DOMICILE_BENCH_BENCH_H
+#define DOMICILE_BENCH_BENCH_H
+
+int bench_throughput(int argc, char **argv);
+
+#endif

@@ -1,0 +1,29 @@
+/* bench/main.c: dombench, the load generator. One subcommand a file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/bench.h"
+
+static int usage(FILE *out)
+{
+	fputs("dombench: load for Domicile\n\n"
+	      "  dombench throughput [flags]   closed or open loop against one cluster; `dombench throughput --help`\n"
+	      "  dombench version\n",
+		out);
+	return out == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "throughput") == 0)
+		return bench_throughput(argc - 1, argv + 1);
+	if (argc >= 2 && (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0)) {
+		puts("dombench " DOMICILE_VERSION);
+		return 0;
+	}
+	if (argc >= 2 && (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0))
+		return usage(stdout);
+	if (argc >= 2)
+		fprintf(stderr, "dombench: no subcommand '%s'\n", argv[1]);
+	return usage(stderr);
+}
