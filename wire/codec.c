@@ -152,7 +152,7 @@ static void reply_encode(const struct message_reply *reply, struct packer *packe
 		limited_encode(packer, reply->rows[i].value, VALUE_SIZE_MAX);
 		pack_u64(packer, reply->rows[i].version);
 	}
-	limited_encode(packer, reply->detail, ADMIN_SIZE_MAX);
+	limited_encode(packer, reply->detail, DETAIL_SIZE_MAX);
 }
 
 static void reply_decode(struct unpacker *unpacker, struct codec_scratch *scratch, struct message_reply *reply)
@@ -176,7 +176,7 @@ static void reply_decode(struct unpacker *unpacker, struct codec_scratch *scratc
 	}
 	reply->row_count = unpacker->bad ? 0 : count;
 	reply->rows = scratch->rows;
-	reply->detail = unpack_bytes(unpacker, ADMIN_SIZE_MAX);
+	reply->detail = unpack_bytes(unpacker, DETAIL_SIZE_MAX);
 }
 
 static void other_message_encode(const struct message *message, struct packer *packer)

@@ -11,14 +11,14 @@ enum command_kind {
 	COMMAND_PUT = 1,
 	COMMAND_DELETE = 2,
 	COMMAND_CAS = 3,
-	COMMAND_FENCE = 4,   /* from here on this shard refuses keys of `key` (a prefix) or `exact` */
+	COMMAND_FENCE = 4, /* from here on this shard refuses keys of `key` (a prefix) or `exact` */
 	COMMAND_UNFENCE = 5,
 };
 
 struct command {
-	uint8_t kind;       /* enum command_kind */
-	bool retry;         /* may be a second copy: without a record of the first, answer unknown outcome */
-	bool exact;         /* FENCE: `exact_hash` says which key; else `key` is a prefix */
+	uint8_t kind; /* enum command_kind */
+	bool retry;   /* may be a second copy: without a record of the first, answer unknown outcome */
+	bool exact;   /* FENCE: `exact_hash` says which key; else `key` is a prefix */
 	uint64_t client, sequence, low_water;
 	uint64_t map_epoch; /* of the map by which the proposer judged it */
 	uint64_t version;   /* CAS: expected, 0 = absent */

@@ -33,7 +33,8 @@ struct frame_header {
 };
 
 /* Reads 16 bytes. INVALID: not ours or malformed; UNSUPPORTED: a newer version; TOO_LARGE: above size_max. */
-enum status frame_header_decode(const uint8_t data[FRAME_HEADER_SIZE], uint32_t size_max, struct frame_header *header) MUST;
+enum status frame_header_decode(
+	const uint8_t data[FRAME_HEADER_SIZE], uint32_t size_max, struct frame_header *header) MUST;
 /* Checks the payload and, when compressed, expands it into out (header->size bytes; may be NULL when it is not).
  * *payload then views either. INVALID: the checksum or the LZ4 block is wrong. */
 enum status frame_payload_decode(const uint8_t raw_header[FRAME_HEADER_SIZE], const struct frame_header *header,

@@ -19,17 +19,17 @@
 #include "base/status.h"
 
 enum {
-	KEY_SIZE_MAX = 4096,          /* bytes */
-	VALUE_SIZE_MAX = 1 << 20,     /* bytes */
-	APPEND_ENTRIES_MAX = 1024,    /* entries in one append */
-	SCAN_ROWS_MAX = 1000,         /* rows in one scan reply */
-	SCAN_BYTES_MAX = 1 << 20,     /* keys and values in one scan reply (one row may exceed it alone) */
-	DETAIL_SIZE_MAX = 1 << 20,    /* bytes of a reply's detail: text for people, or JSON */
-	PLACE_SIZE_MAX = 256,         /* a place's path with its NUL */
-	ADDRESS_SIZE_MAX = 256,       /* host:port with its NUL */
-	ADDRESSES_SIZE_MAX = 4096,    /* bytes of a JOIN's packed addresses */
-	VERB_SIZE_MAX = 64,           /* bytes of an ADMIN's verb */
-	ADMIN_SIZE_MAX = 3 << 20,     /* bytes of an ADMIN's body, and of its answer in a reply's detail */
+	KEY_SIZE_MAX = 4096,		    /* bytes */
+	VALUE_SIZE_MAX = 1 << 20,	    /* bytes */
+	APPEND_ENTRIES_MAX = 1024,	    /* entries in one append */
+	SCAN_ROWS_MAX = 1000,		    /* rows in one scan reply */
+	SCAN_BYTES_MAX = 1 << 20,	    /* keys and values in one scan reply (one row may exceed it alone) */
+	DETAIL_SIZE_MAX = 1 << 20,	    /* bytes of a reply's detail: text for people, or JSON */
+	PLACE_SIZE_MAX = 256,		    /* a place's path with its NUL */
+	ADDRESS_SIZE_MAX = 256,		    /* host:port with its NUL */
+	ADDRESSES_SIZE_MAX = 4096,	    /* bytes of a JOIN's packed addresses */
+	VERB_SIZE_MAX = 64,		    /* bytes of an ADMIN's verb */
+	ADMIN_SIZE_MAX = 3 << 20,	    /* bytes of an ADMIN's body */
 	SNAPSHOT_CHUNK_SIZE_MAX = 16 << 20, /* bytes of data in one chunk */
 };
 
@@ -37,7 +37,7 @@ enum {
 enum { PROTOCOL_VERSION = 1 }; /* in HELLO; an unknown newer one is refused by name */
 
 enum entry_kind {
-	ENTRY_NOOP = 1,       /* a leader's first entry in its term */
+	ENTRY_NOOP = 1,	      /* a leader's first entry in its term */
 	ENTRY_COMMAND = 2,    /* body: wire/command.h (a shard) or a meta command (meta) */
 	ENTRY_MEMBERSHIP = 3, /* body: struct membership, packed */
 };
@@ -47,9 +47,9 @@ struct entry {
 	uint64_t index, term;
 	uint64_t version;  /* HLC: 52 bits of microseconds since 1970, 12 bits of counter; increases along the log */
 	uint64_t key_hash; /* hash64 of the key; 0 when the entry is about no single key */
-	uint32_t size;     /* of the body, bytes */
+	uint32_t size;	   /* of the body, bytes */
 	uint16_t origin;   /* replica id (low 16 bits) of the replica whose client waits; 0: none */
-	uint8_t kind;      /* enum entry_kind */
+	uint8_t kind;	   /* enum entry_kind */
 };
 
 enum message_kind {
@@ -61,10 +61,10 @@ enum message_kind {
 	MESSAGE_TIMEOUT_NOW = 5,
 	MESSAGE_READ_INDEX = 6,
 	MESSAGE_READ_INDEX_REPLY = 7,
-	MESSAGE_SNAPSHOT = 8,       /* all chunks are here: may I install? (made by the receiver's driver) */
+	MESSAGE_SNAPSHOT = 8,	    /* all chunks are here: may I install? (made by the receiver's driver) */
 	MESSAGE_SNAPSHOT_CHUNK = 9, /* driver to driver */
 	MESSAGE_SNAPSHOT_ACK = 10,  /* driver to driver: flow control and outcome */
-	MESSAGE_REPAIR = 11,        /* driver to driver: send me again the bodies of first..last */
+	MESSAGE_REPAIR = 11,	    /* driver to driver: send me again the bodies of first..last */
 	MESSAGE_REPAIR_REPLY = 12,
 	/* nodes */
 	MESSAGE_HELLO = 20, /* first on every connection, both ways */
@@ -83,14 +83,14 @@ enum message_kind {
 struct message_append {
 	uint64_t prev_index, prev_term;
 	uint64_t commit;
-	uint64_t first, last;     /* first..last follow; last < first: none. The core sets these; */
+	uint64_t first, last;	     /* first..last follow; last < first: none. The core sets these; */
 	const struct entry *entries; /* the driver fills in entries and bodies before it encodes */
 	const struct bytes *bodies;
-	uint64_t probe;           /* echoed: tells the leader which of its sends was answered */
+	uint64_t probe; /* echoed: tells the leader which of its sends was answered */
 };
 struct message_append_reply {
-	uint64_t match;         /* durable and equal to the leader's up to here; when rejected: a hint, try here */
-	uint64_t commit;        /* what the follower knows as committed */
+	uint64_t match;	 /* durable and equal to the leader's up to here; when rejected: a hint, try here */
+	uint64_t commit; /* what the follower knows as committed */
 	uint64_t probe;
 	uint64_t support_epoch; /* the epoch of node-level support to which this voter bound itself; 0: not bound */
 	bool rejected;
@@ -115,9 +115,9 @@ struct message_snapshot {
 	struct membership membership;
 };
 struct message_snapshot_chunk {
-	uint64_t transfer;  /* chosen by the sender, one per attempt */
+	uint64_t transfer; /* chosen by the sender, one per attempt */
 	uint64_t index, term;
-	uint64_t sequence;  /* 0-based chunk number */
+	uint64_t sequence;    /* 0-based chunk number */
 	uint64_t count, hash; /* in the last chunk: totals */
 	bool last;
 	struct membership membership; /* only in chunk 0 */
@@ -125,7 +125,7 @@ struct message_snapshot_chunk {
 };
 struct message_snapshot_ack {
 	uint64_t transfer, sequence; /* chunk `sequence` was taken */
-	uint32_t status;             /* not OK: the transfer is off */
+	uint32_t status;	     /* not OK: the transfer is off */
 	bool installed;
 };
 struct message_repair {
@@ -134,27 +134,27 @@ struct message_repair {
 
 /* Node-level support (replication/liveness.h). A ping asks for support and names what it has heard. */
 struct message_ping {
-	uint64_t sent_ns;     /* sender's clock; echoed */
-	uint64_t boot;        /* sender's start: a new random number each */
-	uint64_t heard_boot;  /* the peer's boot as last heard, 0: none */
-	uint64_t map_epoch;   /* newest map the sender has applied */
-	uint32_t rtt_us;      /* sender's smoothed RTT to the receiver, 0: unknown */
+	uint64_t sent_ns;    /* sender's clock; echoed */
+	uint64_t boot;	     /* sender's start: a new random number each */
+	uint64_t heard_boot; /* the peer's boot as last heard, 0: none */
+	uint64_t map_epoch;  /* newest map the sender has applied */
+	uint32_t rtt_us;     /* sender's smoothed RTT to the receiver, 0: unknown */
 };
 struct message_pong {
 	uint64_t echo_ns;
-	uint64_t boot;          /* of the ponging node */
-	uint64_t echo_boot;     /* of the ping */
+	uint64_t boot;		/* of the ponging node */
+	uint64_t echo_boot;	/* of the ping */
 	uint64_t support_epoch; /* epoch of the support granted to the pinging node */
-	uint64_t support_us;    /* duration granted, from echo_ns on the holder's clock; 0: refused */
+	uint64_t support_us;	/* duration granted, from echo_ns on the holder's clock; 0: refused */
 	uint64_t map_epoch;
 };
 struct message_hello {
-	uint32_t version;         /* protocol version the sender speaks */
-	uint8_t cluster[16];      /* cluster id; zeros: not known yet */
-	uint64_t node;            /* node id; 0: a client, or a node not admitted */
+	uint32_t version;    /* protocol version the sender speaks */
+	uint8_t cluster[16]; /* cluster id; zeros: not known yet */
+	uint64_t node;	     /* node id; 0: a client, or a node not admitted */
 	uint64_t boot;
 	uint64_t map_epoch;
-	struct bytes place;       /* what the sender believes its place is; the certificate decides */
+	struct bytes place; /* what the sender believes its place is; the certificate decides */
 };
 struct message_map_request {
 	uint64_t epoch; /* I have this one; 0: none */
@@ -165,7 +165,7 @@ struct message_map_reply {
 };
 struct message_join {
 	struct bytes place;
-	uint64_t incarnation; /* random, made with the data directory */
+	uint64_t incarnation;	/* random, made with the data directory */
 	struct bytes addresses; /* packed: policy/map.h address list */
 };
 
@@ -179,19 +179,19 @@ enum operation {
 };
 enum read_level { READ_STRONG = 1, READ_SESSION = 2, READ_BOUNDED = 3, READ_NEAREST = 4 };
 struct message_request {
-	uint8_t operation;   /* enum operation */
-	uint8_t level;       /* enum read_level, for reads */
-	bool retry;          /* this (client, sequence) may have been sent before */
-	uint64_t map_epoch;  /* of the map by which the client chose policy and shard */
-	uint64_t policy;     /* policy id */
+	uint8_t operation;  /* enum operation */
+	uint8_t level;	    /* enum read_level, for reads */
+	bool retry;	    /* this (client, sequence) may have been sent before */
+	uint64_t map_epoch; /* of the map by which the client chose policy and shard */
+	uint64_t policy;    /* policy id */
 	uint64_t shard;
-	uint64_t client;     /* random id of the client instance */
-	uint64_t sequence;   /* of the write, from 1; 0 for reads */
-	uint64_t low_water;  /* all sequences below are answered for; never asked again */
-	uint64_t version;    /* CAS: expected; 0: absent */
+	uint64_t client;	/* random id of the client instance */
+	uint64_t sequence;	/* of the write, from 1; 0 for reads */
+	uint64_t low_water;	/* all sequences below are answered for; never asked again */
+	uint64_t version;	/* CAS: expected; 0: absent */
 	uint64_t session_index; /* reads: wait until applied >= this */
 	uint32_t staleness_max_ms;
-	uint32_t limit;      /* SCAN: rows */
+	uint32_t limit;	     /* SCAN: rows */
 	uint32_t timeout_ms; /* what is left of the caller's patience */
 	struct bytes key;    /* or SCAN's prefix */
 	struct bytes after;  /* SCAN: resume behind this key */
@@ -202,17 +202,17 @@ struct reply_row {
 	uint64_t version;
 };
 struct message_reply {
-	uint32_t status;        /* enum status */
-	uint64_t version;       /* of the written or read value; of the current one on CONFLICT */
-	uint64_t index;         /* log index the answer includes: for sessions */
-	uint64_t leader_node;   /* hint with NOT_LEADER; 0: unknown */
-	uint64_t map_epoch;     /* newest the server has: the client refetches when it is newer */
+	uint32_t status;      /* enum status */
+	uint64_t version;     /* of the written or read value; of the current one on CONFLICT */
+	uint64_t index;	      /* log index the answer includes: for sessions */
+	uint64_t leader_node; /* hint with NOT_LEADER; 0: unknown */
+	uint64_t map_epoch;   /* newest the server has: the client refetches when it is newer */
 	uint32_t staleness_ms;
-	bool more;              /* SCAN: rows are left */
-	bool duplicate;         /* the write had been applied before; this is the first answer */
+	bool more;	/* SCAN: rows are left */
+	bool duplicate; /* the write had been applied before; this is the first answer */
 	uint32_t row_count;
 	const struct reply_row *rows; /* GET: one row; SCAN: many */
-	struct bytes detail;    /* text for people; ADMIN: JSON */
+	struct bytes detail;	      /* text for people; ADMIN: JSON */
 };
 struct message_admin {
 	struct bytes verb; /* "change", "node.status", "shard.transfer", "cluster.init", ... */
@@ -221,10 +221,10 @@ struct message_admin {
 };
 
 struct message {
-	uint8_t kind;      /* enum message_kind */
-	uint64_t group;    /* groups' messages only; else 0 */
+	uint8_t kind;	   /* enum message_kind */
+	uint64_t group;	   /* groups' messages only; else 0 */
 	uint64_t from, to; /* replica ids, groups' messages only */
-	uint64_t term;     /* groups' messages only */
+	uint64_t term;	   /* groups' messages only */
 	uint64_t request;  /* request id chosen by the asking side of a connection; echoed in REPLY */
 	union {
 		struct message_append append;

@@ -3,7 +3,7 @@
  * the header promises and survive policy_encode and policy_decode; what is refused must say where and why, and leave
  * nothing behind (the leak checker looks).
  *
- * clang -fsanitize=fuzzer,address,undefined over this file, config/, policy/ and base/; -lfyaml -lxxhash. */
+ * clang -fsanitize=fuzzer,address,undefined over this file, config/, policy/ and base/; -lfyaml. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__lsan_default_suppressions(void);
 
-/* libfyaml 0.7.12 loses a block of 512 bytes for some quoted texts (config/README.md). Our own leaks still count. */
+/* libfyaml 0.7.12 loses a block for some quoted texts (config/README.md). Our own leaks still count. */
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:libfyaml.so\n";
