@@ -1,11 +1,12 @@
 /* bench/throughput.c: how many operations a second, and how long each takes.
  *
- * Closed loop (default): N connections, each with `depth` operations in flight; the next starts when one ends. Open loop (--rate):
- * operations are planned at fixed times and their latency counts from the planned time, so that a stall is not hidden by the
- * load that it held back; what cannot be sent in time marks the run SATURATED.
+ * Closed loop (default): N connections, each with `depth` operations in flight; the next starts when one ends. Open
+ * loop (--rate): operations are planned at fixed times and their latency counts from the planned time, so that a stall
+ * is not hidden by the load that it held back; what cannot be sent in time marks the run SATURATED.
  *
- * Each connection is a client of its own on one shared event loop and one thread, so that the generator's cost is that of the
- * library, and its CPU is printed beside the result: above 70 % of a core the figure is the generator's, not the store's. */
+ * Each connection is a client of its own on one shared event loop and one thread, so that the generator's cost is that
+ * of the library, and its CPU is printed beside the result: above 70 % of a core the figure is the generator's, not the
+ * store's. */
 #include "bench/bench.h"
 
 #include <assert.h>
@@ -65,7 +66,8 @@ static void start_operation(struct slot *slot, uint64_t planned_ns);
 
 static double cpu_seconds(const struct rusage *usage)
 {
-	return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) + (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
+	return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
+	       (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
 }
 
 static void begin_measuring(struct run *run, uint64_t now_ns)
@@ -122,7 +124,8 @@ static void start_operation(struct slot *slot, uint64_t planned_ns)
 	uint64_t number = prng_below(&run->prng, load->keys);
 	dom_options options = DOM_OPTIONS;
 	dom_bytes key_bytes;
-	int size = snprintf(key, sizeof(key), "%s%0*" PRIu64, load->prefix, (int)(load->key_size - strlen(load->prefix)), number);
+	int size = snprintf(
+		key, sizeof(key), "%s%0*" PRIu64, load->prefix, (int)(load->key_size - strlen(load->prefix)), number);
 
 	assert(size > 0);
 	key_bytes = (dom_bytes){ key, (size_t)size };
@@ -135,8 +138,9 @@ static void start_operation(struct slot *slot, uint64_t planned_ns)
 
 		memcpy(run->value, &stamp, load->value_size < sizeof(stamp) ? load->value_size : sizeof(stamp));
 	}
-	slot->call = slot->read ? dom_get(slot->client, key_bytes, &options)
-				: dom_put(slot->client, key_bytes, (dom_bytes){ run->value, load->value_size }, &options);
+	slot->call = slot->read
+			     ? dom_get(slot->client, key_bytes, &options)
+			     : dom_put(slot->client, key_bytes, (dom_bytes){ run->value, load->value_size }, &options);
 	if (slot->call == NULL) {
 		fputs("dombench: out of memory\n", stderr);
 		exit(17);
@@ -175,9 +179,13 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 		begin_measuring(run, now_ns);
 	} else if (run->measuring) {
 		if (!run->load->quiet)
-			fprintf(stderr, "%4" PRIu64 " s  %8" PRIu64 " op/s  p50 %6.2f  p99 %6.2f  max %7.2f ms  errors %" PRIu64 "\n",
-				++run->interval_index, run->interval_done, (double)histogram_quantile(&run->interval, 0.5) / 1000,
-				(double)histogram_quantile(&run->interval, 0.99) / 1000, (double)run->interval.max_us / 1000, run->errors);
+			fprintf(stderr,
+				"%4" PRIu64 " s  %8" PRIu64 " op/s  p50 %6.2f  p99 %6.2f  max %7.2f ms  errors %" PRIu64
+				"\n",
+				++run->interval_index, run->interval_done,
+				(double)histogram_quantile(&run->interval, 0.5) / 1000,
+				(double)histogram_quantile(&run->interval, 0.99) / 1000,
+				(double)run->interval.max_us / 1000, run->errors);
 		run->interval_done = 0;
 		histogram_init(&run->interval);
 		if (now_ns >= run->end_ns)
@@ -187,10 +195,11 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 
 static json_t *latency_json(const struct histogram *histogram)
 {
-	return json_pack("{s:I,s:f,s:f,s:f,s:f,s:f,s:f}", "count", (json_int_t)histogram->count, "mean_ms", histogram_mean(histogram) / 1000,
-		"p50_ms", (double)histogram_quantile(histogram, 0.5) / 1000, "p90_ms", (double)histogram_quantile(histogram, 0.9) / 1000,
-		"p99_ms", (double)histogram_quantile(histogram, 0.99) / 1000, "p999_ms", (double)histogram_quantile(histogram, 0.999) / 1000,
-		"max_ms", (double)histogram->max_us / 1000);
+	return json_pack("{s:I,s:f,s:f,s:f,s:f,s:f,s:f}", "count", (json_int_t)histogram->count, "mean_ms",
+		histogram_mean(histogram) / 1000, "p50_ms", (double)histogram_quantile(histogram, 0.5) / 1000, "p90_ms",
+		(double)histogram_quantile(histogram, 0.9) / 1000, "p99_ms",
+		(double)histogram_quantile(histogram, 0.99) / 1000, "p999_ms",
+		(double)histogram_quantile(histogram, 0.999) / 1000, "max_ms", (double)histogram->max_us / 1000);
 }
 
 static void print_line(const char *name, const struct histogram *histogram)
@@ -219,13 +228,15 @@ static int report(struct run *run)
 	print_line("put", &run->writes);
 	for (unsigned i = 0; i < 32; i++) {
 		if (run->errors_by_status[i] > 0)
-			printf("error  %s: %" PRIu64 "\n", dom_status_name((enum dom_status)i), run->errors_by_status[i]);
+			printf("error  %s: %" PRIu64 "\n", dom_status_name((enum dom_status)i),
+				run->errors_by_status[i]);
 	}
-	json = json_pack("{s:s,s:i,s:f,s:I,s:f,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "kind", "Throughput", "v", 1, "ops_per_second", rate,
-		"errors", (json_int_t)run->errors, "generator_cpu", cpu, "saturated", saturated, "connections", (json_int_t)load->connections,
-		"depth", (json_int_t)load->depth, "seconds", (json_int_t)load->seconds, "offered_per_second", (json_int_t)load->rate, "value_bytes",
-		(json_int_t)load->value_size, "key_bytes", (json_int_t)load->key_size, "reads_percent", (json_int_t)load->reads_percent, "get",
-		latency_json(&run->reads), "put", latency_json(&run->writes));
+	json = json_pack("{s:s,s:i,s:f,s:I,s:f,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "kind", "Throughput", "v", 1,
+		"ops_per_second", rate, "errors", (json_int_t)run->errors, "generator_cpu", cpu, "saturated", saturated,
+		"connections", (json_int_t)load->connections, "depth", (json_int_t)load->depth, "seconds",
+		(json_int_t)load->seconds, "offered_per_second", (json_int_t)load->rate, "value_bytes",
+		(json_int_t)load->value_size, "key_bytes", (json_int_t)load->key_size, "reads_percent",
+		(json_int_t)load->reads_percent, "get", latency_json(&run->reads), "put", latency_json(&run->writes));
 	if (load->json_file != NULL && json_dump_file(json, load->json_file, JSON_INDENT(1)) != 0) {
 		fprintf(stderr, "dombench: cannot write %s\n", load->json_file);
 		json_decref(json);
@@ -338,17 +349,25 @@ static int set(struct load *load, int option, const char *value)
 		int option;
 		uint64_t *number, min, max;
 	} const numbers[] = {
-		{ 'n', &load->connections, 1, CONNECTIONS_MAX }, { 'd', &load->depth, 1, DEPTH_MAX }, { 'r', &load->rate, 0, 10000000 },
-		{ 's', &load->seconds, 1, 86400 }, { 'w', &load->warmup, 0, 3600 }, { 'g', &load->reads_percent, 0, 100 },
-		{ 'k', &load->keys, 1, UINT64_C(1) << 40 }, { 'z', &load->key_size, 1, KEY_TEXT_MAX }, { 'v', &load->value_size, 0, 1 << 20 },
+		{ 'n', &load->connections, 1, CONNECTIONS_MAX },
+		{ 'd', &load->depth, 1, DEPTH_MAX },
+		{ 'r', &load->rate, 0, 10000000 },
+		{ 's', &load->seconds, 1, 86400 },
+		{ 'w', &load->warmup, 0, 3600 },
+		{ 'g', &load->reads_percent, 0, 100 },
+		{ 'k', &load->keys, 1, UINT64_C(1) << 40 },
+		{ 'z', &load->key_size, 1, KEY_TEXT_MAX },
+		{ 'v', &load->value_size, 0, 1 << 20 },
 		{ 'S', &load->seed, 0, UINT64_MAX },
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (numbers[i].option != option)
 			continue;
-		if (!parse_u64(value, numbers[i].number) || *numbers[i].number < numbers[i].min || *numbers[i].number > numbers[i].max) {
-			fprintf(stderr, "dombench: '%s' is out of range %" PRIu64 "..%" PRIu64 "\n", value, numbers[i].min, numbers[i].max);
+		if (!parse_u64(value, numbers[i].number) || *numbers[i].number < numbers[i].min ||
+			*numbers[i].number > numbers[i].max) {
+			fprintf(stderr, "dombench: '%s' is out of range %" PRIu64 "..%" PRIu64 "\n", value,
+				numbers[i].min, numbers[i].max);
 			return 2;
 		}
 		return 0;
@@ -359,31 +378,70 @@ static int set(struct load *load, int option, const char *value)
 int bench_throughput(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "endpoint", 1, NULL, 'e' }, { "certs", 1, NULL, 'c' }, { "as-region", 1, NULL, 'a' }, { "connections", 1, NULL, 'n' },
-		{ "depth", 1, NULL, 'd' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' }, { "warmup", 1, NULL, 'w' },
-		{ "reads", 1, NULL, 'g' }, { "keys", 1, NULL, 'k' }, { "key-size", 1, NULL, 'z' }, { "value-size", 1, NULL, 'v' },
-		{ "prefix", 1, NULL, 'p' }, { "seed", 1, NULL, 'S' }, { "timeout", 1, NULL, 't' }, { "json", 1, NULL, 'j' },
-		{ "quiet", 0, NULL, 'q' }, { "help", 0, NULL, 'h' }, { 0 },
+		{ "endpoint", 1, NULL, 'e' },
+		{ "certs", 1, NULL, 'c' },
+		{ "as-region", 1, NULL, 'a' },
+		{ "connections", 1, NULL, 'n' },
+		{ "depth", 1, NULL, 'd' },
+		{ "rate", 1, NULL, 'r' },
+		{ "seconds", 1, NULL, 's' },
+		{ "warmup", 1, NULL, 'w' },
+		{ "reads", 1, NULL, 'g' },
+		{ "keys", 1, NULL, 'k' },
+		{ "key-size", 1, NULL, 'z' },
+		{ "value-size", 1, NULL, 'v' },
+		{ "prefix", 1, NULL, 'p' },
+		{ "seed", 1, NULL, 'S' },
+		{ "timeout", 1, NULL, 't' },
+		{ "json", 1, NULL, 'j' },
+		{ "quiet", 0, NULL, 'q' },
+		{ "help", 0, NULL, 'h' },
+		{ 0 },
 	};
 	struct load load = {
-		.endpoint = getenv("DOMCTL_ENDPOINT"), .certs = getenv("DOMCTL_CERTS"), .region = getenv("DOMCTL_AS_REGION"),
-		.prefix = "bench/", .connections = 64, .depth = 1, .seconds = 30, .warmup = 5, .keys = 100000, .key_size = 24, .value_size = 128,
-		.seed = 1, .timeout_ms = 10000,
+		.endpoint = getenv("DOMCTL_ENDPOINT"),
+		.certs = getenv("DOMCTL_CERTS"),
+		.region = getenv("DOMCTL_AS_REGION"),
+		.prefix = "bench/",
+		.connections = 64,
+		.depth = 1,
+		.seconds = 30,
+		.warmup = 5,
+		.keys = 100000,
+		.key_size = 24,
+		.value_size = 128,
+		.seed = 1,
+		.timeout_ms = 10000,
 	};
 	uint64_t timeout_us;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
-		case 'e': load.endpoint = optarg; break;
-		case 'c': load.certs = optarg; break;
-		case 'a': load.region = optarg; break;
-		case 'p': load.prefix = optarg; break;
-		case 'j': load.json_file = optarg; break;
-		case 'q': load.quiet = true; break;
-		case 'h': help(stdout); return 0;
+		case 'e':
+			load.endpoint = optarg;
+			break;
+		case 'c':
+			load.certs = optarg;
+			break;
+		case 'a':
+			load.region = optarg;
+			break;
+		case 'p':
+			load.prefix = optarg;
+			break;
+		case 'j':
+			load.json_file = optarg;
+			break;
+		case 'q':
+			load.quiet = true;
+			break;
+		case 'h':
+			help(stdout);
+			return 0;
 		case 't':
-			if (!parse_duration_us(optarg, &timeout_us) || timeout_us < 1000 || timeout_us > UINT64_C(3600000000)) {
+			if (!parse_duration_us(optarg, &timeout_us) || timeout_us < 1000 ||
+				timeout_us > UINT64_C(3600000000)) {
 				fprintf(stderr, "dombench: '%s' is no duration from 1ms to 1h\n", optarg);
 				return 2;
 			}
@@ -396,10 +454,12 @@ int bench_throughput(int argc, char **argv)
 			}
 		}
 	}
-	if (optind != argc || load.endpoint == NULL || load.certs == NULL || load.region == NULL || strlen(load.prefix) + 1 > load.key_size) {
+	if (optind != argc || load.endpoint == NULL || load.certs == NULL || load.region == NULL ||
+		strlen(load.prefix) + 1 > load.key_size) {
 		fputs(optind != argc ? "dombench: unexpected argument\n"
-				     : load.endpoint == NULL || load.certs == NULL || load.region == NULL
-				? "dombench: --endpoint, --certs and --as-region are needed (a demo sets them: domctl demo lan3 -- dombench throughput)\n"
+			: load.endpoint == NULL || load.certs == NULL || load.region == NULL
+				? "dombench: --endpoint, --certs and --as-region are needed (a demo sets them: domctl "
+				  "demo lan3 -- dombench throughput)\n"
 				: "dombench: --key-size must exceed the prefix\n",
 			stderr);
 		return 2;

@@ -1,9 +1,9 @@
-/* server/admin.c: what administrators and other nodes ask of this node: changes of the map (for meta's leader), the birth of
- * a cluster, admission of a node, and this node's own view of itself.
+/* server/admin.c: what administrators and other nodes ask of this node: changes of the map (for meta's leader), the
+ * birth of a cluster, admission of a node, and this node's own view of itself.
  *
  * Verbs, over MESSAGE_ADMIN:
- *   change        body: a packed change. Admins may send INIT-free changes of the rules and of placement; nodes only reports.
- *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
+ *   change        body: a packed change. Admins may send INIT-free changes of the rules and of placement; nodes only
+ * reports. cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
  *   node.status   JSON: this node's replicas, RTT row, residency counters. */
 #include "server/node_internal.h"
 
@@ -65,7 +65,8 @@ static enum status decode_change(struct bytes body, struct change *change, void 
 	struct change_scratch scratch = { .policy_max = ADMIN_POLICIES_MAX, .binding_max = ADMIN_BINDINGS_MAX };
 	enum status status;
 
-	*memory = calloc(1, ADMIN_POLICIES_MAX * sizeof(struct policy) + ADMIN_BINDINGS_MAX * sizeof(struct change_binding));
+	*memory = calloc(
+		1, ADMIN_POLICIES_MAX * sizeof(struct policy) + ADMIN_BINDINGS_MAX * sizeof(struct change_binding));
 	if (*memory == NULL)
 		return STATUS_NO_MEMORY;
 	scratch.policies = *memory;
@@ -79,7 +80,8 @@ static enum status decode_change(struct bytes body, struct change *change, void 
 }
 
 /* What needs OpenSSL is judged here, before the log: a region's CA must be constrained to its region. */
-static enum status check_region(const struct map_region *region, const char *cluster, struct map_region *checked, const char **why)
+static enum status check_region(
+	const struct map_region *region, const char *cluster, struct map_region *checked, const char **why)
 {
 	const unsigned char *der = region->ca_der;
 	X509 *ca = d2i_X509(NULL, &der, (long)region->ca_size);
@@ -97,7 +99,8 @@ static enum status check_region(const struct map_region *region, const char *clu
 	return status;
 }
 
-static void propose(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind, struct change *change)
+static void propose(
+	struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind, struct change *change)
 {
 	uint64_t token;
 	struct pending *pending = pending_take(node, kind, &token);
@@ -114,7 +117,8 @@ static void propose(struct node *node, uint64_t connection, uint64_t request, en
 	node_touch(node, node->meta);
 }
 
-static void admin_change(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
+static void admin_change(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	struct change change;
 	const char *why = NULL;
@@ -127,11 +131,13 @@ static void admin_change(struct node *node, uint64_t connection, const struct pe
 	}
 	status = decode_change(message->admin.body, &change, &memory);
 	if (status != STATUS_OK) {
-		refuse(node, connection, message->request, status, "the change does not decode; is this tool of another version?");
+		refuse(node, connection, message->request, status,
+			"the change does not decode; is this tool of another version?");
 		return;
 	}
 	if (!may_change(who, change.kind)) {
-		refuse(node, connection, message->request, STATUS_DENIED, "this certificate may not make that change; use an admin certificate");
+		refuse(node, connection, message->request, STATUS_DENIED,
+			"this certificate may not make that change; use an admin certificate");
 	} else if (change.kind == CHANGE_REGION_ADD &&
 		   (status = check_region(&change.region, node->map->name, &change.region, &why)) != STATUS_OK) {
 		refuse(node, connection, message->request, status, why);
@@ -154,9 +160,11 @@ static void admin_change(struct node *node, uint64_t connection, const struct pe
 	free(memory);
 }
 
-/* --- birth of a cluster --------------------------------------------------------------------------------------------- */
+/* --- birth of a cluster ---------------------------------------------------------------------------------------------
+ */
 
-static void cluster_init(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
+static void cluster_init(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	struct change change;
 	struct membership birth;
@@ -165,12 +173,14 @@ static void cluster_init(struct node *node, uint64_t connection, const struct pe
 	enum status status;
 
 	if (who->role != PEER_ADMIN) {
-		refuse(node, connection, message->request, STATUS_DENIED, "only an admin certificate may begin a cluster");
+		refuse(node, connection, message->request, STATUS_DENIED,
+			"only an admin certificate may begin a cluster");
 		return;
 	}
 	if (node->running || node->options.join) {
 		refuse(node, connection, message->request, STATUS_CONFLICT,
-			node->running ? "this node belongs to a cluster already" : "this node is configured to join; start one without `join`");
+			node->running ? "this node belongs to a cluster already"
+				      : "this node is configured to join; start one without `join`");
 		return;
 	}
 	status = decode_change(message->admin.body, &change, &memory);
@@ -181,7 +191,8 @@ static void cluster_init(struct node *node, uint64_t connection, const struct pe
 	}
 	free(memory);
 	if (strcmp(change.name, node->cluster_name) != 0) {
-		refuse(node, connection, message->request, STATUS_INVALID, "the name differs from the cluster in this node's certificate");
+		refuse(node, connection, message->request, STATUS_INVALID,
+			"the name differs from the cluster in this node's certificate");
 		return;
 	}
 	status = check_region(&change.region, change.name, &change.region, &why);
@@ -215,7 +226,9 @@ static void cluster_init(struct node *node, uint64_t connection, const struct pe
 	if (status == STATUS_OK) {
 		memset(&birth, 0, sizeof(birth));
 		birth.count = 1;
-		birth.at[0] = (struct member){ .replica = META_FIRST_REPLICA, .node = META_FIRST_NODE, .role_new = ROLE_VOTER };
+		birth.at[0] = (struct member){
+			.replica = META_FIRST_REPLICA, .node = META_FIRST_NODE, .role_new = ROLE_VOTER
+		};
 		status = node_host(node, META_GROUP, META_FIRST_REPLICA, 0, &birth);
 		why = "meta's first replica could not be created";
 	}
@@ -243,7 +256,8 @@ void admin_init_continue(struct node *node)
 	propose(node, node->init_connection, node->init_request, PENDING_CHANGE, &node->init_change);
 }
 
-/* --- admission ------------------------------------------------------------------------------------------------------ */
+/* --- admission ------------------------------------------------------------------------------------------------------
+ */
 
 void admin_join(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
@@ -265,17 +279,20 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 	change.node.incarnation = message->join.incarnation;
 	unpack_init(&unpacker, message->join.addresses);
 	if (address_list_decode(&unpacker, &change.node.addresses) != STATUS_OK || change.node.addresses.count == 0) {
-		refuse(node, connection, message->request, STATUS_INVALID, "the addresses do not decode; set `advertise`");
+		refuse(node, connection, message->request, STATUS_INVALID,
+			"the addresses do not decode; set `advertise`");
 		return;
 	}
 	region = map_region_of(node->map, &who->place);
 	if (region == NULL) {
-		refuse(node, connection, message->request, STATUS_DENIED, "no region is registered for this node's place; `domctl region add` first");
+		refuse(node, connection, message->request, STATUS_DENIED,
+			"no region is registered for this node's place; `domctl region add` first");
 		return;
 	}
 	if (memcmp(region->spki_sha256, who->issuer_spki_sha256, 32) != 0) {
 		node->residency.refused[RESIDENCY_PLACEMENT]++;
-		refuse(node, connection, message->request, STATUS_DENIED, "this certificate was not signed by the CA pinned for its region");
+		refuse(node, connection, message->request, STATUS_DENIED,
+			"this certificate was not signed by the CA pinned for its region");
 		return;
 	}
 	propose(node, connection, message->request, PENDING_JOIN, &change);
@@ -290,7 +307,8 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 	struct pending *pending;
 	void *memory;
 
-	if (node->meta == NULL || !driver_leads(node->meta->driver) || !bytes_equal(message->admin.verb, bytes_text("change")))
+	if (node->meta == NULL || !driver_leads(node->meta->driver) ||
+		!bytes_equal(message->admin.verb, bytes_text("change")))
 		return;
 	if (decode_change(message->admin.body, &change, &memory) != STATUS_OK)
 		return;
@@ -306,7 +324,8 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 	free(memory);
 }
 
-/* --- status --------------------------------------------------------------------------------------------------------- */
+/* --- status ---------------------------------------------------------------------------------------------------------
+ */
 
 static void json_u64(struct text *text, const char *name, uint64_t value)
 {
@@ -366,7 +385,8 @@ static void status_replica(const struct node *node, const struct hosted *hosted,
 			json_id(text, "node", membership->at[i].node);
 			text_add(text, ",");
 			json_u64(text, "match",
-				group_progress(group, membership->at[i].replica, &progress) ? progress.match : status.durable);
+				group_progress(group, membership->at[i].replica, &progress) ? progress.match
+											    : status.durable);
 			text_add(text, ",\"role\":\"");
 			text_add(text, membership->at[i].role_new == ROLE_VOTER ? "voter" : "learner");
 			text_add(text, "\"}");
@@ -419,7 +439,9 @@ static void node_status(struct node *node, uint64_t connection, uint64_t request
 	json_u64(&text, "requests", node->requests);
 	text_add(&text, ",\"rtt_us\":{");
 	for (uint32_t i = 0; i < map->node_count; i++) {
-		uint32_t rtt = map->nodes[i].id == node->identity.node || !node->running ? 0 : liveness_rtt_us(node->liveness, map->nodes[i].id);
+		uint32_t rtt = map->nodes[i].id == node->identity.node || !node->running
+				       ? 0
+				       : liveness_rtt_us(node->liveness, map->nodes[i].id);
 
 		if (rtt == 0)
 			continue;
@@ -432,7 +454,8 @@ static void node_status(struct node *node, uint64_t connection, uint64_t request
 	text_add(&text, "},\"alive\":[");
 	first = true;
 	for (uint32_t i = 0; i < map->node_count && node->running; i++) {
-		if (map->nodes[i].id != node->identity.node && !liveness_alive(node->liveness, map->nodes[i].id, node->time.now_ns))
+		if (map->nodes[i].id != node->identity.node &&
+			!liveness_alive(node->liveness, map->nodes[i].id, node->time.now_ns))
 			continue;
 		text_add(&text, first ? "\"" : ",\"");
 		text_add_u64(&text, map->nodes[i].id);
@@ -458,13 +481,15 @@ static void node_status(struct node *node, uint64_t connection, uint64_t request
 	buffer_unref(buffer);
 }
 
-void admin_request(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
+void admin_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	struct bytes verb = message->admin.verb;
 
 	if (bytes_equal(verb, bytes_text("node.status"))) {
 		if (who->role != PEER_ADMIN && who->role != PEER_CLIENT)
-			refuse(node, connection, message->request, STATUS_DENIED, "nodes do not ask for each other's status");
+			refuse(node, connection, message->request, STATUS_DENIED,
+				"nodes do not ask for each other's status");
 		else
 			node_status(node, connection, message->request);
 	} else if (bytes_equal(verb, bytes_text("change"))) {
@@ -472,6 +497,7 @@ void admin_request(struct node *node, uint64_t connection, const struct peer_ide
 	} else if (bytes_equal(verb, bytes_text("cluster.init"))) {
 		cluster_init(node, connection, who, message);
 	} else {
-		refuse(node, connection, message->request, STATUS_INVALID, "this node knows no such verb; is the tool newer than the node?");
+		refuse(node, connection, message->request, STATUS_INVALID,
+			"this node knows no such verb; is the tool newer than the node?");
 	}
 }

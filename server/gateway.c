@@ -44,14 +44,15 @@ static void reply_not_leader(struct node *node, uint64_t connection, uint64_t re
 
 	reply_begin(node, &reply, request, leader_node == 0 ? STATUS_QUORUM_UNAVAILABLE : STATUS_NOT_LEADER);
 	reply.reply.leader_node = leader_node;
-	reply.reply.detail = bytes_text(leader_node == 0 ? "no leader is known: the shard has no quorum at the moment" : "another replica leads");
+	reply.reply.detail = bytes_text(leader_node == 0 ? "no leader is known: the shard has no quorum at the moment"
+							 : "another replica leads");
 	node->replies++;
 	node->io.reply(node->io.arg, connection, &reply);
 }
 
 /* The key, judged by our own map. NULL: answered. */
-static const struct policy *judge_key(struct node *node, uint64_t connection, const struct peer_identity *who,
-	const struct message *message)
+static const struct policy *judge_key(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	const struct message_request *ask = &message->ask;
 	const struct cluster_map *map = node_map_in_force(node);
@@ -66,11 +67,13 @@ static const struct policy *judge_key(struct node *node, uint64_t connection, co
 		const struct map_binding *binding = map_binding_of(map, ask->key);
 		uint64_t hash = hash_key(ask->key);
 
-		fits = binding != NULL && binding->policy == ask->policy && hash >= shard->hash_first && hash <= shard->hash_last;
+		fits = binding != NULL && binding->policy == ask->policy && hash >= shard->hash_first &&
+		       hash <= shard->hash_last;
 	}
 	if (!fits) {
 		if (behind)
-			gateway_reply(node, connection, message->request, STATUS_BUSY, "this node has not heard of that map yet");
+			gateway_reply(node, connection, message->request, STATUS_BUSY,
+				"this node has not heard of that map yet");
 		else
 			gateway_reply(node, connection, message->request, STATUS_STALE_MAP, "a newer map is in force");
 		return NULL;
@@ -95,9 +98,17 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 {
 	const struct message_request *ask = &message->ask;
 	struct command command = {
-		.kind = ask->operation == OPERATION_PUT ? COMMAND_PUT : ask->operation == OPERATION_DELETE ? COMMAND_DELETE : COMMAND_CAS,
-		.retry = ask->retry, .client = ask->client, .sequence = ask->sequence, .low_water = ask->low_water,
-		.map_epoch = ask->map_epoch, .version = ask->version, .key = ask->key, .value = ask->value,
+		.kind = ask->operation == OPERATION_PUT	     ? COMMAND_PUT
+			: ask->operation == OPERATION_DELETE ? COMMAND_DELETE
+							     : COMMAND_CAS,
+		.retry = ask->retry,
+		.client = ask->client,
+		.sequence = ask->sequence,
+		.low_water = ask->low_water,
+		.map_epoch = ask->map_epoch,
+		.version = ask->version,
+		.key = ask->key,
+		.value = ask->value,
 	};
 	struct pending *pending;
 	uint64_t token;
@@ -124,7 +135,8 @@ static void request_read(struct node *node, struct hosted *hosted, uint64_t conn
 {
 	const struct message_request *ask = &message->ask;
 	uint64_t token;
-	struct pending *pending = pending_take(node, ask->operation == OPERATION_GET ? PENDING_READ : PENDING_SCAN, &token);
+	struct pending *pending =
+		pending_take(node, ask->operation == OPERATION_GET ? PENDING_READ : PENDING_SCAN, &token);
 
 	if (pending == NULL) {
 		gateway_reply(node, connection, message->request, STATUS_BUSY, "too many requests wait at this node");
@@ -144,7 +156,8 @@ static void request_read(struct node *node, struct hosted *hosted, uint64_t conn
 		gateway_reply(node, connection, message->request, STATUS_BUSY, "this node is out of memory");
 		return;
 	}
-	if (ask->level == READ_SESSION && driver_applied(hosted->driver) >= ask->session_index && ask->session_index > 0) {
+	if (ask->level == READ_SESSION && driver_applied(hosted->driver) >= ask->session_index &&
+		ask->session_index > 0) {
 		/* What the session has seen is here: no need to ask the leader. */
 		gateway_readable(node, hosted, token, STATUS_OK, 0);
 		return;
@@ -153,7 +166,8 @@ static void request_read(struct node *node, struct hosted *hosted, uint64_t conn
 	node_touch(node, hosted);
 }
 
-void gateway_request(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
+void gateway_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	const struct message_request *ask = &message->ask;
 	struct hosted *hosted;
@@ -169,27 +183,32 @@ void gateway_request(struct node *node, uint64_t connection, const struct peer_i
 		return;
 	}
 	if (node_map_in_force(node)->epoch == 0) {
-		gateway_reply(node, connection, message->request, STATUS_QUORUM_UNAVAILABLE, "this node belongs to no cluster yet");
+		gateway_reply(node, connection, message->request, STATUS_QUORUM_UNAVAILABLE,
+			"this node belongs to no cluster yet");
 		return;
 	}
 	status = check_limits(ask);
 	if (status != STATUS_OK) {
 		gateway_reply(node, connection, message->request, status,
-			status == STATUS_TOO_LARGE ? "key above 4 KiB or value above 1 MiB" : "empty key, or limit out of range");
+			status == STATUS_TOO_LARGE ? "key above 4 KiB or value above 1 MiB"
+						   : "empty key, or limit out of range");
 		return;
 	}
 	if (ask->level != READ_STRONG && ask->level != READ_SESSION &&
 		(ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN)) {
-		gateway_reply(node, connection, message->request, STATUS_INVALID, "this read level is not supported yet");
+		gateway_reply(
+			node, connection, message->request, STATUS_INVALID, "this read level is not supported yet");
 		return;
 	}
 	if (judge_key(node, connection, who, message) == NULL)
 		return;
 	hosted = node_hosted(node, ask->shard);
 	if (hosted == NULL || hosted->doomed) {
-		/* Only a client with an old map comes here for a shard that moved; one with ours came before the replica was born. */
+		/* Only a client with an old map comes here for a shard that moved; one with ours came before the
+		 * replica was born. */
 		gateway_reply(node, connection, message->request,
-			node_map_in_force(node)->epoch > ask->map_epoch ? STATUS_STALE_MAP : STATUS_BUSY, "no replica of that shard is here");
+			node_map_in_force(node)->epoch > ask->map_epoch ? STATUS_STALE_MAP : STATUS_BUSY,
+			"no replica of that shard is here");
 		return;
 	}
 	if (ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN)
@@ -206,7 +225,8 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 	if (pending == NULL)
 		return;
 	if (outcome->status == STATUS_NOT_LEADER) {
-		reply_not_leader(node, pending->connection, pending->request, gateway_leader_node(node, hosted, outcome->leader));
+		reply_not_leader(node, pending->connection, pending->request,
+			gateway_leader_node(node, hosted, outcome->leader));
 		pending_release(node, pending);
 		return;
 	}
@@ -246,7 +266,8 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 
 /* Reads happen here, after ReadIndex said "readable", on an engine state that includes everything acknowledged before
  * the request came. */
-static void answer_get(struct node *node, struct pending *pending, enum status status, const struct buffer *row, uint64_t index)
+static void answer_get(
+	struct node *node, struct pending *pending, enum status status, const struct buffer *row, uint64_t index)
 {
 	struct message reply;
 	struct reply_row answer = { 0 };
@@ -256,7 +277,8 @@ static void answer_get(struct node *node, struct pending *pending, enum status s
 
 	if (policy == NULL || !residency_reader(node, policy, &pending->place, false, why, sizeof(why))) {
 		/* The rules changed while the read waited. */
-		gateway_reply(node, pending->connection, pending->request, policy == NULL ? STATUS_STALE_MAP : STATUS_RESIDENCY_REFUSED,
+		gateway_reply(node, pending->connection, pending->request,
+			policy == NULL ? STATUS_STALE_MAP : STATUS_RESIDENCY_REFUSED,
 			policy == NULL ? "a newer map is in force" : why);
 		return;
 	}
@@ -341,14 +363,18 @@ void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, 
 	if (pending == NULL)
 		return;
 	if (status == STATUS_NOT_LEADER || status == STATUS_QUORUM_UNAVAILABLE) {
-		reply_not_leader(node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
+		reply_not_leader(
+			node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
 	} else if (status != STATUS_OK) {
-		gateway_reply(node, pending->connection, pending->request, status, "the read could not be served here; try again");
+		gateway_reply(node, pending->connection, pending->request, status,
+			"the read could not be served here; try again");
 	} else if (pending->session_index > index) {
-		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY, "this replica has not applied what the session saw");
+		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
+			"this replica has not applied what the session saw");
 	} else if (pending->kind == PENDING_READ) {
 		struct buffer *row = NULL;
-		enum status got = engine_get(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
+		enum status got =
+			engine_get(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
 
 		answer_get(node, pending, got, row, index);
 		if (row != NULL)

@@ -1,14 +1,15 @@
 /* server/mover.c: carries out what the map wants of this node: hosts the replicas that are its, and, for the shards it
  * leads (and for meta, when it leads that), walks the membership to the wanted one:
  *
- *   add what is missing as learners -> wait until they have caught up -> joint change to the wanted voters -> (members that
- *   left unlink their files once the map says so) -> report to meta.
+ *   add what is missing as learners -> wait until they have caught up -> joint change to the wanted voters -> (members
+ * that left unlink their files once the map says so) -> report to meta.
  *
  * Every step is judged from the group's own committed membership and the newest map, never from memory of an earlier
  * step: a new leader, or a restarted one, goes on where the last one stopped. Nothing here is urgent; it runs after a
  * change of map, role or membership, and every MOVER_PERIOD_MS while something is unsettled.
  *
- * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted them. */
+ * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted
+ * them. */
 #include "server/node_internal.h"
 
 #include <assert.h>
@@ -18,7 +19,7 @@
 #include "policy/placement.h"
 
 enum {
-	CATCH_UP_ENTRIES = 64,   /* a learner this close to the leader's end may become a voter */
+	CATCH_UP_ENTRIES = 64,	 /* a learner this close to the leader's end may become a voter */
 	REPORT_PERIOD_MS = 1000, /* an unanswered report is sent again */
 	TRANSFER_PERIOD_MS = 3000,
 };
@@ -67,7 +68,8 @@ static bool wanted_membership(const struct node *node, const struct map_shard *s
 
 static bool same_configuration(const struct membership *a, const struct membership *b)
 {
-	if (a->joint || b->joint || a->count != b->count || memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
+	if (a->joint || b->joint || a->count != b->count ||
+		memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
 		return false;
 	for (unsigned i = 0; i < a->count; i++) {
 		int at = membership_find(b, a->at[i].replica);
@@ -78,9 +80,10 @@ static bool same_configuration(const struct membership *a, const struct membersh
 	return true;
 }
 
-/* The next plain membership on the way from `now` to `wanted`: first every missing member as a learner, then wanted itself
- * once they have caught up. False: nothing to do at the moment. */
-static bool next_membership(const struct group *group, const struct membership *wanted, uint64_t last, struct membership *next)
+/* The next plain membership on the way from `now` to `wanted`: first every missing member as a learner, then wanted
+ * itself once they have caught up. False: nothing to do at the moment. */
+static bool next_membership(
+	const struct group *group, const struct membership *wanted, uint64_t last, struct membership *next)
 {
 	const struct membership *now = group_membership(group);
 	bool missing = false, behind = false;
@@ -99,7 +102,8 @@ static bool next_membership(const struct group *group, const struct membership *
 			next->count++;
 			missing = true;
 		} else if (now->at[at].role_new == ROLE_LEARNER && wanted->at[i].role_new == ROLE_VOTER) {
-			if (!group_progress(group, wanted->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+			if (!group_progress(group, wanted->at[i].replica, &progress) ||
+				progress.match + CATCH_UP_ENTRIES < last)
 				behind = true;
 		}
 	}
@@ -192,7 +196,8 @@ static uint64_t better_leader(const struct node *node, const struct hosted *host
 		if (membership->at[i].role_new != ROLE_VOTER || there == NULL || there->id == node->identity.node ||
 			!liveness_alive(node->liveness, there->id, node->time.now_ns))
 			continue;
-		if (!group_progress(group, membership->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+		if (!group_progress(group, membership->at[i].replica, &progress) ||
+			progress.match + CATCH_UP_ENTRIES < last)
 			continue;
 		if (shard->lead_wanted == there->id)
 			return membership->at[i].replica;
@@ -215,7 +220,8 @@ static bool binding_prefix_is_elsewhere(const struct cluster_map *map, const str
 
 		if (binding->exact != fence->exact)
 			continue;
-		if (binding->exact ? binding->hash.high == fence->exact_hash[0] && binding->hash.low == fence->exact_hash[1]
+		if (binding->exact ? binding->hash.high == fence->exact_hash[0] &&
+					     binding->hash.low == fence->exact_hash[1]
 				   : bytes_equal(bytes_of(binding->prefix, binding->prefix_size), fence->key))
 			return binding->policy != policy;
 	}
@@ -239,13 +245,15 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 		if (!map_operation_fence(map, operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
 			continue;
 		settled = false;
-		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) || pending_take(node, PENDING_INTERNAL, &token) == NULL)
+		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) ||
+			pending_take(node, PENDING_INTERNAL, &token) == NULL)
 			continue;
 		hosted->fence_ns = node->time.now_ns;
 		fence.kind = COMMAND_FENCE;
 		fence.operation = operation->id;
 		fence.map_epoch = map->epoch;
-		driver_propose(hosted->driver, &fence, 0, token, node->time); /* idempotent: applying it again counts again */
+		driver_propose(
+			hosted->driver, &fence, 0, token, node->time); /* idempotent: applying it again counts again */
 		node_touch(node, hosted);
 	}
 	return settled;
@@ -267,7 +275,8 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 		if (binding_prefix_is_elsewhere(node_map_in_force(node), &fence, shard->policy))
 			continue; /* its keys live elsewhere now: whoever still comes here has an old map */
 		settled = false;
-		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) || pending_take(node, PENDING_INTERNAL, &token) == NULL)
+		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) ||
+			pending_take(node, PENDING_INTERNAL, &token) == NULL)
 			continue;
 		hosted->fence_ns = node->time.now_ns;
 		fence.kind = COMMAND_UNFENCE;
@@ -291,8 +300,8 @@ void mover_fenced(struct node *node, struct hosted *hosted, const struct command
 
 	if (!driver_leads(hosted->driver) || fence->kind != COMMAND_FENCE)
 		return;
-	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, fence->exact ? bytes_of(NULL, 0) : fence->key,
-		bytes_of(NULL, 0), &iter);
+	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,
+		fence->exact ? bytes_of(NULL, 0) : fence->key, bytes_of(NULL, 0), &iter);
 	while (status == STATUS_OK && found < FENCE_SCAN_ROWS) {
 		status = engine_iter_next(iter, &key, &value);
 		if (status != STATUS_OK)
@@ -434,7 +443,8 @@ void mover_run(struct node *node)
 		if (!host_shard(node, shard))
 			settled = false;
 		hosted = node_hosted(node, shard->id);
-		if (hosted != NULL && !hosted->doomed && driver_leads(hosted->driver) && !move_shard(node, hosted, shard))
+		if (hosted != NULL && !hosted->doomed && driver_leads(hosted->driver) &&
+			!move_shard(node, hosted, shard))
 			settled = false;
 	}
 	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
@@ -455,7 +465,8 @@ void mover_hand_over(struct node *node, struct hosted *hosted)
 
 		if (membership->at[i].role_new != ROLE_VOTER || membership->at[i].node == node->identity.node ||
 			!liveness_alive(node->liveness, membership->at[i].node, node->time.now_ns) ||
-			!group_progress(group, membership->at[i].replica, &progress) || progress.match + CATCH_UP_ENTRIES < last)
+			!group_progress(group, membership->at[i].replica, &progress) ||
+			progress.match + CATCH_UP_ENTRIES < last)
 			continue;
 		hosted->transfer_ns = node->time.now_ns;
 		driver_transfer(hosted->driver, membership->at[i].replica, node->time);

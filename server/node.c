@@ -8,11 +8,14 @@
 
 #include "base/buffer.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "wire/codec.h"
 
 static void node_turn(struct node *node);
 static void host_members_watch(struct node *node, uint64_t peer, bool watch);
 
-/* --- hosted replicas: a table by group ------------------------------------------------------------------------------ */
+/* --- hosted replicas: a table by group ------------------------------------------------------------------------------
+ */
 
 static size_t table_slot(const struct node *node, uint64_t group)
 {
@@ -100,7 +103,8 @@ static void table_remove(struct node *node, struct hosted *hosted)
 	}
 }
 
-/* --- pending requests: a slot table, tokens carry a generation ------------------------------------------------------ */
+/* --- pending requests: a slot table, tokens carry a generation ------------------------------------------------------
+ */
 
 struct pending *pending_take(struct node *node, enum pending_kind kind, uint64_t *token)
 {
@@ -145,7 +149,8 @@ void pending_release(struct node *node, struct pending *pending)
 	node->pending_count--;
 }
 
-/* --- what the drivers call ------------------------------------------------------------------------------------------ */
+/* --- what the drivers call ------------------------------------------------------------------------------------------
+ */
 
 static struct hosted *hosted_of(struct node *node, const struct driver *driver)
 {
@@ -250,9 +255,16 @@ static void host_members_watch(struct node *node, uint64_t peer, bool watch)
 }
 
 static const struct driver_owner driver_callbacks = {
-	.send = on_send, .proposed = on_proposed, .readable = on_readable, .role_changed = on_role_changed,
-	.membership_changed = on_membership_changed, .map_changed = on_map_changed, .fenced = on_fenced,
-	.flush_wanted = on_flush_wanted, .fatal = on_fatal, .watch = on_watch,
+	.send = on_send,
+	.proposed = on_proposed,
+	.readable = on_readable,
+	.role_changed = on_role_changed,
+	.membership_changed = on_membership_changed,
+	.map_changed = on_map_changed,
+	.fenced = on_fenced,
+	.flush_wanted = on_flush_wanted,
+	.fatal = on_fatal,
+	.watch = on_watch,
 };
 
 static void driver_options_of(struct node *node, uint64_t group, uint64_t replica, struct driver_options *options)
@@ -278,7 +290,8 @@ static void driver_options_of(struct node *node, uint64_t group, uint64_t replic
 	options->scratch = node->scratch;
 }
 
-/* --- hosting -------------------------------------------------------------------------------------------------------- */
+/* --- hosting --------------------------------------------------------------------------------------------------------
+ */
 
 static struct hosted *hosted_new(struct node *node, uint64_t group, uint64_t policy, struct driver *driver)
 {
@@ -319,7 +332,8 @@ void node_touch(struct node *node, struct hosted *hosted)
 	}
 }
 
-enum status node_host(struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth)
+enum status node_host(
+	struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth)
 {
 	struct driver_options options;
 	struct driver *driver;
@@ -353,12 +367,14 @@ void node_unhost(struct node *node, struct hosted *hosted)
 	status = driver_destroy(hosted->driver);
 	table_remove(node, hosted);
 	free(hosted);
-	log_info("replica removed", LOG_H("group", group), LOG_U("replica", replica), LOG_S("status", status_name(status)));
+	log_info("replica removed", LOG_H("group", group), LOG_U("replica", replica),
+		LOG_S("status", status_name(status)));
 	if (status != STATUS_OK)
 		node->io.fatal(node->io.arg, status, "a removed replica's files could not be deleted");
 }
 
-/* --- maps ----------------------------------------------------------------------------------------------------------- */
+/* --- maps -----------------------------------------------------------------------------------------------------------
+ */
 
 const struct cluster_map *node_map_in_force(const struct node *node)
 {
@@ -415,7 +431,8 @@ static void map_noticed(struct node *node)
 	node->io.map_changed(node->io.arg, map);
 }
 
-/* --- the turn ------------------------------------------------------------------------------------------------------- */
+/* --- the turn -------------------------------------------------------------------------------------------------------
+ */
 
 static void sweep_doomed(struct node *node)
 {
@@ -498,7 +515,8 @@ static void liveness_carry_out(struct node *node)
 	node->liveness_out->count = 0;
 }
 
-/* --- entry points --------------------------------------------------------------------------------------------------- */
+/* --- entry points ---------------------------------------------------------------------------------------------------
+ */
 
 static void enter(struct node *node, struct node_time time)
 {
@@ -507,7 +525,8 @@ static void enter(struct node *node, struct node_time time)
 }
 
 /* A replica answers for the node the map says it is on: a member cannot speak for another. */
-static bool sender_is_member(const struct hosted *hosted, uint64_t from_node, uint64_t from_replica, const struct cluster_map *map)
+static bool sender_is_member(
+	const struct hosted *hosted, uint64_t from_node, uint64_t from_replica, const struct cluster_map *map)
 {
 	const struct membership *membership = group_membership(driver_group(hosted->driver));
 	int at = membership_find(membership, from_replica);
@@ -573,7 +592,8 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_PONG:
-		liveness_received(node->liveness, from, message, node->time.now_ns, node_map_in_force(node)->epoch, node->liveness_out);
+		liveness_received(node->liveness, from, message, node->time.now_ns, node_map_in_force(node)->epoch,
+			node->liveness_out);
 		liveness_carry_out(node);
 		break;
 	case MESSAGE_ADMIN:
@@ -586,8 +606,8 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 	node_turn(node);
 }
 
-void node_requested(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message,
-	struct node_time time)
+void node_requested(struct node *node, uint64_t connection, const struct peer_identity *who,
+	const struct message *message, struct node_time time)
 {
 	enter(node, time);
 	if (node->failed)
@@ -620,7 +640,8 @@ void node_requested(struct node *node, uint64_t connection, const struct peer_id
 
 void node_connection_closed(struct node *node, uint64_t connection)
 {
-	/* Closing is rare beside requests: a walk over the slots in use is cheaper than a list kept by every request. */
+	/* Closing is rare beside requests: a walk over the slots in use is cheaper than a list kept by every request.
+	 */
 	for (uint32_t i = 0, seen = 0; i < PENDING_MAX && seen < node->pending_count; i++) {
 		struct pending *pending = &node->pending[i];
 
@@ -652,13 +673,14 @@ void node_expired(struct node *node, struct node_time time)
 		liveness_expired(node->liveness, time.now_ns, node_map_in_force(node)->epoch, node->liveness_out);
 		liveness_carry_out(node);
 	}
-	for (unsigned i = 0; i < 4096; i++) { /* bounded: a driver whose deadline does not move on is met again next time */
+	for (unsigned i = 0; i < 4096;
+		i++) { /* bounded: a driver whose deadline does not move on is met again next time */
 		struct heap_node *first = heap_min(&node->timers);
 		struct hosted *hosted;
 
 		if (first == NULL || first->key > time.now_ns)
 			break;
-		hosted = container_of(first, struct hosted, timer);
+		hosted = LIST_ENTRY(first, struct hosted, timer);
 		driver_expired(hosted->driver, time);
 		node_touch(node, hosted);
 	}
@@ -710,7 +732,8 @@ void node_flush_end(struct node *node, struct journal_flush *flush, enum status 
 	node_turn(node);
 }
 
-/* --- opening -------------------------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------------------------------
+ */
 
 struct recovery {
 	struct node *node;
@@ -814,17 +837,28 @@ static enum status start_replicas(struct node *node, const char **why)
 enum status node_begin(struct node *node, const char **why)
 {
 	struct liveness_config liveness = {
-		.node = node->identity.node, .boot = node->boot, .seed = node->io.random(node->io.arg),
-		.started_ns = node->time.now_ns, .heartbeat_us = node->options.heartbeat_us, .support_us = node->options.support_us,
-		.support_max_us = node->options.support_us, .drift_ppm = node->options.drift_ppm,
+		.node = node->identity.node,
+		.boot = node->boot,
+		.seed = node->io.random(node->io.arg),
+		.started_ns = node->time.now_ns,
+		.heartbeat_us = node->options.heartbeat_us,
+		.support_us = node->options.support_us,
+		.support_max_us = node->options.support_us,
+		.drift_ppm = node->options.drift_ppm,
 	};
 	struct recovery recovery = { .node = node, .status = STATUS_OK };
 	struct journal_recovery callbacks = {
-		.arg = &recovery, .state = recover_state, .entry = recover_entry, .cut = recover_cut, .reset = recover_reset,
+		.arg = &recovery,
+		.state = recover_state,
+		.entry = recover_entry,
+		.cut = recover_cut,
+		.reset = recover_reset,
 		.corrupt = recover_corrupt,
 	};
-	struct engine_options engines = { .cache_size = node->options.cache_size, .write_buffer_budget = node->options.memory_size / 4 };
-	struct journal_options journal = { .incarnation = node->identity.incarnation, .segment_size = node->options.journal_segment_size };
+	struct engine_options engines = { .cache_size = node->options.cache_size,
+		.write_buffer_budget = node->options.memory_size / 4 };
+	struct journal_options journal = { .incarnation = node->identity.incarnation,
+		.segment_size = node->options.journal_segment_size };
 	char engines_path[600], journal_path[600];
 	struct text path;
 	enum status status;
@@ -835,6 +869,7 @@ enum status node_begin(struct node *node, const char **why)
 	if (liveness.support_max_us < node->identity.support_max_us)
 		liveness.support_max_us = node->identity.support_max_us;
 	node->identity.support_max_us = liveness.support_max_us;
+	node->identity.boot = node->boot;
 	status = identity_store(node->data, &node->identity);
 	if (status != STATUS_OK) {
 		*why = "the data directory's identity could not be written";
@@ -866,7 +901,8 @@ enum status node_begin(struct node *node, const char **why)
 	}
 	status = journal_open(&journal, &callbacks, &node->journal);
 	if (status != STATUS_OK) {
-		*why = status == STATUS_CONFLICT ? "the journal is another node's or another cluster's" : "the journal could not be opened";
+		*why = status == STATUS_CONFLICT ? "the journal is another node's or another cluster's"
+						 : "the journal could not be opened";
 		return status;
 	}
 	for (size_t i = 0; i < node->table_size; i++) {
@@ -883,7 +919,8 @@ static enum status take_identity(struct node *node, const char **why)
 	enum status status = identity_lock(node->data, &node->lock);
 
 	if (status != STATUS_OK) {
-		*why = status == STATUS_CONFLICT ? "another process uses this data directory" : "the data directory could not be locked";
+		*why = status == STATUS_CONFLICT ? "another process uses this data directory"
+						 : "the data directory could not be locked";
 		return status;
 	}
 	status = identity_load(node->data, &node->identity);
@@ -900,7 +937,8 @@ static enum status take_identity(struct node *node, const char **why)
 		return STATUS_OK;
 	}
 	if (status != STATUS_NOT_FOUND) {
-		*why = status == STATUS_CONFLICT ? "this data directory is a copy; a node's directory may be moved, never copied: wipe it and join anew"
+		*why = status == STATUS_CONFLICT ? "this data directory is a copy; a node's directory may be moved, "
+						   "never copied: wipe it and join anew"
 						 : "the data directory's identity could not be read";
 		return status;
 	}
@@ -925,8 +963,8 @@ static bool allocate(struct node *node)
 		node->map = cluster_map_init(map, limits);
 	if (bootstrap != NULL)
 		node->bootstrap_map = cluster_map_init(bootstrap, limits);
-	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL || node->effects == NULL ||
-		node->scratch == NULL || node->pending == NULL)
+	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL ||
+		node->effects == NULL || node->scratch == NULL || node->pending == NULL)
 		return false;
 	for (uint32_t i = PENDING_MAX; i > 0; i--) {
 		node->pending[i - 1].next_free = node->pending_free;
@@ -1011,7 +1049,8 @@ void node_close(struct node *node)
 	free(node);
 }
 
-/* --- joining -------------------------------------------------------------------------------------------------------- */
+/* --- joining --------------------------------------------------------------------------------------------------------
+ */
 
 void node_join_message(const struct node *node, struct message *message)
 {
@@ -1041,7 +1080,8 @@ enum status node_joined(struct node *node, const struct message *message, struct
 		return status;
 	}
 	own = map_node_find(node->bootstrap_map, message->reply.version);
-	if (own == NULL || !place_equal(&own->place, &node->options.place) || own->incarnation != node->identity.incarnation) {
+	if (own == NULL || !place_equal(&own->place, &node->options.place) ||
+		own->incarnation != node->identity.incarnation) {
 		*why = "the answer's map does not hold this node";
 		return STATUS_INVALID;
 	}
@@ -1147,7 +1187,8 @@ uint64_t node_digest(const struct node *node)
 	/* Summed, so that the order of the table (a function of its growth) does not matter. */
 	for (size_t i = 0; i < node->table_size; i++) {
 		if (node->table[i] != NULL)
-			digest += group_digest(driver_group(node->table[i]->driver)) * 31 + driver_digest(node->table[i]->driver);
+			digest += group_digest(driver_group(node->table[i]->driver)) * 31 +
+				  driver_digest(node->table[i]->driver);
 	}
 	return digest;
 }

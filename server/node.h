@@ -3,8 +3,8 @@
  * The same object code runs in both.
  *
  * A node owns: its identity (data directory), the journal, the engines of its replicas, the liveness machine, one group
- * driver per replica (server/group_driver.h), meta's replica with the cluster map, the gateway that answers clients, and
- * the mover that carries out what the map wants of the shards that this node leads.
+ * driver per replica (server/group_driver.h), meta's replica with the cluster map, the gateway that answers clients,
+ * and the mover that carries out what the map wants of the shards that this node leads.
  *
  * Residency is checked here at every door: what comes from a peer or client and what goes to one passes
  * server/residency.h with the ATTESTED place of the other side (its certificate's), never a claimed one. Each refusal
@@ -25,8 +25,8 @@ struct journal_flush;
 enum peer_role { PEER_NODE = 1, PEER_CLIENT = 2, PEER_ADMIN = 3 };
 struct peer_identity {
 	enum peer_role role;
-	struct place place;     /* a node's full place; a client's; none for an admin */
-	char name[64];          /* of the client or admin */
+	struct place place;		/* a node's full place; a client's; none for an admin */
+	char name[64];			/* of the client or admin */
 	uint8_t issuer_spki_sha256[32]; /* the key that signed it; compared with meta's pins */
 };
 
@@ -42,26 +42,28 @@ struct node_io {
 	void (*map_changed)(void *arg, const struct cluster_map *map);
 	/* The node can no longer keep its promises (disk failed, corrupt beyond repair): stop now, say why. */
 	void (*fatal)(void *arg, enum status status, const char *what);
-	/* Runs job(job_arg) where it may block, later calls done(done_arg) on this thread. NULL: the node runs it itself. */
+	/* Runs job(job_arg) where it may block, later calls done(done_arg) on this thread. NULL: the node runs it
+	 * itself. */
 	void (*block)(void *arg, void (*job)(void *), void (*done)(void *), void *job_arg);
 	uint64_t (*random)(void *arg);
 };
 
 struct node_options {
-	const char *data;          /* directory; created when missing */
-	const char *cluster;       /* name, from the configuration and the certificate */
-	struct place place;        /* attested: the certificate's */
+	const char *data;		/* directory; created when missing */
+	const char *cluster;		/* name, from the configuration and the certificate */
+	struct place place;		/* attested: the certificate's */
 	uint8_t issuer_spki_sha256[32]; /* of our own certificate */
 	struct address_list addresses;
 	uint64_t cache_size, journal_segment_size, memory_size; /* bytes */
 	uint64_t support_us, heartbeat_us;
 	uint32_t drift_ppm;
 	uint64_t now_ns, wall_us;
-	bool join;                 /* configured with nodes to join: never waits for init */
+	bool join; /* configured with nodes to join: never waits for init */
 };
 /* CONFLICT: the directory is another node's, another cluster's, a copy, or in use. *why: a text, valid until the
  * next call on this thread. */
-enum status node_open(const struct node_options *options, const struct node_io *io, struct node **node, const char **why) MUST;
+enum status node_open(
+	const struct node_options *options, const struct node_io *io, struct node **node, const char **why) MUST;
 void node_close(struct node *node); /* flushes engines; the journal's pending records are not waited for */
 
 /* Everything below passes the time: CLOCK_BOOTTIME ns (never backwards) and the wall clock in us. */
@@ -85,7 +87,7 @@ void node_flush_end(struct node *node, struct journal_flush *flush, enum status 
 
 /* What the owner of connections asks. */
 const struct cluster_map *node_map(const struct node *node); /* epoch 0: no cluster yet */
-uint64_t node_id(const struct node *node);                   /* 0: not admitted */
+uint64_t node_id(const struct node *node);		     /* 0: not admitted */
 void node_hello(const struct node *node, struct message *message);
 /* May this certificate's holder speak to us as that role under the map's pins? DENIED with a reason otherwise.
  * Before there is a map: only what the local cas.pem says (checked by TLS). */
@@ -99,8 +101,14 @@ bool node_resign(struct node *node, struct node_time time);
 
 /* Residency counters, by layer; refused: a rule did its work. violation: a rule was found broken: stays 0. */
 enum residency_layer {
-	RESIDENCY_PLACEMENT, RESIDENCY_REPLICATION_SEND, RESIDENCY_REPLICATION_RECEIVE, RESIDENCY_STORAGE,
-	RESIDENCY_TRANSIT, RESIDENCY_READER, RESIDENCY_WRITER, RESIDENCY_LAYERS,
+	RESIDENCY_PLACEMENT,
+	RESIDENCY_REPLICATION_SEND,
+	RESIDENCY_REPLICATION_RECEIVE,
+	RESIDENCY_STORAGE,
+	RESIDENCY_TRANSIT,
+	RESIDENCY_READER,
+	RESIDENCY_WRITER,
+	RESIDENCY_LAYERS,
 };
 struct residency_counters {
 	uint64_t refused[RESIDENCY_LAYERS];

@@ -10,32 +10,40 @@
 #include "storage/identity.h"
 
 enum {
-	PENDING_MAX = 65536,    /* requests waiting for a group, all connections together */
-	MOVER_PERIOD_MS = 250,  /* while something is unsettled */
+	PENDING_MAX = 65536,	/* requests waiting for a group, all connections together */
+	MOVER_PERIOD_MS = 250,	/* while something is unsettled */
 	FENCE_SCAN_ROWS = 4096, /* keys looked at before a fence report says "at least so many" */
 };
 
 /* A replica that this node hosts. */
 struct hosted {
 	struct driver *driver;
-	uint64_t group, policy;  /* policy 0: meta */
+	uint64_t group, policy; /* policy 0: meta */
 	struct heap_node timer;
-	struct list turns;       /* in node->turns while it needs one */
-	bool queued, doomed;     /* doomed: destroy at the end of the turn */
+	struct list turns;	 /* in node->turns while it needs one */
+	bool queued, doomed;	 /* doomed: destroy at the end of the turn */
 	uint64_t reported_index; /* membership index last reported to meta */
 	uint64_t reported_ns;
-	uint64_t transfer_ns;    /* last hand-over asked */
+	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
 };
 
-enum pending_kind { PENDING_FREE = 0, PENDING_WRITE, PENDING_READ, PENDING_SCAN, PENDING_CHANGE, PENDING_JOIN, PENDING_INTERNAL };
+enum pending_kind {
+	PENDING_FREE = 0,
+	PENDING_WRITE,
+	PENDING_READ,
+	PENDING_SCAN,
+	PENDING_CHANGE,
+	PENDING_JOIN,
+	PENDING_INTERNAL
+};
 struct pending {
 	enum pending_kind kind;
 	uint32_t generation, next_free;
 	uint64_t connection, request, group;
 	uint64_t policy;
-	struct place place;   /* of the asker; judged again when the answer leaves */
-	struct buffer *key;   /* GET: the key; SCAN: the prefix */
+	struct place place; /* of the asker; judged again when the answer leaves */
+	struct buffer *key; /* GET: the key; SCAN: the prefix */
 	struct buffer *after;
 	uint32_t limit;
 	uint64_t session_index;
@@ -48,21 +56,22 @@ struct node {
 	char data[512], cluster_name[CLUSTER_NAME_MAX];
 	struct identity identity;
 	struct identity_lock *lock;
-	bool identity_stored;     /* the directory is not brand new */
+	bool identity_stored;	   /* the directory is not brand new */
 	struct change init_change; /* waits for meta's first leader, which is this node */
 	uint64_t init_connection, init_request;
 	bool init_pending;
-	bool running;             /* admitted: journal, engines, meta's replica exist */
+	bool running; /* admitted: journal, engines, meta's replica exist */
 	uint64_t boot;
 	struct journal *journal;
 	struct engine_shared *engines;
 	struct liveness *liveness;
 	struct liveness_effects *liveness_out;
-	struct cluster_map *map;           /* changed by meta's replica */
-	struct cluster_map *bootstrap_map; /* from the answer to JOIN; used until meta's replica has caught up with it */
+	struct cluster_map *map; /* changed by meta's replica */
+	struct cluster_map
+		*bootstrap_map; /* from the answer to JOIN; used until meta's replica has caught up with it */
 	bool bootstrap;
 	struct map_region own_region;
-	struct site site;                  /* our own place with its region's tags */
+	struct site site; /* our own place with its region's tags */
 
 	struct hosted **table; /* open addressing by group */
 	size_t table_size, hosted_count;
@@ -76,11 +85,11 @@ struct node {
 	struct pending *pending;
 	uint32_t pending_free, pending_count;
 
-	struct node_time time;     /* of the event being handled */
+	struct node_time time; /* of the event being handled */
 	bool mover_wanted, resigning, failed;
-	uint64_t mover_ns;         /* next run; UINT64_MAX: nothing unsettled */
+	uint64_t mover_ns; /* next run; UINT64_MAX: nothing unsettled */
 	uint64_t map_epoch_seen;
-	struct buffer *map_bytes;  /* encoded map of map_bytes_epoch */
+	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
 	uint64_t map_bytes_epoch;
 	uint64_t flush_ticket;
 	struct residency_counters residency;
@@ -89,25 +98,28 @@ struct node {
 
 /* node.c */
 struct hosted *node_hosted(const struct node *node, uint64_t group);
-enum status node_host(struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth) MUST;
+enum status node_host(
+	struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth) MUST;
 void node_unhost(struct node *node, struct hosted *hosted);
 void node_touch(struct node *node, struct hosted *hosted); /* after any call of its driver */
 const struct cluster_map *node_map_in_force(const struct node *node);
-struct bytes node_map_bytes(struct node *node); /* encoded, cached by epoch */
+struct bytes node_map_bytes(struct node *node);						  /* encoded, cached by epoch */
 struct pending *pending_take(struct node *node, enum pending_kind kind, uint64_t *token); /* NULL: full */
 struct pending *pending_find(struct node *node, uint64_t token);
 void pending_release(struct node *node, struct pending *pending);
 enum status node_begin(struct node *node, const char **why) MUST; /* opens journal, engines, replicas */
 
 /* gateway.c */
-void gateway_request(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
+void gateway_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, const struct driver_outcome *outcome);
 void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, enum status status, uint64_t leader);
 void gateway_reply(struct node *node, uint64_t connection, uint64_t request, enum status status, const char *detail);
 uint64_t gateway_leader_node(const struct node *node, const struct hosted *hosted, uint64_t leader_replica);
 
 /* admin.c */
-void admin_request(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
+void admin_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void admin_join(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void admin_init_continue(struct node *node);
 void admin_from_peer(struct node *node, uint64_t from, const struct message *message);
@@ -124,6 +136,7 @@ bool residency_send(struct node *node, const struct hosted *hosted, uint64_t pee
 bool residency_receive(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message);
 bool residency_hold(struct node *node, uint64_t policy);
 /* The asker's place may read or write keys of this policy. *why: for people. */
-bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why, size_t why_size);
+bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,
+	size_t why_size);
 
 #endif

@@ -12,9 +12,13 @@
 const char *residency_layer_name(enum residency_layer layer)
 {
 	static const char *const names[RESIDENCY_LAYERS] = {
-		[RESIDENCY_PLACEMENT] = "placement", [RESIDENCY_REPLICATION_SEND] = "replication_send",
-		[RESIDENCY_REPLICATION_RECEIVE] = "replication_receive", [RESIDENCY_STORAGE] = "storage",
-		[RESIDENCY_TRANSIT] = "transit", [RESIDENCY_READER] = "reader", [RESIDENCY_WRITER] = "writer",
+		[RESIDENCY_PLACEMENT] = "placement",
+		[RESIDENCY_REPLICATION_SEND] = "replication_send",
+		[RESIDENCY_REPLICATION_RECEIVE] = "replication_receive",
+		[RESIDENCY_STORAGE] = "storage",
+		[RESIDENCY_TRANSIT] = "transit",
+		[RESIDENCY_READER] = "reader",
+		[RESIDENCY_WRITER] = "writer",
 	};
 	assert(layer < RESIDENCY_LAYERS);
 	return names[layer];

@@ -288,7 +288,8 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 	event_add(pair->connected, NULL);
 }
 
-/* --- control -------------------------------------------------------------------------------------------------------- */
+/* --- control --------------------------------------------------------------------------------------------------------
+ */
 
 static void answer(struct proxy *proxy, const char *text)
 {
@@ -330,8 +331,8 @@ static void add_link(struct proxy *proxy, const char *name, uint64_t delay_us)
 	link->delay_ns = delay_us * 1000;
 	link->fd = socket(AF_INET, SOCK_STREAM, 0);
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (link->fd < 0 || bind(link->fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(link->fd, 256) != 0 ||
-		getsockname(link->fd, (struct sockaddr *)&address, &size) != 0) {
+	if (link->fd < 0 || bind(link->fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+		listen(link->fd, 256) != 0 || getsockname(link->fd, (struct sockaddr *)&address, &size) != 0) {
 		if (link->fd >= 0)
 			close(link->fd);
 		free(link);
@@ -373,8 +374,8 @@ static void answer_late(struct proxy *proxy)
 
 	memcpy(sorted, proxy->late_us, count * sizeof(sorted[0]));
 	qsort(sorted, count, sizeof(sorted[0]), compare_u32);
-	snprintf(text, sizeof(text), "late %u %u %u\n", count == 0 ? 0 : sorted[count / 2], count == 0 ? 0 : sorted[count * 99 / 100],
-		count == 0 ? 0 : sorted[count - 1]);
+	snprintf(text, sizeof(text), "late %u %u %u\n", count == 0 ? 0 : sorted[count / 2],
+		count == 0 ? 0 : sorted[count * 99 / 100], count == 0 ? 0 : sorted[count - 1]);
 	answer(proxy, text);
 }
 

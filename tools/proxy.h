@@ -1,6 +1,6 @@
 /* tools/proxy.h: a TCP proxy that adds wire delay, for the demo: one listener per (source region, node). Bytes pass
- * untouched, TLS included; each chunk is stamped with its time of delivery when it is read and handed on then, so that the
- * wire is slow and the sender is not. Both directions have half of the pair's round trip.
+ * untouched, TLS included; each chunk is stamped with its time of delivery when it is read and handed on then, so that
+ * the wire is slow and the sender is not. Both directions have half of the pair's round trip.
  *
  * Runs in a process of its own, told what to do over a control descriptor, one line a command:
  *   link NAME DELAY_US        a listener on an ephemeral loopback port; answers "link NAME PORT"
