@@ -300,7 +300,7 @@ static const struct map_binding *closest(const struct cluster_map *map, struct b
 	bool exact_exist = map->binding_count > 0 && map->bindings[0].exact;
 	if (exact_exist && wanted != BINDING_PREFIX_IN_FORCE) {
 		const struct map_binding *binding = map_binding_by_hash(map, hash_keyed(key, map->hash_secret));
-		if (binding && (any || binding->pending_operation == 0))
+		if (binding && (any || map_binding_in_force(map, binding)))
 			return binding;
 	}
 	size_t size = key.size;
@@ -309,7 +309,7 @@ static const struct map_binding *closest(const struct cluster_map *map, struct b
 		size = map->bindings[first].prefix_size;
 		uint32_t end = size == 0 ? map->binding_count : first_no_longer(map, first, size - 1);
 		const struct map_binding *binding = prefix_among(map, first, end, bytes_of(key.data, size));
-		if (binding && (any || binding->pending_operation == 0))
+		if (binding && (any || map_binding_in_force(map, binding)))
 			return binding;
 		assert(end > first);
 		first = end;
@@ -359,7 +359,7 @@ unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, 
 	for (uint32_t i = 0; i < map->binding_count; i++) {
 		const struct map_binding *binding = &map->bindings[i];
 		bool below = binding->exact || bytes_starts_with(prefix_of(binding), prefix);
-		if (!below || binding->pending_operation != 0)
+		if (!below || !map_binding_in_force(map, binding))
 			continue;
 		if (!insert_policy(policies, &count, max, binding->policy))
 			return max + 1;

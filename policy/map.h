@@ -46,7 +46,8 @@ struct map_node {
 	uint16_t region; /* position in regions[] */
 	struct address_list addresses;
 	uint64_t meta_replica; /* its replica of meta's group */
-	bool meta_voter;
+	bool meta_voter;       /* wanted */
+	bool meta_voting;      /* in fact, as meta's leader last reported */
 };
 struct map_binding {
 	uint64_t policy;
@@ -54,7 +55,7 @@ struct map_binding {
 	struct hash128 hash;  /* exact: keyed hash of the key */
 	uint16_t prefix_size; /* else: the prefix */
 	uint8_t prefix[BINDING_PREFIX_MAX];
-	uint64_t pending_operation; /* not 0: not in force yet; writes to its keys are refused meanwhile */
+	uint64_t pending_operation; /* not 0: an operation decides on it; writes to its keys are refused meanwhile */
 };
 struct map_replica {
 	uint64_t replica, node;
@@ -80,7 +81,8 @@ struct map_operation {
 	uint32_t steps, steps_done; /* shards to move or to fence */
 	uint64_t started_us, ended_us;
 	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
-	uint64_t shards_done[SHARDS_PER_POLICY * 8]; /* ids that have reported */
+	/* Ids of the shards: all `steps` of them, those that are done (the first steps_done) before those that are not. */
+	uint64_t shards_done[SHARDS_PER_POLICY * 8];
 };
 
 struct cluster_map {
@@ -131,6 +133,9 @@ const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t pol
 /* Site of a node, or of a certificate's place: tags come from its region. False: no such region. */
 bool map_site(const struct cluster_map *map, const struct place *place, struct site *site);
 const struct map_operation *map_operation_find(const struct cluster_map *map, uint64_t id);
+/* Keys live by this binding now. A pending one is in force when it is the old one, to be bound anew or unbound when its
+ * operation (of the same policy) ends; it is not when it is still to come. */
+bool map_binding_in_force(const struct cluster_map *map, const struct map_binding *binding);
 /* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the exact
  * hash. False: nothing of that policy. */
 bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy, bool *exact,

@@ -126,6 +126,7 @@ static void node_encode(const struct map_node *node, struct packer *packer)
 	address_list_encode(&node->addresses, packer);
 	pack_u64(packer, node->meta_replica);
 	pack_u8(packer, node->meta_voter);
+	pack_u8(packer, node->meta_voting);
 }
 
 static void node_decode(struct unpacker *unpacker, const struct cluster_map *map, struct map_node *node)
@@ -138,6 +139,7 @@ static void node_decode(struct unpacker *unpacker, const struct cluster_map *map
 		unpacker->bad = true;
 	node->meta_replica = unpack_u64(unpacker);
 	node->meta_voter = unpack_flag(unpacker);
+	node->meta_voting = unpack_flag(unpacker);
 }
 
 static void binding_encode(const struct map_binding *binding, struct packer *packer)
