@@ -11,7 +11,8 @@ struct placement {
 };
 /* The nodes for one more shard of this policy. Keeps as many of `current` as the policy allows (fewest moves), then
  * meets copy_in, spread and survive, then levels replica counts over nodes (by what the map holds). Exhaustive
- * within bounds where the greedy choice fails, so that a satisfiable policy is never refused.
+ * within bounds, so that a satisfiable policy is never refused. With lead_in, one copy at least may lead; where the
+ * spread leaves it open, zones are kept apart.
  * False: the flaw says which rule cannot be met, with what is there and what to change. */
 bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
 	struct placement *placement, struct flaw *flaw);
@@ -21,8 +22,13 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 bool placement_membership(const struct cluster_map *map, const struct policy *policy, const struct map_replica *replicas,
 	uint8_t count, struct membership *membership);
 
+/* policy_tightens over the registered regions. */
+bool placement_tightens(const struct cluster_map *map, const struct policy *inner, const struct policy *outer,
+	struct flaw *flaw);
+
 /* All checks that `policy apply` makes for one policy against this map: policy_check, placement, quorum_check of what
- * placement chose, tighten-only against the bindings around its own. */
+ * placement chose, tighten-only against the prefix bindings around and inside its own. An exact binding is
+ * not seen here: the map does not know its key, so who makes it asks placement_tightens. */
 bool policy_satisfiable(const struct cluster_map *map, const struct policy *policy, struct flaw *flaw);
 
 #endif
