@@ -288,6 +288,7 @@ static void driver_options_of(struct node *node, uint64_t group, uint64_t replic
 	options->tail_size_max = node->options.memory_size / 16;
 	options->effects = node->effects;
 	options->scratch = node->scratch;
+	memcpy(options->hash_secret, node_map_in_force(node)->hash_secret, sizeof(options->hash_secret));
 }
 
 /* --- hosting --------------------------------------------------------------------------------------------------------
