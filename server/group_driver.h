@@ -58,7 +58,8 @@ struct driver_options {
 	uint32_t drift_ppm, inflight_max;
 	uint64_t tail_size_max;         /* bytes of bodies kept in memory above applied */
 	struct group_effects *effects;  /* scratch, shared by all drivers of the thread */
-	struct codec_scratch *scratch;
+	struct codec_scratch *scratch;  /* for what is sent; a message being received may not lie in it when it is an append's answer */
+	uint8_t hash_secret[16];        /* the cluster's; kept with the replica at its birth, from then on its own counts */
 };
 
 struct node_time;
@@ -76,11 +77,14 @@ void driver_recovered_state(struct driver *driver, uint64_t term, uint64_t vote)
 void driver_recovered_entry(struct driver *driver, const struct journal_entry *entry);
 void driver_recovered_cut(struct driver *driver, uint64_t from);
 void driver_recovered_reset(struct driver *driver, uint64_t index, uint64_t term);
-void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t term);
+void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t term); /* index 0: who knows what (of group 0) */
 enum status driver_started(struct driver *driver, struct node_time time) MUST; /* replays what the engine lacks as it commits */
 /* Gone for good: engine files unlinked, journal told. Frees the driver. Proposals in it end as UNKNOWN_OUTCOME. */
 enum status driver_destroy(struct driver *driver) MUST;
 void driver_close(struct driver *driver); /* flushes the engine; frees */
+void driver_abandon(struct driver *driver); /* frees, writes nothing: what a crash leaves is what is there */
+/* Everything applied to disk now; the journal forgets what no follower needs. */
+enum status driver_flush(struct driver *driver, struct node_time time) MUST;
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);
 void driver_expired(struct driver *driver, struct node_time time);

@@ -1,0 +1,305 @@
+/* server/group_driver_apply.c: committed entries become state. What one turn committed goes into one engine batch (up to
+ * a bound) together with the applied index, the marks and the session records, so that a crash leaves the state of
+ * exactly one index. Outcomes are reported after the batch is in.
+ *
+ * What an entry does depends on the log before it and on nothing else: a compare-and-set and a delete read the version
+ * from the batch's own overlay first, then from the engine; a blind put reads nothing. A write under a fence is not
+ * recorded in its session: it happened nowhere, and its client sends it again elsewhere. */
+#include "server/group_driver_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "server/group_driver_overlay.h"
+
+enum { VERSION_SIZE = 8 };
+
+struct applying {
+	struct entry entry;
+	struct buffer *body; /* a reference; the overlay's keys lie in it */
+	struct command command;
+	struct driver_outcome outcome;
+};
+struct apply {
+	struct applying *at;
+	uint32_t count;
+	uint64_t first;
+	struct engine_batch *batch;
+	struct overlay overlay;
+};
+
+enum status stored_value_decode(struct bytes row, struct stored_value *value)
+{
+	*value = (struct stored_value){ 0 };
+	if (row.size < VERSION_SIZE)
+		return STATUS_CORRUPT;
+	struct unpacker unpacker;
+	unpack_init(&unpacker, row);
+	value->version = unpack_u64(&unpacker);
+	value->value = unpack_raw(&unpacker, row.size - VERSION_SIZE);
+	return STATUS_OK;
+}
+
+/* --- one command ------------------------------------------------------------------------------------ */
+
+/* The version that the key has at this point of the batch; 0: absent. */
+static enum status version_of(struct driver *driver, struct apply *apply, struct bytes key, uint64_t *version)
+{
+	if (overlay_find(&apply->overlay, key, version))
+		return STATUS_OK;
+	*version = 0;
+	struct buffer *row = NULL;
+	enum status status = engine_get(driver->engine, ENGINE_SPACE_KEYS, key, &row);
+	if (status == STATUS_NOT_FOUND)
+		return STATUS_OK;
+	struct stored_value value;
+	if (status == STATUS_OK)
+		status = stored_value_decode(buffer_bytes(row), &value);
+	if (status == STATUS_OK)
+		*version = value.version;
+	buffer_unref(row);
+	return status;
+}
+
+static void write_value(struct apply *apply, const struct command *command, uint64_t version)
+{
+	uint8_t head[VERSION_SIZE];
+	struct packer packer;
+	pack_init(&packer, head, sizeof(head));
+	pack_u64(&packer, version);
+	engine_batch_put_two(apply->batch, ENGINE_SPACE_KEYS, command->key, pack_result(&packer), command->value);
+	overlay_set(&apply->overlay, command->key, version);
+}
+
+/* Puts, deletes or compares; the outcome says which. An error is the engine's. */
+static enum status write_apply(struct driver *driver, struct apply *apply, struct applying *at)
+{
+	const struct command *command = &at->command;
+	uint64_t current = 0;
+	if (command->kind != COMMAND_PUT) {
+		enum status status = version_of(driver, apply, command->key, &current);
+		if (status != STATUS_OK)
+			return status;
+	}
+	at->outcome.version = at->entry.version;
+	if (command->kind == COMMAND_CAS && current != command->version) {
+		at->outcome.status = STATUS_CONFLICT;
+		at->outcome.version = current;
+	} else if (command->kind == COMMAND_DELETE && current == 0) {
+		at->outcome.status = STATUS_NOT_FOUND;
+	} else if (command->kind == COMMAND_DELETE) {
+		engine_batch_delete(apply->batch, ENGINE_SPACE_KEYS, command->key);
+		overlay_set(&apply->overlay, command->key, 0);
+	} else {
+		write_value(apply, command, at->entry.version);
+	}
+	return STATUS_OK;
+}
+
+/* Exactly once: true when the session decides the outcome and nothing is to be applied. */
+static bool session_decides(struct driver *driver, struct applying *at)
+{
+	const struct command *command = &at->command;
+	if (command->client == 0)
+		return false;
+	struct session_result result;
+	switch (session_check(
+		driver->sessions, command->client, command->sequence, command->low_water, command->retry, &result)) {
+	case SESSION_NEW:
+		return false;
+	case SESSION_REPEAT:
+		at->outcome.status = (enum status)result.status;
+		at->outcome.version = result.version;
+		at->outcome.index = result.index;
+		at->outcome.duplicate = true;
+		return true;
+	case SESSION_UNKNOWN:
+		break;
+	}
+	at->outcome.status = STATUS_UNKNOWN_OUTCOME;
+	return true;
+}
+
+static enum status command_apply(struct driver *driver, struct apply *apply, struct applying *at)
+{
+	struct command *command = &at->command;
+	enum status status = command_decode(buffer_bytes(at->body), command);
+	if (status != STATUS_OK) {
+		command->kind = 0;
+		at->outcome.status = STATUS_INVALID; /* on every replica alike: the body is under a checksum */
+		return status == STATUS_UNSUPPORTED ? status : STATUS_OK;
+	}
+	if (command->kind == COMMAND_FENCE) {
+		at->outcome.status = state_fence(driver, apply->batch, command, buffer_bytes(at->body));
+		return driver->failed ? at->outcome.status : STATUS_OK;
+	}
+	if (command->kind == COMMAND_UNFENCE) {
+		state_unfence(driver, apply->batch, command->operation);
+		return STATUS_OK;
+	}
+	if (session_decides(driver, at))
+		return STATUS_OK;
+	if (state_key_fenced(driver, command->key)) {
+		at->outcome.status = STATUS_STALE_MAP;
+		return STATUS_OK;
+	}
+	status = write_apply(driver, apply, at);
+	if (status == STATUS_OK && command->client != 0) {
+		struct session_result result = { .client = command->client, .sequence = command->sequence,
+			.version = at->outcome.version, .index = at->entry.index, .status = at->outcome.status };
+		state_record(driver, apply->batch, &result);
+	}
+	return status;
+}
+
+enum status driver_apply_membership(struct driver *driver, const struct entry *entry, struct bytes body)
+{
+	struct unpacker unpacker;
+	unpack_init(&unpacker, body);
+	struct membership membership;
+	enum status status = membership_decode(&unpacker, &membership);
+	if (status != STATUS_OK)
+		return status;
+	membership.index = entry->index;
+	driver->membership = membership;
+	return STATUS_OK;
+}
+
+static enum status entry_apply(struct driver *driver, struct apply *apply, struct applying *at)
+{
+	assert(at->entry.index == driver->applied + 1 + (uint64_t)(at - apply->at));
+	at->outcome = (struct driver_outcome){ .status = STATUS_OK, .index = at->entry.index };
+	if (at->entry.version > driver->version_max)
+		driver->version_max = at->entry.version;
+	driver->applied_size += at->entry.size;
+	driver->applied_count++;
+	enum status status = STATUS_OK;
+	if (at->entry.kind == ENTRY_MEMBERSHIP) {
+		status = driver_apply_membership(driver, &at->entry, buffer_bytes(at->body));
+		if (status == STATUS_OK)
+			state_put_membership(apply->batch, &driver->membership);
+		driver->flush_due = true;
+	} else if (at->entry.kind == ENTRY_COMMAND && at->entry.size > 0) { /* a witness has no bodies */
+		status = command_apply(driver, apply, at);
+	}
+	return status;
+}
+
+/* --- one batch -------------------------------------------------------------------------------------- */
+
+/* Committed entries from `applied` on, as many as go together, with their bodies. None: the next one is awaited from a
+ * peer, or could not be read (the driver has failed). */
+static enum status apply_gather(struct driver *driver, struct apply *apply)
+{
+	uint64_t count_max = driver->commit - driver->applied;
+	if (count_max > APPLY_ENTRIES_MAX)
+		count_max = APPLY_ENTRIES_MAX;
+	apply->first = driver->applied + 1;
+	apply->at = calloc((size_t)count_max, sizeof(*apply->at));
+	if (!apply->at)
+		return STATUS_NO_MEMORY;
+	uint64_t size = 0;
+	while (apply->count < count_max && size < APPLY_BYTES_MAX) {
+		struct applying *at = &apply->at[apply->count];
+		enum status status = driver_log_entry(driver, apply->first + apply->count, &at->entry, &at->body);
+		if (status == STATUS_NOT_FOUND) { /* lost by the disk, and awaited */
+			driver->apply_stalled = true;
+			break;
+		}
+		if (status != STATUS_OK)
+			return status;
+		size += at->entry.size;
+		apply->count++;
+	}
+	return STATUS_OK;
+}
+
+static void apply_release(struct apply *apply)
+{
+	for (uint32_t i = 0; i < apply->count; i++)
+		buffer_unref(apply->at[i].body);
+	free(apply->at);
+	overlay_deinit(&apply->overlay);
+	if (apply->batch)
+		engine_batch_free(apply->batch);
+}
+
+static enum status apply_write(struct driver *driver, struct apply *apply)
+{
+	enum status status = overlay_init(&apply->overlay, apply->count);
+	if (status != STATUS_OK)
+		return status;
+	apply->batch = engine_batch_new();
+	if (!apply->batch)
+		return STATUS_NO_MEMORY;
+	for (uint32_t i = 0; i < apply->count; i++) {
+		status = entry_apply(driver, apply, &apply->at[i]);
+		if (status != STATUS_OK)
+			return status;
+	}
+	const struct entry *last = &apply->at[apply->count - 1].entry;
+	state_put_mark(driver, apply->batch);
+	status = engine_apply(driver->engine, apply->batch, last->index, last->term);
+	if (status != STATUS_OK)
+		return status;
+	driver->applied_term = last->term;
+	driver->applied = driver->engine_applied = last->index;
+	return STATUS_OK;
+}
+
+void driver_answer(struct driver *driver, uint64_t index, uint64_t term, const struct driver_outcome *outcome)
+{
+	struct waiter *waiter = waiters_first(&driver->waiters);
+	if (!waiter || waiter->index != index)
+		return;
+	assert(waiter->term == term);
+	uint64_t token = waiter->token;
+	waiters_pop_first(&driver->waiters);
+	driver->owner->proposed(driver->owner->arg, driver, token, outcome);
+}
+
+static void apply_report(struct driver *driver, struct apply *apply)
+{
+	for (uint32_t i = 0; i < apply->count; i++) {
+		struct applying *at = &apply->at[i];
+		bool fence = at->command.kind == COMMAND_FENCE || at->command.kind == COMMAND_UNFENCE;
+		if (fence && at->outcome.status == STATUS_OK)
+			driver->owner->fenced(driver->owner->arg, driver, &at->command);
+		driver_answer(driver, at->entry.index, at->entry.term, &at->outcome);
+	}
+}
+
+static void apply_batch(struct driver *driver)
+{
+	struct apply apply = { 0 };
+	enum status status = apply_gather(driver, &apply);
+	if (status == STATUS_OK && apply.count > 0)
+		status = apply_write(driver, &apply);
+	if (status == STATUS_OK)
+		apply_report(driver, &apply);
+	else
+		driver_fail(driver, status, "a committed entry could not be applied");
+	apply_release(&apply);
+}
+
+bool driver_applicable(const struct driver *driver)
+{
+	return driver->applied < driver->commit && !driver->apply_stalled;
+}
+
+void driver_apply(struct driver *driver, struct node_time time)
+{
+	uint64_t before = driver->applied;
+	for (unsigned i = 0; i < APPLY_BATCHES_MAX && !driver->failed && driver_applicable(driver); i++) {
+		if (driver_is_meta(driver))
+			meta_apply_batch(driver);
+		else
+			apply_batch(driver);
+	}
+	if (driver->failed || driver->applied == before)
+		return;
+	struct group_event event = { .kind = GROUP_APPLIED };
+	event.applied.index = driver->applied;
+	driver_step(driver, &event, time);
+	driver_rounds_applied(driver);
+}

@@ -1,0 +1,269 @@
+/* server/group_driver_internal.h: the driver's parts, by duty:
+ *
+ *   group_driver.c           life; events in, effects out
+ *   group_driver_propose.c   the turn: proposals and reads gathered, given to the group, answered
+ *   group_driver_log.c       the log's entries: journal writes, the tail's bodies, appends filled in, trimming
+ *   group_driver_recover.c   what the journal and the engine held at start becomes GROUP_RESTORED
+ *   group_driver_apply.c     a shard's committed commands become engine batches and outcomes
+ *   group_driver_meta.c      meta's committed changes become the cluster map, and its checkpoints
+ *   group_driver_state.c     the rows of the engine that are not keys: membership, fences, sessions, marks
+ *   group_driver_snapshot.c  snapshots out;  group_driver_install.c  snapshots in
+ *   group_driver_repair.c    entries that the disk lost, fetched from peers
+ *
+ * A failure that this replica cannot live with (driver_fail) is told to the owner once; from then on every call does
+ * nothing, so callers inside need not unwind: they check `failed` where it matters. */
+#ifndef DOMICILE_SERVER_GROUP_DRIVER_INTERNAL_H
+#define DOMICILE_SERVER_GROUP_DRIVER_INTERNAL_H
+
+#include "server/group_driver.h"
+
+#include "base/buffer.h"
+#include "server/group_driver_queue.h"
+#include "server/group_driver_tail.h"
+#include "server/node.h"
+#include "wire/codec.h"
+
+enum {
+	APPEND_BYTES_MAX = 4 << 20,    /* bodies in one append; at least one entry goes whatever its size */
+	PROPOSE_BYTES_MAX = 1 << 20,   /* bodies in one GROUP_PROPOSED, likewise */
+	PROPOSE_ENTRIES_MAX = 1024,
+	APPLY_BYTES_MAX = 1 << 20,     /* bodies in one engine batch, likewise */
+	APPLY_ENTRIES_MAX = 1024,
+	APPLY_BATCHES_MAX = 8,	       /* in one turn; the rest in the next */
+	KEEP_ENTRIES = 10000,	       /* journal entries kept below the flushed index for slow followers */
+	KEEP_BYTES = 64 << 20,
+	KEEP_ENTRIES_FOLLOWER = 1024,  /* by a replica that does not lead, and cannot know who is slow */
+	TRIM_ENTRIES = 1024,	       /* the journal is told to forget in steps of at least so many */
+	FLUSH_BYTES = 64 << 20,	       /* applied and not flushed: asks the engine to flush */
+	FLUSH_ENTRIES = 50000,
+	JOURNAL_PENDING_BYTES = 24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
+	JOURNAL_INDEX_BYTES = 240 << 20,
+	FENCES_MAX = 256,
+	NODES_KNOWN_MAX = 2 * REPLICAS_MAX,
+	SNAPSHOT_CHUNK_BYTES = 256 << 10,
+	SNAPSHOT_WINDOW = 8,
+	SNAPSHOTS_OUT_MAX = 4,
+	APPEND_WINDOW = 64,
+	META_CHECKPOINT_ENTRIES = 64,
+	MEMBERSHIP_ROW_MAX = 1024,     /* bytes of a packed membership, with room */
+};
+
+struct fence {
+	uint64_t operation, map_epoch;
+	bool exact;
+	uint64_t exact_hash[2];
+	struct buffer *prefix; /* NULL: the empty prefix, every key */
+};
+
+struct read_round {
+	uint64_t request; /* 0: free */
+	uint64_t index;
+	bool ready;	  /* index is known */
+	struct tokens tokens;
+};
+
+struct ticket_pair {
+	uint64_t group, journal;
+};
+
+struct replica_at {
+	uint64_t replica, node;
+};
+struct driver_refusal { /* of the step that has just been made */
+	enum status status;
+	uint64_t leader;
+};
+struct missing {
+	uint64_t index, term;
+};
+
+struct snapshot_out {
+	uint64_t to; /* replica; 0: free */
+	uint64_t transfer, index, term;
+	struct membership membership;
+	struct engine_snapshot *stream;
+	uint64_t read, acked; /* chunks: read from the engine and sent; taken by the follower. read - acked <= window */
+	bool whole;	      /* chunk read - 1 is the last */
+	uint64_t rows, hash;  /* of the whole, once it is known */
+	struct buffer *chunks[SNAPSHOT_WINDOW]; /* chunk i in slot i % SNAPSHOT_WINDOW */
+	uint64_t deadline_ns;
+	uint32_t retries; /* since the last progress */
+};
+struct snapshot_in {
+	uint64_t transfer; /* 0: none */
+	uint64_t from, sender_term, index, term;
+	struct membership membership;
+	struct engine_install *install;
+	uint64_t next;	     /* chunk awaited */
+	uint64_t rows, hash; /* of the whole, by its sender */
+	bool whole;
+};
+struct snapshot_ended { /* the last transfer that came to its end, to answer what is sent again */
+	uint64_t transfer, last;
+	bool there;
+};
+
+struct recovered {
+	uint64_t term, vote;
+	uint64_t base_index, base_term; /* of the last reset; 0: none */
+	struct entry *entries;		/* first.., consecutive */
+	uint64_t first;
+	size_t count, capacity;
+	struct membership *memberships; /* of the membership entries among them, in order */
+	uint32_t membership_count;
+	enum status status;
+};
+
+struct meta_memory;
+
+struct driver {
+	struct driver_options options;
+	const struct driver_owner *owner;
+	struct group *group;
+	struct engine *engine;
+	bool started, failed;
+	bool stepping; /* within the effects of a step */
+	uint64_t now_ns;
+
+	/* the log */
+	struct tail tail;
+	struct ticket_pair *tickets; /* writes not yet durable; ring, begin and end only rise */
+	size_t tickets_begin, tickets_end, tickets_capacity;
+	const struct message_append *incoming; /* of the step being made */
+	uint32_t proposing, proposed_taken;    /* likewise */
+	uint64_t trimmed;		       /* the journal was told to forget up to here */
+	struct recovered *recovered;	       /* between open and started */
+
+	/* the applied state */
+	uint64_t commit;	 /* applied <= commit */
+	uint64_t applied;	 /* engine_applied <= applied; less only for meta */
+	uint64_t engine_applied; /* in the engine, flushed or not */
+	uint64_t applied_term, version_max;
+	uint64_t applied_size, applied_count; /* bodies and entries applied since the start: for their mean size */
+	bool apply_stalled;	 /* the next entry is missing */
+	bool flush_due;		 /* a membership was applied */
+	struct membership membership; /* as of applied */
+	struct fence *fences;	 /* sorted by operation */
+	uint32_t fence_count;
+	void *sessions_memory;
+	struct session_table *sessions; /* NULL: meta */
+	struct meta_memory *meta;
+
+	/* who waits */
+	struct proposals proposals;
+	struct waiters waiters;
+	struct refusals refusals;
+	struct tokens reads_gathered;
+	struct read_round rounds[GROUP_READS_MAX];
+	uint64_t read_request, change_request;
+	struct driver_refusal refusal;
+
+	/* who is where */
+	struct replica_at known[NODES_KNOWN_MAX];
+	uint32_t known_next;
+	uint64_t watched[REPLICAS_MAX];
+	unsigned watched_count;
+
+	/* snapshots */
+	uint64_t snapshot_wanted[REPLICAS_MAX];
+	uint32_t snapshot_wanted_count;
+	uint64_t transfers;
+	struct snapshot_out out[SNAPSHOTS_OUT_MAX];
+	struct snapshot_in in;
+	struct snapshot_ended in_ended;
+	uint64_t install_index, install_term, install_from; /* GROUP_INSTALL to carry out; index 0: none */
+
+	/* repair */
+	struct missing *missing; /* sorted by index */
+	uint32_t missing_count, repair_tries;
+	bool repairing; /* the group waits for group_repaired */
+	bool repaired_membership;
+	uint64_t repair_deadline_ns;
+};
+
+static inline bool driver_is_meta(const struct driver *driver)
+{
+	return driver->options.map != NULL;
+}
+
+/* group_driver.c */
+void driver_fail(struct driver *driver, enum status status, const char *what);
+uint64_t driver_node_of(const struct driver *driver, uint64_t replica); /* 0: unknown */
+void driver_members_watch(struct driver *driver);
+void driver_send(struct driver *driver, uint64_t replica, const struct message *message);
+void driver_step(struct driver *driver, struct group_event *event, struct node_time time);
+
+/* group_driver_propose.c */
+void driver_round_ready(struct driver *driver, uint64_t request, uint64_t index);
+void driver_round_refused(struct driver *driver, uint64_t request, enum status status, uint64_t leader);
+void driver_rounds_applied(struct driver *driver);
+void driver_waiters_lost(struct driver *driver, uint64_t first);
+void driver_queues_end(struct driver *driver);
+
+/* group_driver_log.c */
+bool driver_journal_busy(const struct driver *driver);
+enum status driver_log_born(struct driver *driver) MUST;
+void driver_log_own_entry(struct driver *driver, const struct entry *entry, const struct membership *membership);
+void driver_log_write(struct driver *driver, const struct group_effect *effect);
+uint64_t driver_log_durable(struct driver *driver, uint64_t journal_ticket);
+void driver_log_tickets_free(struct driver *driver);
+void driver_log_reset(struct driver *driver, uint64_t index, uint64_t term);
+enum status driver_log_entry(struct driver *driver, uint64_t index, struct entry *entry, struct buffer **body) MUST;
+enum status driver_log_repair(struct driver *driver, const struct entry *entry, struct bytes body) MUST;
+void driver_log_send_append(struct driver *driver, const struct message *message);
+void driver_log_send_entries(struct driver *driver, struct message *message, struct message_append *append);
+void driver_log_trim(struct driver *driver, struct node_time time);
+
+/* group_driver_recover.c */
+void driver_recovery_drop(struct driver *driver);
+
+/* group_driver_apply.c */
+bool driver_applicable(const struct driver *driver);
+void driver_apply(struct driver *driver, struct node_time time);
+enum status driver_apply_membership(struct driver *driver, const struct entry *entry, struct bytes body) MUST;
+void driver_answer(struct driver *driver, uint64_t index, uint64_t term, const struct driver_outcome *outcome);
+
+/* group_driver_meta.c */
+enum status meta_load(struct driver *driver) MUST;
+enum status meta_checkpoint(struct driver *driver) MUST;
+void meta_apply_batch(struct driver *driver);
+void meta_forget(struct driver *driver);
+
+/* group_driver_state.c */
+void state_put_birth(struct driver *driver, struct engine_batch *batch);
+void state_put_secret(struct driver *driver, struct engine_batch *batch);
+void state_put_mark(struct driver *driver, struct engine_batch *batch);
+void state_put_membership(struct engine_batch *batch, const struct membership *membership);
+enum status state_fence(struct driver *driver, struct engine_batch *batch, const struct command *command,
+	struct bytes body) MUST;
+void state_unfence(struct driver *driver, struct engine_batch *batch, uint64_t operation);
+bool state_key_fenced(const struct driver *driver, struct bytes key);
+void state_record(struct driver *driver, struct engine_batch *batch, const struct session_result *result);
+enum status state_load_birth(struct driver *driver) MUST;
+enum status state_load(struct driver *driver) MUST;
+void state_forget(struct driver *driver);
+
+/* group_driver_snapshot.c */
+void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time time);
+void driver_snapshot_acked(struct driver *driver, const struct message *message, struct node_time time);
+void driver_snapshot_expired(struct driver *driver, struct node_time time);
+uint64_t driver_snapshot_deadline(const struct driver *driver);
+void driver_snapshot_peer_restarted(struct driver *driver, uint64_t node);
+void driver_snapshots_drop(struct driver *driver, bool tell);
+
+/* group_driver_install.c */
+void driver_install_received(struct driver *driver, const struct message *message, struct node_time time);
+void driver_install(struct driver *driver, struct group_event *installed);
+void driver_install_drop(struct driver *driver);
+
+/* group_driver_repair.c */
+enum status repair_add(struct driver *driver, uint64_t index, uint64_t term) MUST;
+bool repair_awaits(const struct driver *driver, uint64_t index);
+void repair_cut(struct driver *driver, uint64_t from);
+void repair_release(struct driver *driver, uint64_t upto);
+void repair_settle(struct driver *driver);
+void driver_repair_expired(struct driver *driver, struct node_time time);
+void driver_repair_asked(struct driver *driver, const struct message *message);
+void driver_repair_received(struct driver *driver, const struct message *message, struct node_time time);
+
+#endif

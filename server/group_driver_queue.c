@@ -1,0 +1,176 @@
+/* server/group_driver_queue.c: see server/group_driver_queue.h. */
+#include "server/group_driver_queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { QUEUE_CAPACITY_MIN = 16 };
+
+static size_t capacity_after(size_t capacity)
+{
+	return capacity ? 2 * capacity : QUEUE_CAPACITY_MIN;
+}
+
+/* Moves what is queued to the front when that makes room for as much again; else the caller grows. */
+static bool worth_moving(size_t begin, size_t end)
+{
+	return begin > 0 && begin >= end - begin;
+}
+
+static enum status proposals_room(struct proposals *proposals)
+{
+	if (proposals->end < proposals->capacity)
+		return STATUS_OK;
+	size_t count = proposals_count(proposals);
+	if (worth_moving(proposals->begin, proposals->end)) {
+		memmove(proposals->entries, proposals->entries + proposals->begin, count * sizeof(struct entry));
+		memmove(proposals->bodies, proposals->bodies + proposals->begin, count * sizeof(struct buffer *));
+		memmove(proposals->tokens, proposals->tokens + proposals->begin, count * sizeof(uint64_t));
+		proposals->begin = 0;
+		proposals->end = count;
+		return STATUS_OK;
+	}
+	size_t capacity = capacity_after(proposals->capacity);
+	struct entry *entries = realloc(proposals->entries, capacity * sizeof(*entries));
+	if (!entries)
+		return STATUS_NO_MEMORY;
+	proposals->entries = entries;
+	struct buffer **bodies = realloc(proposals->bodies, capacity * sizeof(*bodies));
+	if (!bodies)
+		return STATUS_NO_MEMORY;
+	proposals->bodies = bodies;
+	uint64_t *tokens = realloc(proposals->tokens, capacity * sizeof(*tokens));
+	if (!tokens)
+		return STATUS_NO_MEMORY;
+	proposals->tokens = tokens;
+	proposals->capacity = capacity;
+	return STATUS_OK;
+}
+
+enum status proposals_push(
+	struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token)
+{
+	assert(entry->size == (body ? body->size : 0));
+	if (proposals_room(proposals) != STATUS_OK) {
+		buffer_unref(body);
+		return STATUS_NO_MEMORY;
+	}
+	proposals->entries[proposals->end] = *entry;
+	proposals->bodies[proposals->end] = body;
+	proposals->tokens[proposals->end] = token;
+	proposals->end++;
+	proposals->size += entry->size;
+	return STATUS_OK;
+}
+
+void proposals_pop(struct proposals *proposals, size_t count)
+{
+	assert(count <= proposals_count(proposals));
+	for (size_t i = 0; i < count; i++) {
+		struct buffer *body = proposals->bodies[proposals->begin];
+		proposals->size -= body ? body->size : 0;
+		buffer_unref(body);
+		proposals->begin++;
+	}
+	if (proposals->begin == proposals->end) {
+		assert(proposals->size == 0);
+		proposals_deinit(proposals);
+	}
+}
+
+void proposals_deinit(struct proposals *proposals)
+{
+	for (size_t i = proposals->begin; i < proposals->end; i++)
+		buffer_unref(proposals->bodies[i]);
+	free(proposals->entries);
+	free(proposals->bodies);
+	free(proposals->tokens);
+	*proposals = (struct proposals){ 0 };
+}
+
+enum status waiters_push(struct waiters *waiters, struct waiter waiter)
+{
+	if (waiters_count(waiters) > 0)
+		assert(waiters_last(waiters)->index < waiter.index);
+	if (waiters->end == waiters->capacity && worth_moving(waiters->begin, waiters->end)) {
+		size_t count = waiters_count(waiters);
+		memmove(waiters->at, waiters->at + waiters->begin, count * sizeof(struct waiter));
+		waiters->begin = 0;
+		waiters->end = count;
+	} else if (waiters->end == waiters->capacity) {
+		size_t capacity = capacity_after(waiters->capacity);
+		struct waiter *at = realloc(waiters->at, capacity * sizeof(*at));
+		if (!at)
+			return STATUS_NO_MEMORY;
+		waiters->at = at;
+		waiters->capacity = capacity;
+	}
+	waiters->at[waiters->end++] = waiter;
+	return STATUS_OK;
+}
+
+static void waiters_shrink(struct waiters *waiters)
+{
+	if (waiters->begin == waiters->end)
+		waiters_deinit(waiters);
+}
+
+void waiters_pop_first(struct waiters *waiters)
+{
+	assert(waiters_count(waiters) > 0);
+	waiters->begin++;
+	waiters_shrink(waiters);
+}
+
+void waiters_pop_last(struct waiters *waiters)
+{
+	assert(waiters_count(waiters) > 0);
+	waiters->end--;
+	waiters_shrink(waiters);
+}
+
+void waiters_deinit(struct waiters *waiters)
+{
+	free(waiters->at);
+	*waiters = (struct waiters){ 0 };
+}
+
+enum status tokens_push(struct tokens *tokens, uint64_t token)
+{
+	if (tokens->count == tokens->capacity) {
+		size_t capacity = capacity_after(tokens->capacity);
+		uint64_t *at = realloc(tokens->at, capacity * sizeof(*at));
+		if (!at)
+			return STATUS_NO_MEMORY;
+		tokens->at = at;
+		tokens->capacity = capacity;
+	}
+	tokens->at[tokens->count++] = token;
+	return STATUS_OK;
+}
+
+void tokens_deinit(struct tokens *tokens)
+{
+	free(tokens->at);
+	*tokens = (struct tokens){ 0 };
+}
+
+enum status refusals_push(struct refusals *refusals, struct refusal refusal)
+{
+	if (refusals->count == refusals->capacity) {
+		size_t capacity = capacity_after(refusals->capacity);
+		struct refusal *at = realloc(refusals->at, capacity * sizeof(*at));
+		if (!at)
+			return STATUS_NO_MEMORY;
+		refusals->at = at;
+		refusals->capacity = capacity;
+	}
+	refusals->at[refusals->count++] = refusal;
+	return STATUS_OK;
+}
+
+void refusals_deinit(struct refusals *refusals)
+{
+	free(refusals->at);
+	*refusals = (struct refusals){ 0 };
+}

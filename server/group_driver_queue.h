@@ -1,0 +1,73 @@
+/* server/group_driver_queue.h: who waits for what in a replica: proposals gathered in this turn, proposals that have an
+ * index and wait to be applied, reads that wait for an index. Plain growing queues; they hold no memory when empty.
+ * Their owners bound them. One thread. */
+#ifndef DOMICILE_SERVER_GROUP_DRIVER_QUEUE_H
+#define DOMICILE_SERVER_GROUP_DRIVER_QUEUE_H
+
+#include "base/buffer.h"
+#include "wire/message.h"
+
+/* Gathered, not yet given to the group. Three arrays in step, because the group wants the entries consecutive. */
+struct proposals {
+	struct entry *entries;
+	struct buffer **bodies; /* a reference each; NULL: refused before it had one */
+	uint64_t *tokens;
+	size_t begin, end, capacity;
+	uint64_t size; /* bytes of bodies */
+};
+/* Takes over the reference to body, also when it fails. */
+enum status proposals_push(
+	struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token) MUST;
+void proposals_pop(struct proposals *proposals, size_t count); /* from the front; drops the bodies */
+void proposals_deinit(struct proposals *proposals);
+static inline size_t proposals_count(const struct proposals *proposals)
+{
+	return proposals->end - proposals->begin;
+}
+
+/* In the log under (index, term); indexes rise. */
+struct waiter {
+	uint64_t index, term, token;
+};
+struct waiters {
+	struct waiter *at;
+	size_t begin, end, capacity;
+};
+enum status waiters_push(struct waiters *waiters, struct waiter waiter) MUST;
+void waiters_deinit(struct waiters *waiters);
+static inline size_t waiters_count(const struct waiters *waiters)
+{
+	return waiters->end - waiters->begin;
+}
+static inline struct waiter *waiters_first(struct waiters *waiters)
+{
+	return waiters->begin < waiters->end ? &waiters->at[waiters->begin] : NULL;
+}
+static inline struct waiter *waiters_last(struct waiters *waiters)
+{
+	return waiters->begin < waiters->end ? &waiters->at[waiters->end - 1] : NULL;
+}
+void waiters_pop_first(struct waiters *waiters);
+void waiters_pop_last(struct waiters *waiters);
+
+/* A list of tokens: the reads of one turn, which share one round. */
+struct tokens {
+	uint64_t *at;
+	size_t count, capacity;
+};
+enum status tokens_push(struct tokens *tokens, uint64_t token) MUST;
+void tokens_deinit(struct tokens *tokens);
+
+/* Proposals refused before they were gathered: answered at the next turn. */
+struct refusal {
+	uint64_t token;
+	enum status status;
+};
+struct refusals {
+	struct refusal *at;
+	size_t count, capacity;
+};
+enum status refusals_push(struct refusals *refusals, struct refusal refusal) MUST;
+void refusals_deinit(struct refusals *refusals);
+
+#endif
