@@ -1,0 +1,22 @@
+/* tests/sim/engine_model.h: what the simulator does to the modelled engines behind storage/engine.h. An engine is an
+ * ordered table of rows; what engine_flush has not seen is lost by any crash, as with RocksDB without its log. */
+#ifndef DOMICILE_TESTS_SIM_ENGINE_MODEL_H
+#define DOMICILE_TESTS_SIM_ENGINE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+/* All engines under this data directory lose what was not flushed, and calls through handles of before have no effect
+ * any more (their owner is dead and is only being freed). */
+void engine_model_crash(const char *dir);
+/* Every row of every engine under dir, flushed or not; for canary searches. */
+typedef void engine_model_row_fn(void *arg, uint64_t id, struct bytes key, struct bytes value);
+void engine_model_rows(const char *dir, engine_model_row_fn *fn, void *arg);
+/* From now on engine_apply and engine_flush under dir fail with IO / NO_SPACE; 0: work again. */
+void engine_model_fail(const char *dir, int status);
+void engine_model_reset(void); /* forget everything: a new run */
+
+#endif
