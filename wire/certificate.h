@@ -18,17 +18,20 @@ struct x509_st;
 enum certificate_role { CERTIFICATE_NODE = 1, CERTIFICATE_CLIENT = 2, CERTIFICATE_ADMIN = 3 };
 struct certificate_name {
 	enum certificate_role role;
-	char place[256];   /* path; "" for an admin */
-	char name[64];     /* client or admin; for a node its last component */
+	char place[256]; /* path; "" for an admin */
+	char name[64];	 /* client or admin; for a node its last component */
 	char cluster[64];
 };
 enum status certificate_name_of(struct x509_st *certificate, struct certificate_name *name, const char **why) MUST;
 enum status certificate_name_parse(const char *dns, struct certificate_name *name, const char **why) MUST;
 /* "n1.a.eu-west-1.ie.eu.place.acme" from a place etc. False: does not fit. */
 bool certificate_dns_of(const struct certificate_name *name, char *dns, size_t capacity);
+/* "eu-west-1.ie.eu.place.acme": the one subtree that a region's CA is constrained to. False: does not fit. */
+bool certificate_subtree_of(const char *place, const char *cluster, char *dns, size_t capacity);
 enum status certificate_spki_sha256(struct x509_st *certificate, uint8_t digest[32]) MUST;
 /* A region's CA: is a CA, self-signed, and its critical name constraint permits exactly this place's subtree. */
-enum status certificate_check_region_ca(struct x509_st *ca, const char *place, const char *cluster, const char **why) MUST;
+enum status certificate_check_region_ca(
+	struct x509_st *ca, const char *place, const char *cluster, const char **why) MUST;
 /* PEM file or text -> DER into out. */
 enum status certificate_pem_to_der(struct bytes pem, uint8_t *der, size_t capacity, size_t *size) MUST;
 

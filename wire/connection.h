@@ -1,8 +1,13 @@
 /* wire/connection.h: a framed TLS connection on a libevent loop, for server and client alike: socket, TLS pump, frames,
- * bounded output. One thread: the loop's.
+ * bounded output. One thread: the loop's. The process ignores SIGPIPE or not: sends never raise it.
  *
- * Back-pressure: output is bounded; connection_send says BUSY above the limit, and reading stops while our own output
- * towards this peer stands above it (a peer that does not read is not listened to). */
+ * Back-pressure: output is bounded; connection_send says BUSY when the message does not fit below the limit (one alone
+ * always does), and an accepted connection is not read while more than half of the limit waits: a peer that does not
+ * read is not listened to. A dialled one is always read, else two full ends would wait for each other for ever.
+ *
+ * What one turn of the loop sends goes out once, at the end of that turn, in as few records as it fills.
+ * Callbacks come from the loop, never from inside a connection_* call, so connection_close is safe within any of them;
+ * after it nothing but `closed` is called. */
 #ifndef DOMICILE_WIRE_CONNECTION_H
 #define DOMICILE_WIRE_CONNECTION_H
 
@@ -26,20 +31,26 @@ struct connection_options {
 	struct event_base *base;
 	struct tls_context *tls;
 	enum tls_alpn alpn;
-	uint32_t frame_size_max;      /* once established */
-	uint32_t output_size_max;     /* bytes queued */
-	uint32_t connect_timeout_ms;  /* dial and handshake */
-	uint32_t idle_timeout_ms;     /* 0: none */
+	uint32_t frame_size_max;     /* once established */
+	uint32_t output_size_max;    /* bytes queued */
+	uint32_t connect_timeout_ms; /* dial and handshake */
+	uint32_t idle_timeout_ms;    /* 0: none; closes after one to two times of it without a byte */
 	bool compress;
 	const struct connection_events *events;
 	void *arg;
 };
-/* Dials host:port (numeric or resolved with getaddrinfo in the background through evdns-free means). */
-enum status connection_dial(const struct connection_options *options, const char *address, struct connection **out) MUST;
+/* Dials host:port or [v6]:port; every address of the name is tried in turn. A name is looked up by getaddrinfo in a
+ * thread of its own (wire/resolve.h). INVALID: not such an address; all else is told by `closed`. */
+enum status connection_dial(
+	const struct connection_options *options, const char *address, struct connection **out) MUST;
+/* Takes over the descriptor; on failure it stays the caller's. options.alpn: TLS_ALPN_ANY takes either. */
 enum status connection_accept(const struct connection_options *options, int fd, struct connection **out) MUST;
-/* Encodes, frames, queues. BUSY: above output_size_max (nothing queued). CLOSED. TOO_LARGE. */
+/* Encodes, frames, queues, also before TLS is up. BUSY: above output_size_max (nothing queued). CLOSED. TOO_LARGE. */
 enum status connection_send(struct connection *connection, const struct message *message) MUST;
-void connection_close(struct connection *connection, const char *why); /* sends what is queued as far as the socket takes it now */
+/* Sends what is queued as far as the socket takes it now, closes the socket; `closed` (CLOSED, why) comes from the
+ * loop. */
+void connection_close(struct connection *connection, const char *why);
+void connection_free(struct connection *connection); /* at once, no callback; not from within one. NULL is fine */
 void connection_set_arg(struct connection *connection, void *arg);
 void connection_set_events(struct connection *connection, const struct connection_events *events, void *arg);
 void connection_set_frame_size_max(struct connection *connection, uint32_t size_max);

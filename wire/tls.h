@@ -9,10 +9,16 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
-struct tls_context; /* certificate, key, CAs: shared by connections, ref-counted inside OpenSSL */
-struct tls;         /* one connection */
+struct tls_context; /* certificate, key, CAs: shared by connections, each of which keeps it alive */
+struct tls;	    /* one connection */
 
-enum tls_alpn { TLS_ALPN_PEER = 1, TLS_ALPN_CLIENT = 2 };
+/* Bits: an accepting side may take either and asks tls_alpn() afterwards which it was; a dialling side offers one. */
+enum tls_alpn { TLS_ALPN_PEER = 1, TLS_ALPN_CLIENT = 2, TLS_ALPN_ANY = 3 };
+
+enum {
+	TLS_INPUT_MAX = 1 << 20,    /* bytes fed and not yet read; above it the connection fails */
+	TLS_OUTPUT_MAX = 256 << 10, /* bytes pending above which tls_write takes nothing */
+};
 
 /* PEM files. *why: static or per-thread text for people. CANNOT_CONNECT never; INVALID, NOT_FOUND, DENIED. */
 enum status tls_context_new(const char *cert_file, const char *key_file, const char *ca_file,
@@ -20,11 +26,18 @@ enum status tls_context_new(const char *cert_file, const char *key_file, const c
 void tls_context_free(struct tls_context *context);
 /* Trust one more CA (DER), e.g. of a region that was added to meta after cas.pem was written. */
 enum status tls_context_trust(struct tls_context *context, struct bytes ca_der) MUST;
+struct x509_st;
+struct x509_st *tls_context_certificate(const struct tls_context *context); /* our own; borrowed */
+/* Would a peer with our CAs accept our own certificate? Expired, not yet valid or signed by none of ca_file: DENIED
+ * with the reason. *issuer, when wanted, is the CA that signed it; borrowed from the context. */
+enum status tls_context_check(const struct tls_context *context, struct x509_st **issuer, const char **why) MUST;
 
 struct tls *tls_new(struct tls_context *context, bool server, enum tls_alpn offered); /* NULL: no memory */
 void tls_free(struct tls *tls);
 /* Bytes from the socket. Any failure is final; *why names it (certificate expired, wrong CA, no common ALPN...). */
 enum status tls_feed(struct tls *tls, struct bytes wire, const char **why) MUST;
+/* OK while the connection lives; CLOSED after the peer's close_notify; else what tls_feed or tls_read ran into. */
+enum status tls_status(const struct tls *tls, const char **why) MUST;
 bool tls_established(const struct tls *tls);
 enum tls_alpn tls_alpn(const struct tls *tls); /* once established */
 /* Plain bytes to the peer; returns how many were taken. Nothing before the handshake is done. */
@@ -34,8 +47,7 @@ size_t tls_read(struct tls *tls, void *plain, size_t capacity);
 /* Bytes for the socket: view and consume. */
 struct bytes tls_pending(struct tls *tls);
 void tls_consumed(struct tls *tls, size_t size);
-void tls_shutdown(struct tls *tls); /* close_notify, once */
-struct x509_st;
+void tls_shutdown(struct tls *tls);		       /* close_notify, once */
 struct x509_st *tls_peer_certificate(struct tls *tls); /* borrowed */
 struct x509_st *tls_peer_issuer(struct tls *tls);      /* the verified chain's next; borrowed; NULL for none */
 
