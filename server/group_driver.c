@@ -398,11 +398,17 @@ static struct driver *driver_new(const struct driver_options *options)
 
 static enum status group_new(struct driver *driver)
 {
-	struct group_config config = { .group = driver->options.group, .replica = driver->options.replica,
-		.node = driver->options.node, .seed = driver->options.seed, .liveness = driver->options.liveness,
-		.inflight_max = driver->options.inflight_max, .append_entries_max = APPEND_ENTRIES_MAX,
-		.append_window = APPEND_WINDOW, .election_us = driver->options.election_us,
-		.retransmit_us = driver->options.retransmit_us, .drift_ppm = driver->options.drift_ppm };
+	struct group_config config = { .group = driver->options.group,
+		.replica = driver->options.replica,
+		.node = driver->options.node,
+		.seed = driver->options.seed,
+		.liveness = driver->options.liveness,
+		.inflight_max = driver->options.inflight_max,
+		.append_entries_max = APPEND_ENTRIES_MAX,
+		.append_window = APPEND_WINDOW,
+		.election_us = driver->options.election_us,
+		.retransmit_us = driver->options.retransmit_us,
+		.drift_ppm = driver->options.drift_ppm };
 	void *memory = calloc(1, group_size(&config));
 	if (!memory)
 		return STATUS_NO_MEMORY;

@@ -1,5 +1,5 @@
-/* server/group_driver_apply.c: committed entries become state. What one turn committed goes into one engine batch (up to
- * a bound) together with the applied index, the marks and the session records, so that a crash leaves the state of
+/* server/group_driver_apply.c: committed entries become state. What one turn committed goes into one engine batch (up
+ * to a bound) together with the applied index, the marks and the session records, so that a crash leaves the state of
  * exactly one index. Outcomes are reported after the batch is in.
  *
  * What an entry does depends on the log before it and on nothing else: a compare-and-set and a delete read the version
@@ -145,8 +145,11 @@ static enum status command_apply(struct driver *driver, struct apply *apply, str
 	}
 	status = write_apply(driver, apply, at);
 	if (status == STATUS_OK && command->client != 0) {
-		struct session_result result = { .client = command->client, .sequence = command->sequence,
-			.version = at->outcome.version, .index = at->entry.index, .status = at->outcome.status };
+		struct session_result result = { .client = command->client,
+			.sequence = command->sequence,
+			.version = at->outcome.version,
+			.index = at->entry.index,
+			.status = at->outcome.status };
 		state_record(driver, apply->batch, &result);
 	}
 	return status;

@@ -1,6 +1,7 @@
-/* server/group_driver_install.c: snapshots in. Chunks are written beside the engine as they come, in order; when the last
- * is there the group is asked (MESSAGE_SNAPSHOT), and if it wants the snapshot (GROUP_INSTALL) the engine checks the whole
- * against its sender's totals and takes it in the place of its state; then the journal's log of this group is reset.
+/* server/group_driver_install.c: snapshots in. Chunks are written beside the engine as they come, in order; when the
+ * last is there the group is asked (MESSAGE_SNAPSHOT), and if it wants the snapshot (GROUP_INSTALL) the engine checks
+ * the whole against its sender's totals and takes it in the place of its state; then the journal's log of this group is
+ * reset.
  *
  * Order, for a crash at any point. The engine's replacement is durable before the journal's RESET(index, term) is even
  * appended. So what a restart can find is
@@ -27,10 +28,14 @@ void driver_install_drop(struct driver *driver)
 	in_free(&driver->in);
 }
 
-static void ack(struct driver *driver, const struct message *chunk, uint64_t sequence, enum status status, bool installed)
+static void ack(
+	struct driver *driver, const struct message *chunk, uint64_t sequence, enum status status, bool installed)
 {
-	struct message message = { .kind = MESSAGE_SNAPSHOT_ACK, .group = driver->options.group,
-		.from = driver->options.replica, .to = chunk->from, .term = group_status(driver->group, driver->now_ns).term };
+	struct message message = { .kind = MESSAGE_SNAPSHOT_ACK,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = chunk->from,
+		.term = group_status(driver->group, driver->now_ns).term };
 	message.snapshot_ack.transfer = chunk->chunk.transfer;
 	message.snapshot_ack.sequence = sequence;
 	message.snapshot_ack.status = (uint32_t)status;
@@ -74,8 +79,11 @@ static enum status in_take(struct driver *driver, const struct message *message)
 /* All chunks are here. Whether the group installs them or finds its log past them, the sender learns what is true. */
 static void in_whole(struct driver *driver, const struct message *chunk, struct node_time time)
 {
-	struct message message = { .kind = MESSAGE_SNAPSHOT, .group = driver->options.group, .from = chunk->from,
-		.to = driver->options.replica, .term = chunk->term };
+	struct message message = { .kind = MESSAGE_SNAPSHOT,
+		.group = driver->options.group,
+		.from = chunk->from,
+		.to = driver->options.replica,
+		.term = chunk->term };
 	message.snapshot.index = driver->in.index;
 	message.snapshot.term = driver->in.term;
 	message.snapshot.membership = driver->in.membership;
@@ -142,7 +150,8 @@ void driver_install(struct driver *driver, struct group_event *installed)
 	struct engine_install *install = in->install;
 	in->install = NULL;
 	enum status status = engine_install_finish(install, index, driver->install_term, in->rows, in->hash);
-	if (status == STATUS_CORRUPT || status == STATUS_BUSY) { /* not the whole, or being read: the old state stands */
+	if (status == STATUS_CORRUPT ||
+		status == STATUS_BUSY) { /* not the whole, or being read: the old state stands */
 		installed->installed.failed = true;
 		return;
 	}

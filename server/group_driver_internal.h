@@ -24,19 +24,20 @@
 #include "wire/codec.h"
 
 enum {
-	APPEND_BYTES_MAX = 4 << 20,    /* bodies in one append; at least one entry goes whatever its size */
-	PROPOSE_BYTES_MAX = 1 << 20,   /* bodies in one GROUP_PROPOSED, likewise */
+	APPEND_BYTES_MAX = 4 << 20,  /* bodies in one append; at least one entry goes whatever its size */
+	PROPOSE_BYTES_MAX = 1 << 20, /* bodies in one GROUP_PROPOSED, likewise */
 	PROPOSE_ENTRIES_MAX = 1024,
-	APPLY_BYTES_MAX = 1 << 20,     /* bodies in one engine batch, likewise */
+	APPLY_BYTES_MAX = 1 << 20, /* bodies in one engine batch, likewise */
 	APPLY_ENTRIES_MAX = 1024,
-	APPLY_BATCHES_MAX = 8,	       /* in one turn; the rest in the next */
-	KEEP_ENTRIES = 10000,	       /* journal entries kept below the flushed index for slow followers */
+	APPLY_BATCHES_MAX = 8, /* in one turn; the rest in the next */
+	KEEP_ENTRIES = 10000,  /* journal entries kept below the flushed index for slow followers */
 	KEEP_BYTES = 64 << 20,
-	KEEP_ENTRIES_FOLLOWER = 1024,  /* by a replica that does not lead, and cannot know who is slow */
-	TRIM_ENTRIES = 1024,	       /* the journal is told to forget in steps of at least so many */
-	FLUSH_BYTES = 64 << 20,	       /* applied and not flushed: asks the engine to flush */
+	KEEP_ENTRIES_FOLLOWER = 1024, /* by a replica that does not lead, and cannot know who is slow */
+	TRIM_ENTRIES = 1024,	      /* the journal is told to forget in steps of at least so many */
+	FLUSH_BYTES = 64 << 20,	      /* applied and not flushed: asks the engine to flush */
 	FLUSH_ENTRIES = 50000,
-	JOURNAL_PENDING_BYTES = 24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
+	JOURNAL_PENDING_BYTES =
+		24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
 	JOURNAL_INDEX_BYTES = 240 << 20,
 	FENCES_MAX = 256,
 	NODES_KNOWN_MAX = 2 * REPLICAS_MAX,
@@ -45,7 +46,7 @@ enum {
 	SNAPSHOTS_OUT_MAX = 4,
 	APPEND_WINDOW = 64,
 	META_CHECKPOINT_ENTRIES = 64,
-	MEMBERSHIP_ROW_MAX = 1024,     /* bytes of a packed membership, with room */
+	MEMBERSHIP_ROW_MAX = 1024, /* bytes of a packed membership, with room */
 };
 
 struct fence {
@@ -58,7 +59,7 @@ struct fence {
 struct read_round {
 	uint64_t request; /* 0: free */
 	uint64_t index;
-	bool ready;	  /* index is known */
+	bool ready; /* index is known */
 	struct tokens tokens;
 };
 
@@ -140,10 +141,10 @@ struct driver {
 	uint64_t engine_applied; /* in the engine, flushed or not */
 	uint64_t applied_term, version_max;
 	uint64_t applied_size, applied_count; /* bodies and entries applied since the start: for their mean size */
-	bool apply_stalled;	 /* the next entry is missing */
-	bool flush_due;		 /* a membership was applied */
-	struct membership membership; /* as of applied */
-	struct fence *fences;	 /* sorted by operation */
+	bool apply_stalled;		      /* the next entry is missing */
+	bool flush_due;			      /* a membership was applied */
+	struct membership membership;	      /* as of applied */
+	struct fence *fences;		      /* sorted by operation */
 	uint32_t fence_count;
 	void *sessions_memory;
 	struct session_table *sessions; /* NULL: meta */
@@ -234,8 +235,8 @@ void state_put_birth(struct driver *driver, struct engine_batch *batch);
 void state_put_secret(struct driver *driver, struct engine_batch *batch);
 void state_put_mark(struct driver *driver, struct engine_batch *batch);
 void state_put_membership(struct engine_batch *batch, const struct membership *membership);
-enum status state_fence(struct driver *driver, struct engine_batch *batch, const struct command *command,
-	struct bytes body) MUST;
+enum status state_fence(
+	struct driver *driver, struct engine_batch *batch, const struct command *command, struct bytes body) MUST;
 void state_unfence(struct driver *driver, struct engine_batch *batch, uint64_t operation);
 bool state_key_fenced(const struct driver *driver, struct bytes key);
 void state_record(struct driver *driver, struct engine_batch *batch, const struct session_result *result);

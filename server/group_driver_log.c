@@ -96,8 +96,13 @@ static enum status tickets_push(struct driver *driver, struct ticket_pair pair)
 
 static struct journal_entry journal_entry_of(const struct driver *driver, const struct entry *entry)
 {
-	return (struct journal_entry){ .group = driver->options.group, .index = entry->index, .term = entry->term,
-		.version = entry->version, .key_hash = entry->key_hash, .size = entry->size, .origin = entry->origin,
+	return (struct journal_entry){ .group = driver->options.group,
+		.index = entry->index,
+		.term = entry->term,
+		.version = entry->version,
+		.key_hash = entry->key_hash,
+		.size = entry->size,
+		.origin = entry->origin,
 		.kind = entry->kind };
 }
 
@@ -146,7 +151,8 @@ uint64_t driver_log_durable(struct driver *driver, uint64_t journal_ticket)
 {
 	uint64_t ticket = 0;
 	while (driver->tickets_begin < driver->tickets_end) {
-		const struct ticket_pair *pair = &driver->tickets[driver->tickets_begin & (driver->tickets_capacity - 1)];
+		const struct ticket_pair *pair =
+			&driver->tickets[driver->tickets_begin & (driver->tickets_capacity - 1)];
 		if (pair->journal > journal_ticket)
 			break;
 		ticket = pair->group;
@@ -207,8 +213,13 @@ enum status driver_log_entry(struct driver *driver, uint64_t index, struct entry
 	if (status != STATUS_OK)
 		return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status;
 	assert(read.index == index);
-	*entry = (struct entry){ .index = read.index, .term = read.term, .version = read.version,
-		.key_hash = read.key_hash, .size = read.size, .origin = read.origin, .kind = read.kind };
+	*entry = (struct entry){ .index = read.index,
+		.term = read.term,
+		.version = read.version,
+		.key_hash = read.key_hash,
+		.size = read.size,
+		.origin = read.origin,
+		.kind = read.kind };
 	return STATUS_OK;
 }
 
@@ -219,8 +230,8 @@ static bool is_witness(const struct driver *driver, uint64_t replica)
 	return at >= 0 && (membership->at[at].role_new == ROLE_WITNESS || membership->at[at].role_old == ROLE_WITNESS);
 }
 
-/* Fills in the entries and bodies of first..last, as many as fit, `last` lowered to what does; a witness is sent neither
- * bodies of commands nor hashes of keys. Returns how many buffers the caller must drop. */
+/* Fills in the entries and bodies of first..last, as many as fit, `last` lowered to what does; a witness is sent
+ * neither bodies of commands nor hashes of keys. Returns how many buffers the caller must drop. */
 static uint32_t fill(struct driver *driver, struct message_append *append, bool witness, struct buffer **held)
 {
 	struct codec_scratch *scratch = driver->options.scratch;

@@ -1,7 +1,7 @@
-/* server/group_driver_meta.c: meta's replica. Its state is the cluster map in memory; its engine holds a checkpoint of it,
- * one row, written every META_CHECKPOINT_ENTRIES applied entries, before a snapshot and at close. Between checkpoints
- * the engine's applied index stays behind, the journal keeps what lies above it, and after a restart the group commits
- * those entries again and they are applied to the checkpoint's map. */
+/* server/group_driver_meta.c: meta's replica. Its state is the cluster map in memory; its engine holds a checkpoint of
+ * it, one row, written every META_CHECKPOINT_ENTRIES applied entries, before a snapshot and at close. Between
+ * checkpoints the engine's applied index stays behind, the journal keeps what lies above it, and after a restart the
+ * group commits those entries again and they are applied to the checkpoint's map. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -22,8 +22,8 @@ static enum status memory_of(struct driver *driver)
 	driver->meta = calloc(1, sizeof(*driver->meta));
 	if (!driver->meta)
 		return STATUS_NO_MEMORY;
-	driver->meta->scratch = (struct change_scratch){ driver->meta->policies, MAP_POLICIES_MAX, driver->meta->bindings,
-		MAP_BINDINGS_MAX };
+	driver->meta->scratch = (struct change_scratch){ driver->meta->policies, MAP_POLICIES_MAX,
+		driver->meta->bindings, MAP_BINDINGS_MAX };
 	return STATUS_OK;
 }
 

@@ -1,5 +1,5 @@
-/* server/group_driver_overlay.h: what a write batch has done to keys so far, so that a compare-and-set or a delete later
- * in the batch sees it. Keys are borrowed from the batch's bodies. One batch, one thread. */
+/* server/group_driver_overlay.h: what a write batch has done to keys so far, so that a compare-and-set or a delete
+ * later in the batch sees it. Keys are borrowed from the batch's bodies. One batch, one thread. */
 #ifndef DOMICILE_SERVER_GROUP_DRIVER_OVERLAY_H
 #define DOMICILE_SERVER_GROUP_DRIVER_OVERLAY_H
 

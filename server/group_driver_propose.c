@@ -147,7 +147,8 @@ static bool propose_some(struct driver *driver, struct node_time time)
 {
 	struct group_status status = group_status(driver->group, time.now_ns);
 	if (status.role != GROUP_LEADER) {
-		proposals_refused(driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, status.leader);
+		proposals_refused(
+			driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, status.leader);
 		return false;
 	}
 	uint64_t inflight = status.last - status.commit;

@@ -47,8 +47,7 @@ static enum status proposals_room(struct proposals *proposals)
 	return STATUS_OK;
 }
 
-enum status proposals_push(
-	struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token)
+enum status proposals_push(struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token)
 {
 	assert(entry->size == (body ? body->size : 0));
 	if (proposals_room(proposals) != STATUS_OK) {

@@ -1,12 +1,12 @@
 /* server/group_driver_recover.c: the start of a replica. The journal's recovery feeds what it holds of this group, in
  * order; the engine says what index its state is; driver_started joins the two into GROUP_RESTORED.
  *
- * The log given to the group begins behind S, an index whose term is known, that the engine has applied, and at or above
- * the membership that the engine holds (so that this one is right for S). Entries up to the engine's applied index A stay
- * in the log for slow followers; those above are applied when the group commits them. What can be found:
+ * The log given to the group begins behind S, an index whose term is known, that the engine has applied, and at or
+ * above the membership that the engine holds (so that this one is right for S). Entries up to the engine's applied
+ * index A stay in the log for slow followers; those above are applied when the group commits them. What can be found:
  *   - the log reaches A with the term that the engine has for it: the common case;
- *   - the log ends below A, or has another term at A: a snapshot was put in place and the crash came before the journal's
- *     reset: the reset is written now, and the log is empty behind A;
+ *   - the log ends below A, or has another term at A: a snapshot was put in place and the crash came before the
+ * journal's reset: the reset is written now, and the log is empty behind A;
  *   - the log begins above A + 1, or was reset above A: the engine lost what it had promised: CORRUPT, see
  *     group_driver_install.c. */
 #include "server/group_driver_internal.h"
@@ -27,8 +27,7 @@ static void recovered_cut(struct recovered *recovered, uint64_t from)
 		recovered->count = 0;
 	else if (from <= recovered_last(recovered))
 		recovered->count = (size_t)(from - recovered->first);
-	while (recovered->membership_count > 0 &&
-		recovered->memberships[recovered->membership_count - 1].index >= from)
+	while (recovered->membership_count > 0 && recovered->memberships[recovered->membership_count - 1].index >= from)
 		recovered->membership_count--;
 }
 
@@ -89,8 +88,13 @@ void driver_recovered_entry(struct driver *driver, const struct journal_entry *g
 {
 	struct recovered *recovered = driver->recovered;
 	assert(recovered);
-	struct entry entry = { .index = given->index, .term = given->term, .version = given->version,
-		.key_hash = given->key_hash, .size = given->size, .origin = given->origin, .kind = given->kind };
+	struct entry entry = { .index = given->index,
+		.term = given->term,
+		.version = given->version,
+		.key_hash = given->key_hash,
+		.size = given->size,
+		.origin = given->origin,
+		.kind = given->kind };
 	recovered_push(driver, &entry);
 	if (recovered->status == STATUS_OK && entry.kind == ENTRY_MEMBERSHIP)
 		recovered->status = recovered_membership(recovered, entry.index, given->body);
@@ -128,8 +132,8 @@ void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t te
 		driver->recovered->status = repair_add(driver, index, term);
 }
 
-/* A lost record's term may be lost with it. It lies between its neighbours' (the last entry's lies below the group's own
- * term): when these agree it is theirs. False: it cannot be told, and it is needed. */
+/* A lost record's term may be lost with it. It lies between its neighbours' (the last entry's lies below the group's
+ * own term): when these agree it is theirs. False: it cannot be told, and it is needed. */
 static bool missing_terms(struct driver *driver)
 {
 	struct recovered *recovered = driver->recovered;

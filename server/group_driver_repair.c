@@ -1,9 +1,9 @@
-/* server/group_driver_repair.c: entries that the journal acknowledged and the disk lost. Their (index, term) are known, so
- * the log check still holds; their bodies are asked of the leader, or of the members in turn while none is known. What
- * comes back is believed only under the same index and term, by which it is the same entry. Until the last of them is
- * back, or cut off by a leader, the replica does not campaign (the group) and does not apply past the first (the
- * driver). A membership among them stops the node once it is on disk: the group learns of memberships in the log's order
- * only, and a start from a whole journal is that. */
+/* server/group_driver_repair.c: entries that the journal acknowledged and the disk lost. Their (index, term) are known,
+ * so the log check still holds; their bodies are asked of the leader, or of the members in turn while none is known.
+ * What comes back is believed only under the same index and term, by which it is the same entry. Until the last of them
+ * is back, or cut off by a leader, the replica does not campaign (the group) and does not apply past the first (the
+ * driver). A membership among them stops the node once it is on disk: the group learns of memberships in the log's
+ * order only, and a start from a whole journal is that. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -105,8 +105,11 @@ static void ask(struct driver *driver, struct node_time time)
 	while (last + 1 < driver->missing_count && driver->missing[last + 1].index == driver->missing[last].index + 1 &&
 		last + 1 < APPEND_ENTRIES_MAX)
 		last++;
-	struct message message = { .kind = MESSAGE_REPAIR, .group = driver->options.group, .from = driver->options.replica,
-		.to = to, .term = group_status(driver->group, time.now_ns).term };
+	struct message message = { .kind = MESSAGE_REPAIR,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = to,
+		.term = group_status(driver->group, time.now_ns).term };
 	message.repair.first = driver->missing[0].index;
 	message.repair.last = driver->missing[last].index;
 	driver_send(driver, to, &message);
@@ -123,8 +126,10 @@ void driver_repair_asked(struct driver *driver, const struct message *message)
 	const struct message_repair *repair = &message->repair;
 	if (repair->first == 0 || repair->last < repair->first || repair->last - repair->first >= APPEND_ENTRIES_MAX)
 		return;
-	struct message reply = { .kind = MESSAGE_REPAIR_REPLY, .group = driver->options.group,
-		.from = driver->options.replica, .to = message->from,
+	struct message reply = { .kind = MESSAGE_REPAIR_REPLY,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = message->from,
 		.term = group_status(driver->group, driver->now_ns).term };
 	reply.repair_reply.first = repair->first;
 	reply.repair_reply.last = repair->last;

@@ -40,8 +40,11 @@ static void send_chunk(struct driver *driver, const struct snapshot_out *out, ui
 	assert(sequence >= out->acked);
 	assert(sequence < out->read);
 	bool last = out->whole && sequence + 1 == out->read;
-	struct message message = { .kind = MESSAGE_SNAPSHOT_CHUNK, .group = driver->options.group,
-		.from = driver->options.replica, .to = out->to, .term = group_status(driver->group, driver->now_ns).term };
+	struct message message = { .kind = MESSAGE_SNAPSHOT_CHUNK,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = out->to,
+		.term = group_status(driver->group, driver->now_ns).term };
 	message.chunk.transfer = out->transfer;
 	message.chunk.index = out->index;
 	message.chunk.term = out->term;

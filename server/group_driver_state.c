@@ -171,8 +171,11 @@ bool driver_fence_at(const struct driver *driver, uint32_t at, struct command *c
 	if (at >= driver->fence_count)
 		return false;
 	const struct fence *fence = &driver->fences[at];
-	*command = (struct command){ .kind = COMMAND_FENCE, .operation = fence->operation, .map_epoch = fence->map_epoch,
-		.exact = fence->exact, .exact_hash = { fence->exact_hash[0], fence->exact_hash[1] },
+	*command = (struct command){ .kind = COMMAND_FENCE,
+		.operation = fence->operation,
+		.map_epoch = fence->map_epoch,
+		.exact = fence->exact,
+		.exact_hash = { fence->exact_hash[0], fence->exact_hash[1] },
 		.key = buffer_bytes(fence->prefix) };
 	return true;
 }

@@ -26,7 +26,7 @@ void tail_deinit(struct tail *tail);
 void tail_reset(struct tail *tail, uint64_t last); /* forgets everything; the next entry is last + 1 */
 /* At last + 1. Takes its own reference to body. NO_MEMORY: nothing changed. */
 enum status tail_append(struct tail *tail, const struct entry *entry, struct buffer *body) MUST;
-void tail_cut(struct tail *tail, uint64_t from);    /* entries from `from` on are gone */
+void tail_cut(struct tail *tail, uint64_t from);     /* entries from `from` on are gone */
 void tail_release(struct tail *tail, uint64_t upto); /* entries up to `upto` need not be held any more */
 const struct tail_entry *tail_find(const struct tail *tail, uint64_t index); /* NULL: not held */
 void tail_check(const struct tail *tail);
