@@ -7,7 +7,9 @@
  *  - ids never repeat; the epoch grows by exactly one with each accepted change;
  *  - regions' places do not contain one another; names and places are unique.
  *
- * A change is refused as a whole: nothing of it stays. The flaw says what, why, and what to do.
+ * A change is refused as a whole: nothing of it stays. The flaw says what, why, and what to do. A report that repeats
+ * what is known (a node that asks again, a membership or fence reported twice) is OK and changes nothing, not even the
+ * epoch; every other change that is taken makes the epoch grow by one.
  *
  * What each change does
  *  INIT            only on an empty map (else CONFLICT). Region, node (id 2, meta's only voter, replica id 3; ids 1 = META_GROUP).
@@ -21,18 +23,26 @@
  *                  placement_choose per shard with `current`; shards whose wanted set differs get an OPERATION_POLICY operation.
  *                  Refused while an operation of that policy runs (CONFLICT). A policy that leaves the file stays.
  *                  Bindings of the file are set as BINDING_SET does.
- *  BINDING_SET     a binding under which keys may already live elsewhere (another binding covers them): pending, and an
- *                  OPERATION_BINDING is started: the shards of the covering policies fence the prefix and report how many keys they hold.
- *                  No key anywhere: in force, fences stay until then and are lifted by the epoch. A key somewhere: the operation fails
- *                  (its text says how many), the binding is gone again. No binding covers it: in force at once.
- *                  Tighten-only against the bindings around it and, for a loosening of an outer one, those inside it.
+ *  BINDING_SET     a binding under which keys may already live elsewhere (another one covers them): pending, and an
+ *                  OPERATION_BINDING is started: the shards of the covering policy fence the prefix and report how many
+ *                  keys they hold. No key anywhere: in force, fences stay until then and are lifted by the epoch. A key
+ *                  somewhere: the operation fails (its text says how many), all is as before. No binding covers it, or
+ *                  one of the same policy: in force at once.
+ *                  A binding that is there and gets another policy keeps the old one, in force, until the operation ends
+ *                  (map_binding_in_force tells old from new); operation.policy is the fenced policy, binding_policy the one
+ *                  to come, 0: none.
+ *                  Tighten-only against the bindings around it and inside it, whatever becomes of pending ones.
+ *                  Exact keys: meta sees a hash, so any prefix may be around it: all their policies are fenced (at most
+ *                  eight; operation.policy is 0 when more than one), and the policy must tighten at least one of
+ *                  them. That it tightens the right one is checked by who has the key (placement_tightens).
  *  BINDING_UNSET   the keys fall to the next shorter binding or to none: the same fence over its own policy's shards.
  *  SHARD_PLACE     nodes must be allowed, counts as the policy says (refused with the rule otherwise); OPERATION_PLACE.
  *  SHARD_REPORT    generation must be one above; replicas as in the committed membership; when they equal wanted (voters), the
  *                  operation's step is done; when all its steps are done, the operation is.
- *  META_REPORT     updates which nodes are meta voters in fact.
+ *  META_REPORT     updates which nodes are meta voters in fact (meta_voting; meta_voter is what is wanted).
  *
- * MEMORY: meta_scratch is for decoding and for trial; one a replica. */
+ * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the map
+ * during the call; about 120 KiB of stack. */
 #ifndef DOMICILE_REPLICATION_META_H
 #define DOMICILE_REPLICATION_META_H
 

@@ -1,0 +1,382 @@
+/* replication/meta_check.c: what always holds of the map, asserted; and its digest, equal on replicas that applied the
+ * same changes. For tests, the simulator, and anybody who has just decoded a map and wants to know. */
+#include "replication/meta_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* --- invariants -------------------------------------------------------------------------------------- */
+
+static void check_id(const struct cluster_map *map, uint64_t id)
+{
+	assert(id > 0);
+	assert(id < map->id_next);
+}
+
+static void check_regions_and_nodes(const struct cluster_map *map)
+{
+	assert(map->region_count > 0);
+	assert(map->node_count > 0);
+	for (uint32_t i = 0; i < map->region_count; i++) {
+		const struct map_region *a = &map->regions[i];
+		assert(a->ca_size > 0);
+		assert(strcmp(a->name, place_last(&a->site.place)) == 0);
+		for (uint32_t j = 0; j < i; j++) {
+			const struct map_region *b = &map->regions[j];
+			assert(strcmp(a->name, b->name) != 0);
+			assert(!place_within(&a->site.place, b->site.place.text));
+			assert(!place_within(&b->site.place, a->site.place.text));
+		}
+	}
+	unsigned voters = 0;
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		const struct map_node *node = &map->nodes[i];
+		check_id(map, node->id);
+		check_id(map, node->meta_replica);
+		assert(node->region < map->region_count);
+		const struct map_region *region = &map->regions[node->region];
+		assert(map_region_of(map, &node->place) == region);
+		assert(place_depth(&node->place) == place_depth(&region->site.place) + 2);
+		voters += node->meta_voter;
+		for (uint32_t j = 0; j < i; j++) {
+			assert(map->nodes[j].id < node->id);
+			assert(!place_equal(&map->nodes[j].place, &node->place));
+			if (node->meta_voter && map->nodes[j].meta_voter)
+				assert(map->nodes[j].region != node->region);
+		}
+	}
+	assert(voters % 2 == 1);
+	assert(voters <= 5);
+}
+
+static void check_replicas(const struct cluster_map *map, const struct map_replica replicas[], unsigned count)
+{
+	assert(count > 0);
+	assert(count <= REPLICAS_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		check_id(map, replicas[i].replica);
+		assert(map_node_find(map, replicas[i].node));
+		for (unsigned j = 0; j < i; j++) {
+			assert(replicas[i].replica != replicas[j].replica);
+			assert(replicas[i].node != replicas[j].node);
+		}
+	}
+}
+
+static bool settled(const struct map_shard *shard)
+{
+	if (shard->replica_count != shard->wanted_count)
+		return false;
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		bool found = false;
+		for (unsigned j = 0; j < shard->replica_count; j++)
+			found |= shard->replicas[j].replica == shard->wanted[i].replica &&
+				 shard->replicas[j].node == shard->wanted[i].node &&
+				 shard->replicas[j].role == shard->wanted[i].role;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+/* Residency by construction: no wanted replica is where the policy allows no byte. */
+static void check_shard(const struct cluster_map *map, const struct map_shard *shard)
+{
+	const struct policy *policy = map_policy_find(map, shard->policy);
+	assert(policy);
+	check_id(map, shard->id);
+	check_replicas(map, shard->replicas, shard->replica_count);
+	check_replicas(map, shard->wanted, shard->wanted_count);
+	assert(shard->wanted_count == policy->copies);
+	bool lead_there = shard->lead_wanted == 0;
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		struct site site;
+		const struct map_node *node = map_node_find(map, shard->wanted[i].node);
+		bool known = map_site(map, &node->place, &site);
+		assert(known);
+		assert(policy_may_store(policy, &site));
+		assert(shard->wanted[i].role == ROLE_VOTER);
+		lead_there |= shard->lead_wanted == node->id;
+	}
+	assert(lead_there);
+	if (shard->operation == 0) {
+		assert(settled(shard));
+		return;
+	}
+	const struct map_operation *operation = map_operation_find(map, shard->operation);
+	assert(operation);
+	assert(operation->state == OPERATION_RUNNING);
+	assert(operation->kind != OPERATION_BINDING);
+	assert(operation->policy == shard->policy);
+}
+
+/* Each policy's shards cover the whole ring, without gap or overlap. */
+static void check_shards(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *shard = &map->shards[i];
+		const struct map_shard *before = i > 0 ? &map->shards[i - 1] : NULL;
+		const struct map_shard *after = i + 1 < map->shard_count ? &map->shards[i + 1] : NULL;
+		check_shard(map, shard);
+		if (before)
+			assert(before->policy <= shard->policy);
+		if (before && before->policy == shard->policy)
+			assert(before->hash_last + 1 == shard->hash_first);
+		else
+			assert(shard->hash_first == 0);
+		if (!after || after->policy != shard->policy)
+			assert(shard->hash_last == UINT64_MAX);
+	}
+	for (uint32_t i = 0; i < map->policy_count; i++) {
+		uint32_t count;
+		meta_shards_of(map, map->policies[i].id, &count);
+		assert(count > 0);
+		check_id(map, map->policies[i].id);
+		assert(map->policies[i].epoch <= map->epoch);
+		for (uint32_t j = 0; j < i; j++) {
+			assert(map->policies[j].id < map->policies[i].id);
+			assert(strcmp(map->policies[j].name, map->policies[i].name) != 0);
+		}
+	}
+}
+
+static void check_tightens(const struct cluster_map *map, const struct map_binding *inner)
+{
+	struct site sites[MAP_REGIONS_MAX];
+	struct flaw flaw;
+	for (uint32_t i = 0; i < map->region_count; i++)
+		sites[i] = map->regions[i].site;
+	const struct map_binding *outer = meta_binding_around(map, bytes_of(inner->prefix, inner->prefix_size));
+	if (!outer || outer->policy == inner->policy)
+		return;
+	bool tightens = policy_tightens(map_policy_find(map, inner->policy), map_policy_find(map, outer->policy), sites,
+		map->region_count, &flaw);
+	assert(tightens);
+}
+
+static void check_bindings(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->binding_count; i++) {
+		const struct map_binding *binding = &map->bindings[i];
+		assert(map_policy_find(map, binding->policy));
+		if (i > 0)
+			assert(map_binding_compare(&map->bindings[i - 1], binding) < 0);
+		if (!binding->exact)
+			check_tightens(map, binding);
+		if (binding->pending_operation == 0)
+			continue;
+		const struct map_operation *operation = map_operation_find(map, binding->pending_operation);
+		assert(operation);
+		assert(operation->kind == OPERATION_BINDING);
+		assert(operation->state == OPERATION_RUNNING);
+		assert(binding->policy == operation->policy || binding->policy == operation->binding_policy);
+	}
+}
+
+static void check_operations(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		check_id(map, operation->id);
+		assert(operation->steps > 0);
+		assert(operation->steps <= OPERATION_SHARDS_MAX);
+		assert(operation->steps_done <= operation->steps);
+		assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
+		if (i > 0)
+			assert(map->operations[i - 1].id < operation->id);
+		if (operation->state != OPERATION_RUNNING)
+			continue;
+		unsigned served = 0;
+		for (uint32_t j = 0; j < map->binding_count; j++)
+			served += map->bindings[j].pending_operation == operation->id;
+		for (uint32_t j = 0; j < map->shard_count; j++)
+			served += map->shards[j].operation == operation->id;
+		if (operation->kind == OPERATION_BINDING)
+			assert(served == 1);
+		else
+			assert(served == operation->steps - operation->steps_done);
+	}
+}
+
+/* Ids of nodes, policies and operations grow along their arrays; shards and replicas are compared all with all. */
+static void check_ids_once(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *a = &map->shards[i];
+		assert(!map_node_find(map, a->id));
+		assert(!map_policy_find(map, a->id));
+		for (uint32_t j = 0; j < i; j++) {
+			const struct map_shard *b = &map->shards[j];
+			assert(a->id != b->id);
+			for (unsigned x = 0; x < a->wanted_count; x++)
+				for (unsigned y = 0; y < b->wanted_count; y++)
+					assert(a->wanted[x].replica != b->wanted[y].replica);
+		}
+	}
+}
+
+void meta_check(const struct cluster_map *map)
+{
+	assert(map->region_count <= map->region_max);
+	assert(map->node_count <= map->node_max);
+	assert(map->policy_count <= map->policy_max);
+	assert(map->binding_count <= map->binding_max);
+	assert(map->shard_count <= map->shard_max);
+	assert(map->operation_count <= map->operation_max);
+	if (map->epoch == 0) {
+		assert(map->region_count + map->node_count + map->policy_count == 0);
+		assert(map->binding_count + map->shard_count + map->operation_count == 0);
+		return;
+	}
+	check_regions_and_nodes(map);
+	check_shards(map);
+	check_bindings(map);
+	check_operations(map);
+	check_ids_once(map);
+}
+
+/* --- digest -------------------------------------------------------------------------------------------- */
+
+/* Field by field, since padding and what stands behind a text's NUL may differ. */
+struct digest {
+	uint64_t value;
+};
+
+static void mix(struct digest *digest, const void *data, size_t size)
+{
+	digest->value = hash64_seeded(bytes_of(data, size), digest->value);
+}
+
+static void mix_u64(struct digest *digest, uint64_t value)
+{
+	mix(digest, &value, sizeof(value));
+}
+
+static void mix_text(struct digest *digest, const char *text)
+{
+	mix(digest, text, strlen(text) + 1);
+}
+
+static void mix_region(struct digest *digest, const struct map_region *region)
+{
+	mix_text(digest, region->name);
+	mix_text(digest, region->site.place.text);
+	mix_u64(digest, region->site.tag_count);
+	for (unsigned i = 0; i < region->site.tag_count; i++)
+		mix_text(digest, region->site.tags[i]);
+	mix(digest, &region->latitude, sizeof(region->latitude));
+	mix(digest, &region->longitude, sizeof(region->longitude));
+	mix(digest, region->spki_sha256, sizeof(region->spki_sha256));
+	mix_u64(digest, region->ca_size);
+	mix(digest, region->ca_der, region->ca_size);
+}
+
+static void mix_node(struct digest *digest, const struct map_node *node)
+{
+	mix_u64(digest, node->id);
+	mix_u64(digest, node->incarnation);
+	mix_text(digest, node->place.text);
+	mix_u64(digest, node->region);
+	mix_u64(digest, node->addresses.count);
+	for (unsigned i = 0; i < node->addresses.count; i++) {
+		mix_text(digest, node->addresses.at[i].from);
+		mix_text(digest, node->addresses.at[i].address);
+	}
+	mix_u64(digest, node->meta_replica);
+	mix_u64(digest, node->meta_voter);
+	mix_u64(digest, node->meta_voting);
+}
+
+static void mix_policy(struct digest *digest, const struct policy *policy)
+{
+	uint8_t bytes[24 * 1024];
+	struct packer packer;
+	static_assert(sizeof(bytes) > 8 * sizeof(struct selectors), "every list at its longest fits");
+	pack_init(&packer, bytes, sizeof(bytes));
+	policy_encode(policy, &packer);
+	assert(!packer.overflow);
+	mix(digest, bytes, packer.size);
+}
+
+static void mix_binding(struct digest *digest, const struct map_binding *binding)
+{
+	mix_u64(digest, binding->policy);
+	mix_u64(digest, binding->pending_operation);
+	mix_u64(digest, binding->exact);
+	if (binding->exact) {
+		mix_u64(digest, binding->hash.high);
+		mix_u64(digest, binding->hash.low);
+	} else {
+		mix_u64(digest, binding->prefix_size);
+		mix(digest, binding->prefix, binding->prefix_size);
+	}
+}
+
+static void mix_replicas(struct digest *digest, const struct map_replica replicas[], unsigned count)
+{
+	mix_u64(digest, count);
+	for (unsigned i = 0; i < count; i++) {
+		mix_u64(digest, replicas[i].replica);
+		mix_u64(digest, replicas[i].node);
+		mix_u64(digest, replicas[i].role);
+	}
+}
+
+static void mix_shard(struct digest *digest, const struct map_shard *shard)
+{
+	mix_u64(digest, shard->id);
+	mix_u64(digest, shard->policy);
+	mix_u64(digest, shard->hash_first);
+	mix_u64(digest, shard->hash_last);
+	mix_u64(digest, shard->generation);
+	mix_u64(digest, shard->membership_index);
+	mix_replicas(digest, shard->replicas, shard->replica_count);
+	mix_replicas(digest, shard->wanted, shard->wanted_count);
+	mix_u64(digest, shard->lead_wanted);
+	mix_u64(digest, shard->operation);
+}
+
+static void mix_operation(struct digest *digest, const struct map_operation *operation)
+{
+	mix_u64(digest, operation->id);
+	mix_u64(digest, operation->kind);
+	mix_u64(digest, operation->state);
+	mix_u64(digest, operation->policy);
+	mix_u64(digest, operation->binding_policy);
+	mix_u64(digest, operation->steps);
+	mix_u64(digest, operation->steps_done);
+	mix_u64(digest, operation->started_us);
+	mix_u64(digest, operation->ended_us);
+	mix_text(digest, operation->text);
+	mix(digest, operation->shards_done, sizeof(operation->shards_done));
+}
+
+uint64_t meta_digest(const struct cluster_map *map)
+{
+	struct digest digest = { 0 };
+	mix_u64(&digest, map->epoch);
+	mix(&digest, map->cluster, sizeof(map->cluster));
+	mix_text(&digest, map->name);
+	mix(&digest, map->hash_secret, sizeof(map->hash_secret));
+	mix(&digest, map->admin_spki_sha256, sizeof(map->admin_spki_sha256));
+	mix_u64(&digest, map->id_next);
+	mix_u64(&digest, map->region_count);
+	for (uint32_t i = 0; i < map->region_count; i++)
+		mix_region(&digest, &map->regions[i]);
+	mix_u64(&digest, map->node_count);
+	for (uint32_t i = 0; i < map->node_count; i++)
+		mix_node(&digest, &map->nodes[i]);
+	mix_u64(&digest, map->policy_count);
+	for (uint32_t i = 0; i < map->policy_count; i++)
+		mix_policy(&digest, &map->policies[i]);
+	mix_u64(&digest, map->binding_count);
+	for (uint32_t i = 0; i < map->binding_count; i++)
+		mix_binding(&digest, &map->bindings[i]);
+	mix_u64(&digest, map->shard_count);
+	for (uint32_t i = 0; i < map->shard_count; i++)
+		mix_shard(&digest, &map->shards[i]);
+	mix_u64(&digest, map->operation_count);
+	for (uint32_t i = 0; i < map->operation_count; i++)
+		mix_operation(&digest, &map->operations[i]);
+	return digest.value;
+}

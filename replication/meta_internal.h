@@ -1,0 +1,48 @@
+/* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes, shards, reports),
+ * meta_rules.c (policies and bindings), meta_check.c (invariants and digest). Folder-internal. */
+#ifndef DOMICILE_REPLICATION_META_INTERNAL_H
+#define DOMICILE_REPLICATION_META_INTERNAL_H
+
+#include "replication/meta.h"
+
+enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
+
+struct number {
+	char text[24];
+};
+struct number meta_number(uint64_t number);
+
+/* Refuse: fill the result and return false, for `return`. */
+#define TEXTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+bool meta_refuse(struct meta_result *result, enum status status, uint32_t line, const char *const reason[],
+	const char *const cure[]);
+bool meta_refuse_flaw(struct meta_result *result, enum status status, uint32_t line); /* result->flaw is set */
+
+/* Operations. There must be room (meta_operations_free), made by forgetting the oldest ended one; the pointer is good
+ * until the next one begins. */
+uint32_t meta_operations_free(const struct cluster_map *map);
+struct map_operation *meta_operation_begin(
+	struct cluster_map *map, enum operation_kind kind, uint64_t policy, uint64_t binding_policy, uint64_t now_us);
+void meta_operation_add_shard(struct map_operation *operation, uint64_t shard);
+enum operation_step { STEP_UNKNOWN, STEP_REPEATED, STEP_TAKEN };
+/* Marks the shard as done; ends the operation when it was the last. */
+enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us);
+
+/* Shards. The wanted replicas become these nodes; those that are there keep their replica ids. True: they differ. */
+bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const uint64_t nodes[], uint8_t count);
+/* The first of the policy's shards, *count of them; they stand together. */
+struct map_shard *meta_shards_of(const struct cluster_map *map, uint64_t policy, uint32_t *count);
+
+/* Bindings. Where one equal to `wanted` is, or belongs. */
+uint32_t meta_binding_position(const struct cluster_map *map, const struct map_binding *wanted, bool *found);
+void meta_binding_remove(struct cluster_map *map, uint32_t at);
+/* The next shorter prefix around `prefix`; NULL: none. */
+struct map_binding *meta_binding_around(const struct cluster_map *map, struct bytes prefix);
+void meta_binding_describe(struct text *text, const struct map_binding *binding);
+
+/* meta_rules.c */
+bool meta_apply_rules(struct cluster_map *map, const struct change *change, struct meta_result *result);
+/* The fence is everywhere and found no key (failed false), or found some: what becomes of the pending binding. */
+void meta_binding_settle(struct cluster_map *map, const struct map_operation *operation, bool failed);
+
+#endif
