@@ -1,0 +1,298 @@
+#define _GNU_SOURCE
+#include "tests/sim/checkers.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "server/group_driver.h"
+#include "server/node_internal.h"
+#include "tests/sim/disk_model.h"
+#include "tests/sim/engine_model.h"
+
+enum { GROUPS_MAX = 256, CHECK_EVERY = 16 };
+
+/* A table of facts: (group, number) -> value; a second, different value for the same is a broken invariant. */
+struct fact {
+	uint64_t group, number, value; /* group 0: free */
+};
+struct facts {
+	struct fact *at;
+	size_t count, capacity;
+};
+
+struct group_watch {
+	uint64_t group;
+	uint64_t commit_max;		    /* highest index seen committed by anybody */
+	uint64_t seen[WORLD_NODES_MAX];	    /* commit as last looked at, this incarnation */
+	uint64_t led_term[WORLD_NODES_MAX]; /* last term in which we saw it lead */
+};
+
+struct checkers {
+	struct facts leaders, commits;
+	struct group_watch groups[GROUPS_MAX];
+	unsigned group_count;
+	uint64_t observed;
+};
+
+static struct fact *facts_find(struct facts *facts, uint64_t group, uint64_t number)
+{
+	uint64_t key[2] = { group, number };
+	size_t at = (size_t)hash64(bytes_of(key, sizeof(key))) & (facts->capacity - 1);
+
+	while (facts->at[at].group != 0 && (facts->at[at].group != group || facts->at[at].number != number))
+		at = (at + 1) & (facts->capacity - 1);
+	return &facts->at[at];
+}
+
+static void facts_grow(struct facts *facts)
+{
+	struct facts old = *facts;
+
+	facts->capacity = old.capacity == 0 ? 4096 : old.capacity * 2;
+	facts->at = calloc(facts->capacity, sizeof(struct fact));
+	if (facts->at == NULL)
+		abort();
+	for (size_t i = 0; i < old.capacity; i++) {
+		if (old.at[i].group != 0)
+			*facts_find(facts, old.at[i].group, old.at[i].number) = old.at[i];
+	}
+	free(old.at);
+}
+
+/* False: another value stands there; *was is it. */
+static bool facts_state(struct facts *facts, uint64_t group, uint64_t number, uint64_t value, uint64_t *was)
+{
+	struct fact *fact;
+
+	if ((facts->count + 1) * 2 > facts->capacity)
+		facts_grow(facts);
+	fact = facts_find(facts, group, number);
+	if (fact->group == 0) {
+		*fact = (struct fact){ group, number, value };
+		facts->count++;
+		return true;
+	}
+	*was = fact->value;
+	return fact->value == value;
+}
+
+struct checkers *checkers_new(struct world *world)
+{
+	struct checkers *checkers = calloc(1, sizeof(*checkers));
+
+	(void)world;
+	if (checkers == NULL)
+		abort();
+	return checkers;
+}
+
+void checkers_free(struct checkers *checkers)
+{
+	free(checkers->leaders.at);
+	free(checkers->commits.at);
+	free(checkers);
+}
+
+void checkers_started(struct world *world, struct world_node *node)
+{
+	(void)world;
+	(void)node;
+}
+
+void checkers_crashed(struct world *world, struct world_node *node)
+{
+	for (unsigned i = 0; i < world->checkers->group_count; i++)
+		world->checkers->groups[i].seen[node->slot] = 0;
+}
+
+static struct group_watch *watch_of(struct checkers *checkers, uint64_t group)
+{
+	for (unsigned i = 0; i < checkers->group_count; i++) {
+		if (checkers->groups[i].group == group)
+			return &checkers->groups[i];
+	}
+	if (checkers->group_count == GROUPS_MAX)
+		return NULL;
+	checkers->groups[checkers->group_count].group = group;
+	return &checkers->groups[checkers->group_count++];
+}
+
+static void look_at_leader(struct world *world, struct world_node *node, const struct group *group,
+	const struct group_status *status, struct group_watch *watch)
+{
+	struct checkers *checkers = world->checkers;
+	uint64_t was = 0;
+
+	if (watch->led_term[node->slot] == status->term)
+		return;
+	watch->led_term[node->slot] = status->term;
+	if (!facts_state(&checkers->leaders, watch->group, status->term, node->slot + 1, &was))
+		world_fail(world, "two leaders in term %llu of group %llx: nodes %llu and %u",
+			(unsigned long long)status->term, (unsigned long long)watch->group, (unsigned long long)was - 1,
+			node->slot);
+	if (status->last < watch->commit_max)
+		world_fail(world, "leader %u of group %llx in term %llu ends at %llu, but %llu was committed",
+			node->slot, (unsigned long long)watch->group, (unsigned long long)status->term,
+			(unsigned long long)status->last, (unsigned long long)watch->commit_max);
+	for (uint64_t index = watch->commit_max > 64 ? watch->commit_max - 64 : 1; index <= watch->commit_max;
+		index++) {
+		uint64_t term = group_term_of(group, index);
+
+		if (term != 0 && !facts_state(&checkers->commits, watch->group, index, term, &was))
+			world_fail(world,
+				"leader %u of group %llx lacks committed entry %llu (term %llu, its own %llu)",
+				node->slot, (unsigned long long)watch->group, (unsigned long long)index,
+				(unsigned long long)was, (unsigned long long)term);
+	}
+}
+
+static void look_at_group(struct world *world, struct world_node *node, const struct hosted *hosted)
+{
+	struct checkers *checkers = world->checkers;
+	const struct group *group = driver_group(hosted->driver);
+	struct group_status status = group_status(group, node->last_local_ns);
+	struct group_watch *watch = watch_of(checkers, hosted->group);
+	uint64_t was = 0;
+
+	if (watch == NULL)
+		return;
+	for (uint64_t index = watch->seen[node->slot] + 1; index <= status.commit; index++) {
+		uint64_t term = group_term_of(group, index);
+
+		if (term != 0 && !facts_state(&checkers->commits, hosted->group, index, term, &was))
+			world_fail(world,
+				"entry %llu of group %llx committed with term %llu by node %u and with %llu elsewhere",
+				(unsigned long long)index, (unsigned long long)hosted->group, (unsigned long long)term,
+				node->slot, (unsigned long long)was);
+	}
+	if (status.commit > watch->seen[node->slot])
+		watch->seen[node->slot] = status.commit;
+	if (status.commit > watch->commit_max)
+		watch->commit_max = status.commit;
+	if (status.role == GROUP_LEADER)
+		look_at_leader(world, node, group, &status, watch);
+}
+
+void checkers_observe(struct world *world, struct world_node *node)
+{
+	for (size_t i = 0; i < node->node->table_size; i++) {
+		if (node->node->table[i] != NULL)
+			look_at_group(world, node, node->node->table[i]);
+	}
+	if (world->checkers->observed++ % CHECK_EVERY == 0)
+		node_check(node->node);
+	for (unsigned i = 0; i < RESIDENCY_LAYERS; i++) {
+		if (node_residency(node->node)->violation[i] != 0)
+			world_fail(world, "node %u counted a residency violation (%s)", node->slot,
+				residency_layer_name(i));
+	}
+}
+
+static bool has_canary(struct bytes bytes)
+{
+	return bytes.size >= strlen(CANARY_EU) && memmem(bytes.data, bytes.size, CANARY_EU, strlen(CANARY_EU)) != NULL;
+}
+
+static bool outside_eu(const struct world_node *node)
+{
+	return !place_within(&node->who.place, "eu");
+}
+
+void checkers_sent(
+	struct world *world, const struct world_node *from, const struct world_node *to, const struct message *message)
+{
+	bool found = false;
+
+	if (!outside_eu(to))
+		return;
+	if (message->kind == MESSAGE_APPEND || message->kind == MESSAGE_REPAIR_REPLY) {
+		const struct message_append *append =
+			message->kind == MESSAGE_APPEND ? &message->append : &message->repair_reply;
+
+		for (uint64_t i = 0; append->last >= append->first && i <= append->last - append->first; i++)
+			found = found || has_canary(append->bodies[i]);
+	} else if (message->kind == MESSAGE_SNAPSHOT_CHUNK) {
+		found = has_canary(message->chunk.data);
+	} else if (message->kind == MESSAGE_ADMIN) {
+		found = has_canary(message->admin.body);
+	}
+	if (found)
+		world_fail(world, "node %u sent bytes of an eu-only key to node %u (message kind %u)", from->slot,
+			to->slot, message->kind);
+}
+
+struct search {
+	struct world *world;
+	unsigned slot, eu_rows;
+	bool allowed;
+};
+
+static void search_file(void *arg, const char *path, struct bytes content)
+{
+	struct search *search = arg;
+
+	if (!has_canary(content))
+		return;
+	search->eu_rows++;
+	if (!search->allowed)
+		world_fail(search->world, "bytes of an eu-only key lie in %s", path);
+}
+
+static void search_row(void *arg, uint64_t id, struct bytes key, struct bytes value)
+{
+	struct search *search = arg;
+
+	if (!has_canary(key) && !has_canary(value))
+		return;
+	search->eu_rows++;
+	if (!search->allowed)
+		world_fail(search->world, "a row of an eu-only key lies in engine %llu of node %u",
+			(unsigned long long)id, search->slot);
+}
+
+void checkers_search(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct search search = { .world = world, .slot = i, .allowed = !outside_eu(&world->nodes[i]) };
+
+		disk_model_files(world->nodes[i].dir, search_file, &search);
+		engine_model_rows(world->nodes[i].dir, search_row, &search);
+	}
+}
+
+bool checkers_converged(struct world *world)
+{
+	for (unsigned g = 0; g < world->checkers->group_count; g++) {
+		uint64_t group = world->checkers->groups[g].group, applied = 0, digest = 0;
+		bool first = true;
+
+		for (unsigned i = 0; i < world->node_count; i++) {
+			const struct hosted *hosted =
+				world->nodes[i].node == NULL ? NULL : node_hosted(world->nodes[i].node, group);
+
+			if (hosted == NULL)
+				continue;
+			if (first) {
+				applied = driver_applied(hosted->driver);
+				digest = driver_digest(hosted->driver);
+				first = false;
+				continue;
+			}
+			if (driver_applied(hosted->driver) != applied)
+				return false;
+			if (driver_digest(hosted->driver) != digest) {
+				world_fail(world, "replicas of group %llx differ at index %llu",
+					(unsigned long long)group, (unsigned long long)applied);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+uint64_t checkers_committed(const struct world *world)
+{
+	return world->checkers->commits.count;
+}

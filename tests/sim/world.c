@@ -1,0 +1,696 @@
+/* tests/sim/world.c: events, network, clocks and the life of nodes. */
+#include "tests/sim/world.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/hash.h"
+#include "storage/journal.h"
+#include "tests/sim/checkers.h"
+#include "tests/sim/disk_model.h"
+#include "tests/sim/engine_model.h"
+
+const char *const world_places[WORLD_REGIONS_MAX] = { "eu/ie/eu-west-1", "eu/de/eu-central-1", "us/us-east-1",
+	"ap/sg/ap-southeast-1", "eu/se/eu-north-1" };
+const char *const world_region_names[WORLD_REGIONS_MAX] = { "eu-west-1", "eu-central-1", "us-east-1", "ap-southeast-1",
+	"eu-north-1" };
+/* Round trips between them, ms. */
+static const uint16_t wide_rtt[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX] = {
+	{ 1, 25, 68, 175, 39 },
+	{ 25, 1, 86, 178, 22 },
+	{ 68, 86, 1, 215, 95 },
+	{ 175, 178, 215, 1, 190 },
+	{ 39, 22, 95, 190, 1 },
+};
+
+struct world_event {
+	struct heap_node node;
+	event_fn *fn;
+	void *arg;
+	uint64_t value;
+	struct buffer *bytes;
+	uint32_t next_free;
+};
+
+static world_reply_fn *reply_fn;
+
+void world_fail(struct world *world, const char *format, ...)
+{
+	va_list list;
+
+	if (world->failure[0] != '\0')
+		return;
+	va_start(list, format);
+	vsnprintf(world->failure, sizeof(world->failure), format, list);
+	va_end(list);
+	if (world->verbose)
+		fprintf(stderr, "%12.6f FAIL %s\n", (double)world->now_ns / 1e9, world->failure);
+}
+
+void world_log(struct world *world, const char *format, ...)
+{
+	va_list list;
+
+	if (!world->verbose)
+		return;
+	fprintf(stderr, "%12.6f ", (double)world->now_ns / 1e9);
+	va_start(list, format);
+	vfprintf(stderr, format, list);
+	va_end(list);
+	fputc('\n', stderr);
+}
+
+void world_at(struct world *world, uint64_t at_ns, event_fn *fn, void *arg, uint64_t value, struct buffer *bytes)
+{
+	uint32_t at = world->event_free;
+	struct world_event *event;
+
+	if (at == 0) {
+		world_fail(world, "more than %d events wait", WORLD_EVENTS_MAX);
+		if (bytes != NULL)
+			buffer_unref(bytes);
+		return;
+	}
+	event = &world->event_pool[at - 1];
+	world->event_free = event->next_free;
+	event->fn = fn;
+	event->arg = arg;
+	event->value = value;
+	event->bytes = bytes;
+	if (!heap_insert(&world->events, &event->node, at_ns < world->now_ns ? world->now_ns : at_ns))
+		abort();
+}
+
+bool world_step(struct world *world)
+{
+	struct heap_node *first = heap_min(&world->events);
+	struct world_event *event, copy;
+
+	if (first == NULL || world->failure[0] != '\0')
+		return false;
+	heap_remove(&world->events, first);
+	event = (struct world_event *)(void *)((char *)first - offsetof(struct world_event, node));
+	copy = *event;
+	assert(first->key >= world->now_ns);
+	world->now_ns = first->key;
+	event->next_free = world->event_free;
+	event->bytes = NULL;
+	world->event_free = (uint32_t)(event - world->event_pool) + 1;
+	world->stats.events++;
+	world->digest = hash64_seeded(bytes_of(&world->now_ns, sizeof(world->now_ns)), world->digest ^ copy.value);
+	copy.fn(world, copy.arg, copy.value, copy.bytes);
+	if (copy.bytes != NULL)
+		buffer_unref(copy.bytes);
+	return world->failure[0] == '\0';
+}
+
+bool world_run_until(struct world *world, uint64_t at_ns)
+{
+	for (;;) {
+		const struct heap_node *first = heap_min(&world->events);
+
+		if (first == NULL || first->key > at_ns) {
+			world->now_ns = at_ns;
+			return world->failure[0] == '\0';
+		}
+		if (!world_step(world))
+			return false;
+	}
+}
+
+/* --- clocks ---------------------------------------------------------------------------------------------------------
+ */
+
+struct node_time node_now(struct world_node *node)
+{
+	uint64_t local = node->offset_ns + (uint64_t)((double)node->world->now_ns * node->rate);
+
+	if (local < node->last_local_ns)
+		local = node->last_local_ns;
+	node->last_local_ns = local;
+	return (struct node_time){ .now_ns = local,
+		.wall_us = (uint64_t)((int64_t)(UINT64_C(1790000000000000) + node->world->now_ns / 1000) +
+				      node->wall_error_us) };
+}
+
+static uint64_t true_of_local(const struct world_node *node, uint64_t local_ns)
+{
+	if (local_ns <= node->offset_ns)
+		return node->world->now_ns;
+	return (uint64_t)((double)(local_ns - node->offset_ns) / node->rate) + 1000;
+}
+
+/* --- timers and flushes ---------------------------------------------------------------------------------------------
+ */
+
+static void on_timer(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_node *node = arg;
+
+	(void)bytes;
+	if (node->node == NULL || node->incarnation != incarnation || node->timer_ns > world->now_ns)
+		return;
+	node->timer_ns = UINT64_MAX;
+	if (node->paused_until_ns > world->now_ns) {
+		node->timer_ns = node->paused_until_ns;
+		world_at(world, node->paused_until_ns, on_timer, node, incarnation, NULL);
+		return;
+	}
+	node_expired(node->node, node_now(node));
+	node_kick(node);
+}
+
+static void on_flush_done(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_node *node = arg;
+	struct journal_flush *flush = node->flush;
+	enum status status;
+
+	(void)bytes;
+	if (node->node == NULL || node->incarnation != incarnation || flush == NULL)
+		return;
+	if (node->paused_until_ns > world->now_ns) {
+		world_at(world, node->paused_until_ns, on_flush_done, node, incarnation, NULL);
+		return;
+	}
+	status = journal_flush_run(flush);
+	node->flush = NULL;
+	node_flush_end(node->node, flush, status, node_now(node));
+	node_kick(node);
+}
+
+static uint64_t disk_latency_ns(struct world_node *node)
+{
+	struct world *world = node->world;
+	uint64_t us = world->knobs.disk_us / 2 + prng_below(&world->disk, world->knobs.disk_us + 1);
+
+	if (node->slow_disk && prng_chance(&world->disk, 200000)) {
+		us += prng_below(&world->disk, world->knobs.disk_stall_us + 1);
+		world->stats.stalls++;
+	}
+	return us * 1000;
+}
+
+static void on_flush_begin(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_node *node = arg;
+
+	(void)bytes;
+	if (node->incarnation != incarnation)
+		return;
+	node->flush_queued = false;
+	if (node->node == NULL || node->flush != NULL)
+		return;
+	if (node_flush_begin(node->node, &node->flush))
+		world_at(world, world->now_ns + disk_latency_ns(node), on_flush_done, node, incarnation, NULL);
+	else
+		node->flush = NULL;
+}
+
+void node_kick(struct world_node *node)
+{
+	struct world *world = node->world;
+	uint64_t deadline, at_ns;
+
+	if (node->node == NULL)
+		return;
+	if (node->failed) {
+		node_crash(world, node->slot, false);
+		return;
+	}
+	checkers_observe(world, node);
+	if (node->id == 0 && node_id(node->node) != 0)
+		node->id = node_id(node->node);
+	if (!node->flush_queued && node->flush == NULL) {
+		node->flush_queued = true;
+		world_at(world, world->now_ns, on_flush_begin, node, node->incarnation, NULL);
+	}
+	deadline = node_deadline(node->node);
+	if (deadline == UINT64_MAX)
+		return;
+	at_ns = true_of_local(node, deadline);
+	if (at_ns < world->now_ns + 1000)
+		at_ns = world->now_ns + 1000; /* a process does not come back to its loop in no time */
+	if (at_ns < node->timer_ns) {
+		node->timer_ns = at_ns;
+		world_at(world, at_ns, on_timer, node, node->incarnation, NULL);
+	}
+}
+
+/* --- network --------------------------------------------------------------------------------------------------------
+ */
+
+static struct buffer *encode(struct world *world, const struct message *message)
+{
+	struct packer packer = { 0 };
+	struct buffer *bytes;
+
+	message_encode(message, &packer);
+	bytes = buffer_new(packer.size);
+	if (bytes == NULL)
+		abort();
+	packer = (struct packer){ .data = bytes->data, .capacity = bytes->size };
+	message_encode(message, &packer);
+	assert(!packer.overflow);
+	world->stats.messages++;
+	return bytes;
+}
+
+static uint64_t network_delay_ns(struct world *world, unsigned from_region, unsigned to_region)
+{
+	uint64_t base = world->delay_ns[from_region][to_region];
+	uint64_t jitter = base * world->knobs.jitter_percent / 100 + 50000;
+
+	return base + prng_below(&world->network, jitter + 1);
+}
+
+static void on_peer_delivery(struct world *world, void *arg, uint64_t route, struct buffer *bytes)
+{
+	struct world_node *to = arg;
+	struct world_node *from = &world->nodes[route & 0xff];
+	struct message message;
+
+	if (to->node == NULL || world->cut[from->slot][to->slot]) {
+		world->stats.dropped++;
+		return;
+	}
+	if (to->paused_until_ns > world->now_ns) {
+		world_at(world, to->paused_until_ns + prng_below(&world->network, 1000000), on_peer_delivery, to, route,
+			buffer_ref(bytes));
+		return;
+	}
+	if (from->id == 0 || message_decode(buffer_bytes(bytes), &world->scratch, &message) != STATUS_OK) {
+		world_fail(world, "a message of node %u does not decode", from->slot);
+		return;
+	}
+	node_received(to->node, from->id, &from->who, &message, node_now(to));
+	node_kick(to);
+}
+
+static void io_send(void *arg, uint64_t to_id, const struct message *message)
+{
+	struct world_node *from = arg, *to;
+	struct world *world = from->world;
+	struct buffer *bytes;
+	unsigned copies = 1;
+
+	to = world_node_by_id(world, to_id);
+	if (to == NULL)
+		return;
+	checkers_sent(world, from, to, message);
+	bytes = encode(world, message);
+	if (world->cut[from->slot][to->slot] || to->node == NULL ||
+		(!world->healing && prng_chance(&world->network, world->knobs.loss_ppm))) {
+		world->stats.dropped++;
+		copies = 0;
+	} else if (!world->healing && prng_chance(&world->network, world->knobs.duplicate_ppm)) {
+		copies = 2;
+	}
+	for (unsigned i = 0; i < copies; i++)
+		world_at(world, world->now_ns + network_delay_ns(world, from->region, to->region), on_peer_delivery, to,
+			from->slot | (uint64_t)message->kind << 8, buffer_ref(bytes));
+	buffer_unref(bytes);
+}
+
+struct request {
+	unsigned client, region, slot;
+	struct peer_identity who;
+};
+
+static void on_request(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	struct request *request = arg;
+	struct world_node *to = &world->nodes[request->slot];
+	struct message message;
+
+	(void)value;
+	if (to->node != NULL && to->paused_until_ns > world->now_ns) {
+		world_at(world, to->paused_until_ns, on_request, request, 0, buffer_ref(bytes));
+		return;
+	}
+	if (to->node != NULL && !(world->cut_clients[to->slot] && request->region != to->region)) {
+		if (message_decode(buffer_bytes(bytes), &world->scratch, &message) != STATUS_OK)
+			world_fail(world, "a client's message does not decode");
+		else
+			node_requested(to->node, (uint64_t)request->client + 1 + ((uint64_t)request->region << 32),
+				&request->who, &message, node_now(to));
+		node_kick(to);
+	}
+	free(request);
+}
+
+void world_request(struct world *world, unsigned client, unsigned region, const struct peer_identity *who,
+	unsigned slot, const struct message *message)
+{
+	struct request *request = malloc(sizeof(*request));
+
+	if (request == NULL)
+		abort();
+	*request = (struct request){ .client = client, .region = region, .slot = slot, .who = *who };
+	world_at(world, world->now_ns + network_delay_ns(world, region, world->nodes[slot].region), on_request, request,
+		client, encode(world, message));
+}
+
+static void on_reply(struct world *world, void *arg, uint64_t client, struct buffer *bytes)
+{
+	struct message message;
+
+	(void)arg;
+	if (message_decode(buffer_bytes(bytes), &world->scratch, &message) != STATUS_OK)
+		world_fail(world, "a reply does not decode");
+	else if (reply_fn != NULL)
+		reply_fn(world, (unsigned)client, &message);
+}
+
+void world_on_reply(struct world *world, world_reply_fn *fn)
+{
+	(void)world;
+	reply_fn = fn;
+}
+
+static void io_reply(void *arg, uint64_t connection, const struct message *message)
+{
+	struct world_node *from = arg;
+	struct world *world = from->world;
+	unsigned region = (unsigned)(connection >> 32), client = (unsigned)((connection & 0xffffffff) - 1);
+
+	if (world->cut_clients[from->slot] && region != from->region)
+		return;
+	world_at(world, world->now_ns + network_delay_ns(world, from->region, region), on_reply, from, client,
+		encode(world, message));
+}
+
+static void io_flush_wanted(void *arg)
+{
+	struct world_node *node = arg;
+
+	if (node->flush_queued || node->flush != NULL)
+		return;
+	node->flush_queued = true;
+	world_at(node->world, node->world->now_ns, on_flush_begin, node, node->incarnation, NULL);
+}
+
+static void io_map_changed(void *arg, const struct cluster_map *map)
+{
+	(void)arg;
+	(void)map;
+}
+
+static void io_fatal(void *arg, enum status status, const char *what)
+{
+	struct world_node *node = arg;
+
+	world_log(node->world, "node %u stops: %s: %s", node->slot, status_name(status), what);
+	node->failed = true;
+}
+
+static uint64_t io_random(void *arg)
+{
+	struct world_node *node = arg;
+
+	return prng_next(&node->prng);
+}
+
+/* --- life of a node -------------------------------------------------------------------------------------------------
+ */
+
+bool world_node_up(const struct world *world, unsigned slot)
+{
+	return world->nodes[slot].node != NULL;
+}
+
+struct world_node *world_node_by_id(struct world *world, uint64_t id)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].id == id)
+			return &world->nodes[i];
+	}
+	return NULL;
+}
+
+void node_start(struct world *world, unsigned slot)
+{
+	struct world_node *node = &world->nodes[slot];
+	struct node_options options = {
+		.data = node->dir,
+		.cluster = "sim",
+		.place = node->who.place,
+		.cache_size = 1 << 20,
+		.journal_segment_size = world->knobs.segment_size,
+		.memory_size = world->knobs.memory_size,
+		.support_us = world->knobs.support_us,
+		.heartbeat_us = world->knobs.heartbeat_us,
+		.drift_ppm = world->knobs.drift_ppm,
+		.join = slot != 0,
+	};
+	struct node_io io = {
+		.arg = node,
+		.send = io_send,
+		.reply = io_reply,
+		.flush_wanted = io_flush_wanted,
+		.map_changed = io_map_changed,
+		.fatal = io_fatal,
+		.random = io_random,
+	};
+	struct node_time time = node_now(node);
+	const char *why = "";
+	enum status status;
+
+	assert(node->node == NULL);
+	memcpy(options.issuer_spki_sha256, node->who.issuer_spki_sha256, 32);
+	options.addresses.count = 1;
+	snprintf(options.addresses.at[0].address, sizeof(options.addresses.at[0].address), "n%u:1", slot);
+	options.now_ns = time.now_ns;
+	options.wall_us = time.wall_us;
+	node->incarnation++;
+	node->failed = false;
+	node->flush = NULL;
+	node->flush_queued = false;
+	node->timer_ns = UINT64_MAX;
+	node->paused_until_ns = 0;
+	status = node_open(&options, &io, &node->node, &why);
+	if (status != STATUS_OK) {
+		node->node = NULL;
+		world_fail(world, "node %u does not start: %s: %s", slot, status_name(status), why);
+		return;
+	}
+	world_log(world, "node %u up, id %llu", slot, (unsigned long long)node_id(node->node));
+	checkers_started(world, node);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (i != slot && world->nodes[i].node != NULL && node_id(node->node) != 0) {
+			node_peer_connected(world->nodes[i].node, node->id, node_now(&world->nodes[i]));
+			node_kick(&world->nodes[i]);
+		}
+	}
+	node_kick(node);
+}
+
+void node_crash(struct world *world, unsigned slot, bool power_cut)
+{
+	struct world_node *node = &world->nodes[slot];
+	struct journal_flush *flush = node->flush;
+	struct node *dead = node->node;
+
+	if (dead == NULL)
+		return;
+	world_log(world, "node %u %s", slot, power_cut ? "loses power" : "is killed");
+	node->node = NULL; /* nothing finds it any more */
+	node->flush = NULL;
+	if (flush != NULL) {
+		/* The flush was under way: some of its writes may have reached the page cache, none was synced. */
+		uint64_t ticket;
+
+		disk_model_skip_sync(node->dir, true);
+		if (prng_chance(&world->disk, 500000)) {
+			enum status status = journal_flush_run(flush);
+
+			(void)status;
+		}
+		disk_model_skip_sync(node->dir, false);
+		if (power_cut)
+			disk_model_power_cut(node->dir, &world->disk);
+		else
+			disk_model_crash(node->dir);
+		engine_model_crash(node->dir);
+		(void)ticket;
+		node_flush_end(dead, flush, STATUS_IO,
+			node_now(node)); /* hands the job back so that the journal may be freed */
+	} else {
+		if (power_cut)
+			disk_model_power_cut(node->dir, &world->disk);
+		else
+			disk_model_crash(node->dir);
+		engine_model_crash(node->dir);
+	}
+	checkers_crashed(world, node);
+	node_close(dead);
+	node->failed = false;
+}
+
+void node_pause(struct world *world, unsigned slot, uint64_t for_ns)
+{
+	struct world_node *node = &world->nodes[slot];
+
+	if (node->node == NULL)
+		return;
+	world_log(world, "node %u pauses for %llu ms", slot, (unsigned long long)(for_ns / 1000000));
+	node->paused_until_ns = world->now_ns + for_ns;
+	world->stats.pauses++;
+}
+
+void world_heal(struct world *world)
+{
+	world->healing = true;
+	memset(world->cut, 0, sizeof(world->cut));
+	memset(world->cut_clients, 0, sizeof(world->cut_clients));
+	for (unsigned i = 0; i < world->node_count; i++) {
+		world->nodes[i].slow_disk = false;
+		disk_model_quota(world->nodes[i].dir, UINT64_MAX);
+		disk_model_fail_sync(world->nodes[i].dir, false);
+		engine_model_fail(world->nodes[i].dir, 0);
+	}
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].node == NULL)
+			node_start(world, i);
+	}
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count && world->nodes[i].node != NULL; j++) {
+			if (i != j && world->nodes[j].id != 0)
+				node_peer_connected(
+					world->nodes[i].node, world->nodes[j].id, node_now(&world->nodes[i]));
+		}
+		node_kick(&world->nodes[i]);
+	}
+}
+
+/* --- the world ------------------------------------------------------------------------------------------------------
+ */
+
+void world_knobs_from_seed(struct world *world)
+{
+	struct world_knobs *knobs = &world->knobs;
+	struct prng prng;
+
+	prng_seed(&prng, world->seed * UINT64_C(0x9e3779b97f4a7c15) + 1);
+	knobs->regions = 3;
+	knobs->nodes_per_region = prng_below(&prng, 4) == 0 ? 2 : 1;
+	knobs->clients_per_region = 1 + (unsigned)prng_below(&prng, 2);
+	knobs->keys = 4 + (unsigned)prng_below(&prng, 12);
+	knobs->wide = prng_below(&prng, 2) == 0;
+	knobs->support_us = 300000 + prng_below(&prng, 1200000);
+	if (knobs->wide && knobs->support_us < 800000)
+		knobs->support_us += 600000;
+	knobs->heartbeat_us = knobs->support_us / 10;
+	knobs->disk_us = 50 + prng_below(&prng, 3000);
+	knobs->disk_stall_us = 200000 + prng_below(&prng, 1500000);
+	knobs->segment_size = UINT64_C(1) << 20;
+	knobs->memory_size = UINT64_C(64) << (10 + prng_below(&prng, 10));
+	knobs->drift_ppm = 10000;
+	knobs->clock_error_ppm =
+		prng_below(&prng, 2) == 0 ? 100 : 4500; /* each clock; two differ by twice that at most */
+	knobs->loss_ppm = prng_below(&prng, 3) == 0 ? 0 : (uint32_t)prng_below(&prng, 30000);
+	knobs->duplicate_ppm = prng_below(&prng, 3) == 0 ? 0 : (uint32_t)prng_below(&prng, 30000);
+	knobs->jitter_percent = (uint32_t)prng_below(&prng, 60);
+	knobs->crashes = prng_below(&prng, 2) == 0;
+	knobs->power_cuts = prng_below(&prng, 2) == 0;
+	knobs->all_power_cut = prng_below(&prng, 4) == 0;
+	knobs->partitions = prng_below(&prng, 2) == 0;
+	knobs->one_way = prng_below(&prng, 3) == 0;
+	knobs->pauses = prng_below(&prng, 3) == 0;
+	knobs->clock_jumps = prng_below(&prng, 3) == 0;
+	knobs->disk_slow = prng_below(&prng, 3) == 0;
+	knobs->disk_full = prng_below(&prng, 6) == 0;
+	knobs->moves = prng_below(&prng, 3) == 0;
+	knobs->transfers = prng_below(&prng, 2) == 0;
+	knobs->bindings = prng_below(&prng, 4) == 0;
+	knobs->bit_flips = prng_below(&prng, 6) == 0;
+	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
+		knobs->crashes = true;
+}
+
+struct world *world_new(uint64_t seed, bool verbose)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	struct prng root;
+
+	if (world == NULL)
+		abort();
+	disk_model_reset();
+	engine_model_reset();
+	world->seed = seed;
+	world->verbose = verbose;
+	prng_seed(&root, seed);
+	world->network = prng_fork(&root, 1);
+	world->disk = prng_fork(&root, 2);
+	world->faults = prng_fork(&root, 3);
+	world->load = prng_fork(&root, 4);
+	world->clocks = prng_fork(&root, 5);
+	world->event_pool = calloc(WORLD_EVENTS_MAX, sizeof(struct world_event));
+	world->event_nodes = calloc(WORLD_EVENTS_MAX, sizeof(struct heap_node *));
+	if (world->event_pool == NULL || world->event_nodes == NULL)
+		abort();
+	for (uint32_t i = WORLD_EVENTS_MAX; i > 0; i--) {
+		world->event_pool[i - 1].next_free = world->event_free;
+		world->event_free = i;
+	}
+	heap_init(&world->events, world->event_nodes, WORLD_EVENTS_MAX);
+	world_knobs_from_seed(world);
+	for (unsigned a = 0; a < WORLD_REGIONS_MAX; a++) {
+		for (unsigned b = 0; b < WORLD_REGIONS_MAX; b++)
+			world->delay_ns[a][b] = world->knobs.wide ? (uint64_t)wide_rtt[a][b] * 500000
+						: a == b	  ? 100000
+								  : 400000;
+	}
+	world->node_count = world->knobs.regions * world->knobs.nodes_per_region;
+	assert(world->node_count <= WORLD_NODES_MAX);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct world_node *node = &world->nodes[i];
+		char place[PLACE_TEXT_MAX];
+		const char *why;
+
+		node->world = world;
+		node->slot = i;
+		node->region = i % world->knobs.regions;
+		snprintf(node->dir, sizeof(node->dir), "/n%u", i);
+		snprintf(place, sizeof(place), "%s/%c/n%u", world_places[node->region],
+			(char)('a' + i / world->knobs.regions), i);
+		node->who.role = PEER_NODE;
+		if (!place_parse(place, &node->who.place, &why))
+			abort();
+		memset(node->who.issuer_spki_sha256, (int)node->region + 1, 32);
+		node->offset_ns = prng_below(&world->clocks, UINT64_C(1000000) * WORLD_SECOND / 1000);
+		node->rate = 1 + ((double)prng_below(&world->clocks, 2 * world->knobs.clock_error_ppm + 1) -
+					 (double)world->knobs.clock_error_ppm) /
+					 1e6;
+		node->prng = prng_fork(&root, 100 + i);
+		node->timer_ns = UINT64_MAX;
+	}
+	world->checkers = checkers_new(world);
+	return world;
+}
+
+void world_free(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++)
+		node_crash(world, i, false);
+	for (struct heap_node *first; (first = heap_min(&world->events)) != NULL;) {
+		struct world_event *event =
+			(struct world_event *)(void *)((char *)first - offsetof(struct world_event, node));
+
+		heap_remove(&world->events, first);
+		if (event->bytes != NULL)
+			buffer_unref(event->bytes);
+		if (event->fn == on_request)
+			free(event->arg);
+	}
+	checkers_free(world->checkers);
+	disk_model_reset();
+	engine_model_reset();
+	free(world->event_pool);
+	free(world->event_nodes);
+	free(world);
+}

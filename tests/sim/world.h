@@ -1,0 +1,131 @@
+/* tests/sim/world.h: a whole cluster in one thread over virtual time: real nodes (server/node.h) and real client
+ * routing between a modelled network, modelled disks and modelled clocks. Everything is a function of the seed: events
+ * run in order of (time, sequence), and every random draw comes from a stream of the seed that is named for its
+ * purpose.
+ *
+ * True time is the world's; each node has a clock of its own (offset, rate within the drift bound) and may be paused.
+ */
+#ifndef DOMICILE_TESTS_SIM_WORLD_H
+#define DOMICILE_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/heap.h"
+#include "base/prng.h"
+#include "replication/group.h"
+#include "server/node.h"
+#include "wire/codec.h"
+
+enum {
+	WORLD_NODES_MAX = 12,
+	WORLD_REGIONS_MAX = 5,
+	WORLD_CLIENTS_MAX = 16,
+	WORLD_EVENTS_MAX = 1 << 16,
+	WORLD_SECOND = 1000000000,
+};
+
+struct world;
+
+/* --- events ----------------------------------------------------------------------------------------------------------
+ * The pool of events is fixed: a run that needs more has lost control of its own traffic, and says so. */
+typedef void event_fn(struct world *world, void *arg, uint64_t value, struct buffer *bytes);
+void world_at(struct world *world, uint64_t at_ns, event_fn *fn, void *arg, uint64_t value, struct buffer *bytes);
+
+/* --- what is in it ---------------------------------------------------------------------------------------------------
+ */
+struct world_knobs {
+	unsigned regions, nodes_per_region, clients_per_region, keys;
+	uint64_t support_us, heartbeat_us, disk_us, disk_stall_us;
+	uint64_t segment_size, memory_size;
+	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
+	uint32_t loss_ppm, duplicate_ppm;
+	uint32_t jitter_percent;
+	bool wide; /* WAN distances; else a few hundred microseconds */
+	/* fault classes in force in this run */
+	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
+		transfers, bindings, bit_flips;
+};
+
+struct world_node {
+	struct world *world;
+	unsigned slot, region;
+	char dir[32];
+	struct peer_identity who;
+	struct node *node;    /* NULL: down */
+	uint64_t id;	      /* given by meta; 0: none yet */
+	uint64_t incarnation; /* counts starts: deliveries to an earlier one are dropped */
+	double rate;
+	uint64_t offset_ns;
+	int64_t wall_error_us;
+	uint64_t paused_until_ns, last_local_ns;
+	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
+	struct journal_flush *flush;
+	bool flush_queued, slow_disk, failed;
+	struct prng prng;
+	uint64_t join_ns;
+};
+
+struct world_stats {
+	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls;
+};
+
+struct world {
+	uint64_t seed, now_ns, end_ns;
+	struct world_knobs knobs;
+	struct prng network, disk, faults, load, clocks;
+	struct heap events;
+	struct heap_node **event_nodes;
+	struct world_event *event_pool;
+	uint32_t event_free;
+	unsigned node_count;
+	struct world_node nodes[WORLD_NODES_MAX];
+	uint64_t delay_ns[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX]; /* one way */
+	bool cut[WORLD_NODES_MAX][WORLD_NODES_MAX];		 /* [from][to] */
+	bool cut_clients[WORLD_NODES_MAX];			 /* clients of other regions do not reach it */
+	struct codec_scratch scratch;
+	struct world_stats stats;
+	uint64_t digest;   /* folded over every event */
+	char failure[512]; /* "": all is well */
+	bool verbose, healing;
+	struct checkers *checkers;
+	struct load *load_state;
+};
+
+/* --- life ------------------------------------------------------------------------------------------------------------
+ */
+struct world *world_new(uint64_t seed, bool verbose);
+void world_free(struct world *world);
+void world_knobs_from_seed(struct world *world);
+bool world_run_until(struct world *world, uint64_t at_ns); /* false: failed */
+bool world_step(struct world *world);			   /* one event; false: none left, or failed */
+void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_log(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- nodes -----------------------------------------------------------------------------------------------------------
+ */
+extern const char *const world_places[WORLD_REGIONS_MAX]; /* of the regions */
+extern const char *const world_region_names[WORLD_REGIONS_MAX];
+void node_start(struct world *world, unsigned slot);
+void node_crash(struct world *world, unsigned slot, bool power_cut);
+void node_pause(struct world *world, unsigned slot, uint64_t for_ns);
+struct node_time node_now(struct world_node *node);
+void node_kick(struct world_node *node); /* after any call: timers and flushes */
+bool world_node_up(const struct world *world, unsigned slot);
+struct world_node *world_node_by_id(struct world *world, uint64_t id);
+/* Everything connected, nobody cut off, clocks and disks healthy, every node up. */
+void world_heal(struct world *world);
+
+/* --- the side of clients: requests go to a node over the network, replies come back to `client`
+ * ------------------------ */
+typedef void world_reply_fn(struct world *world, unsigned client, const struct message *reply);
+void world_request(struct world *world, unsigned client, unsigned region, const struct peer_identity *who,
+	unsigned slot, const struct message *message);
+void world_on_reply(struct world *world, world_reply_fn *fn);
+
+/* The cluster from nothing: init, joins, policies. False: it did not come up within the time. */
+bool world_found(struct world *world);
+
+#endif
