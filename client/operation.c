@@ -1,0 +1,473 @@
+/* client/operation.c: see client/operation.h.
+ *
+ * Every event ends in go_on (what next?) or finish. A write is "unresolved" while a send of it is unanswered or was
+ * lost after it may have left: then only an answer, or UNKNOWN_OUTCOME, can end it. */
+#include "client/operation.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum state { STATE_IDLE, STATE_SENT, STATE_WAITING, STATE_FETCHING, STATE_DONE };
+enum {
+	BACK_OFF_MS_FIRST = 10,
+	BACK_OFF_DOUBLINGS_MAX = 6, /* 640 ms */
+	BACK_OFF_POOR_MS = 1000,    /* when the retry budget is spent */
+	MAP_WAIT_MS = 1000,
+	HINTS_MAX = 3,	       /* redirections followed in one round */
+	SILENCE_READ_MS = 500, /* plus four round trips: then another node is asked too */
+	SILENCE_WRITE_MS = 1500,
+};
+
+bool operation_is_write(uint8_t operation)
+{
+	return operation == OPERATION_PUT || operation == OPERATION_DELETE || operation == OPERATION_CAS;
+}
+
+static bool is_write(const struct operation_machine *operation)
+{
+	return operation_is_write(operation->spec.operation);
+}
+
+bool operation_may_have_been_proposed(const struct operation_machine *operation)
+{
+	return is_write(operation) && (operation->maybe_proposed || operation->open_count > 0);
+}
+
+void operation_check(const struct operation_machine *operation)
+{
+	assert(operation->state <= STATE_DONE);
+	assert(operation->open_count <= OPERATION_OPEN_MAX);
+	assert(operation->tried_count <= REPLICAS_MAX);
+	assert(operation->attempt_current <= operation->attempt_last);
+	assert((operation->state == STATE_SENT) == (operation->attempt_current != 0));
+	if (operation->state == STATE_SENT)
+		assert(operation->open_count > 0);
+	if (operation->state != STATE_DONE)
+		assert(operation->until_ns <= operation->spec.deadline_ns);
+	if (!is_write(operation))
+		assert(!operation->maybe_proposed);
+	if (is_write(operation))
+		assert(operation->spec.ticket.sequence != 0);
+}
+
+/* --- ends ------------------------------------------------------------------------------------------------- */
+
+static void set_text(struct operation_machine *operation, struct bytes text)
+{
+	struct text out;
+	text_init(&out, operation->text, sizeof(operation->text));
+	text_add_bytes(&out, text);
+}
+
+static struct operation_action finished(struct operation_machine *operation, enum status status, bool answered)
+{
+	operation->state = STATE_DONE;
+	operation->attempt_current = 0;
+	return (struct operation_action){ .kind = OPERATION_FINISHED, .status = status, .answered = answered };
+}
+
+/* Without an answer: what is certain of a write is only what no send of it can have brought about. */
+static struct operation_action give_up(struct operation_machine *operation, enum status status)
+{
+	if (operation_may_have_been_proposed(operation)) {
+		set_text(operation,
+			bytes_text("the write was sent and no answer came: it may have been applied, or may yet "
+				   "be; read the key before writing again"));
+		return finished(operation, STATUS_UNKNOWN_OUTCOME, false);
+	}
+	return finished(operation, status, false);
+}
+
+static struct operation_action out_of_time(struct operation_machine *operation)
+{
+	if (operation->refused != STATUS_OK)
+		return give_up(operation, (enum status)operation->refused);
+	set_text(operation, bytes_text("no answer in time; nothing was changed"));
+	return give_up(operation, STATUS_TIMED_OUT);
+}
+
+/* The refusal that says most about why nothing worked: no quorum, then busy, then no connection. */
+static unsigned weight(uint8_t status)
+{
+	switch (status) {
+	case STATUS_QUORUM_UNAVAILABLE:
+		return 3;
+	case STATUS_BUSY:
+		return 2;
+	case STATUS_CANNOT_CONNECT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static void remember(struct operation_machine *operation, enum status status, struct bytes text)
+{
+	assert(weight((uint8_t)status) > 0);
+	if (weight((uint8_t)status) < weight(operation->refused))
+		return;
+	operation->refused = (uint8_t)status;
+	set_text(operation, text);
+}
+
+/* --- what next? ------------------------------------------------------------------------------------------- */
+
+static struct operation_action until(
+	struct operation_machine *operation, enum state state, enum operation_action_kind kind, uint64_t until_ns)
+{
+	operation->state = (uint8_t)state;
+	operation->until_ns = until_ns < operation->spec.deadline_ns ? until_ns : operation->spec.deadline_ns;
+	return (struct operation_action){ .kind = (uint8_t)kind, .until_ns = operation->until_ns };
+}
+
+/* xorshift64*: the operation's own, so that a simulated run is a function of its seed. */
+static uint64_t jitter(struct operation_machine *operation, uint64_t below)
+{
+	uint64_t x = operation->jitter;
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	operation->jitter = x;
+	return (x * 0x2545f4914f6cdd1d >> 11) % below;
+}
+
+/* Nobody is left to try in this round. */
+static struct operation_action back_off(struct operation_machine *operation, uint64_t now_ns)
+{
+	unsigned doublings = operation->round < BACK_OFF_DOUBLINGS_MAX ? operation->round : BACK_OFF_DOUBLINGS_MAX;
+	uint64_t wait_ns = ((uint64_t)BACK_OFF_MS_FIRST << doublings) * 1000000;
+	if (operation->overloaded && !router_spend_retry(operation->router))
+		wait_ns = (uint64_t)BACK_OFF_POOR_MS * 1000000;
+	wait_ns = wait_ns / 2 + jitter(operation, wait_ns / 2);
+	if (operation->round < UINT8_MAX)
+		operation->round++;
+	operation->tried_count = 0;
+	operation->hints_left = HINTS_MAX;
+	operation->overloaded = false;
+	operation->attempt_current = 0;
+	return until(operation, STATE_WAITING, OPERATION_WAIT, now_ns + wait_ns);
+}
+
+static bool was_tried(const struct operation_machine *operation, uint64_t node)
+{
+	for (unsigned i = 0; i < operation->tried_count; i++)
+		if (operation->tried[i] == node)
+			return true;
+	return false;
+}
+
+static void mark_tried(struct operation_machine *operation, uint64_t node)
+{
+	if (!was_tried(operation, node) && operation->tried_count < REPLICAS_MAX)
+		operation->tried[operation->tried_count++] = node;
+}
+
+/* Sent there in this round and still unanswered: once more tells nothing new before the others were asked. */
+static bool is_open_at(const struct operation_machine *operation, uint64_t node)
+{
+	if (!was_tried(operation, node))
+		return false;
+	for (unsigned i = 0; i < operation->open_count; i++)
+		if (operation->open[i].node == node)
+			return true;
+	return false;
+}
+
+/* The node to send to now; 0: none is left in this round. */
+static uint64_t choose(struct operation_machine *operation, uint64_t now_ns)
+{
+	uint64_t hint = operation->hint, nodes[REPLICAS_MAX];
+	operation->hint = 0;
+	if (hint != 0 && operation->hints_left > 0 && !is_open_at(operation, hint)) {
+		operation->hints_left--;
+		if (router_may_send(operation->router, operation->target.policy, hint))
+			return hint;
+	}
+	unsigned count = router_candidates(operation->router, operation->target.shard, operation->spec.operation,
+		operation->spec.level, now_ns, nodes);
+	if (count == 0)
+		remember(operation, STATUS_QUORUM_UNAVAILABLE,
+			bytes_text("no replica of the shard is where its policy allows this key to be sent"));
+	for (unsigned i = 0; i < count; i++)
+		if (!was_tried(operation, nodes[i]))
+			return nodes[i];
+	return 0;
+}
+
+/* The key under the newest map. OK: the target is of it. */
+static enum status settle(struct operation_machine *operation)
+{
+	struct operation_spec *spec = &operation->spec;
+	struct router_target target;
+	if (operation->target.map_epoch == router_epoch(operation->router))
+		return STATUS_OK;
+	if (spec->operation == OPERATION_SCAN) {
+		if (spec->map_epoch != router_epoch(operation->router))
+			return STATUS_STALE_MAP;
+		operation->target = (struct router_target){ spec->map_epoch, spec->policy, spec->shard };
+		return router_may_access(operation->router, spec->policy, false, operation->text);
+	}
+	enum status status = router_resolve(
+		operation->router, spec->key, is_write(operation), spec->guard, &target, operation->text);
+	if (status != STATUS_OK)
+		return status;
+	if (operation_may_have_been_proposed(operation) && target.shard != operation->target.shard)
+		return STATUS_UNKNOWN_OUTCOME; /* another shard does not know what that one applied */
+	operation->target = target;
+	return STATUS_OK;
+}
+
+static struct operation_action send(struct operation_machine *operation, uint64_t node, uint64_t now_ns)
+{
+	bool measured;
+	uint64_t silence_ms = is_write(operation) ? SILENCE_WRITE_MS : SILENCE_READ_MS;
+	uint64_t rtt_us = router_rtt_us(operation->router, node, &measured);
+	uint64_t silence_ns = silence_ms * 1000000 + rtt_us * 4000;
+	assert(operation->open_count < OPERATION_OPEN_MAX);
+	mark_tried(operation, node);
+	operation->attempt_current = ++operation->attempt_last;
+	operation->open[operation->open_count++] = (struct operation_attempt){ operation->attempt_current, node };
+	struct operation_action action = until(operation, STATE_SENT, OPERATION_SEND, now_ns + silence_ns);
+	action.attempt = operation->attempt_current;
+	action.node = node;
+	return action;
+}
+
+static struct operation_action go_on(struct operation_machine *operation, uint64_t now_ns)
+{
+	assert(operation->state != STATE_DONE);
+	operation->attempt_current = 0;
+	if (now_ns >= operation->spec.deadline_ns)
+		return out_of_time(operation);
+	if (operation->map_wanted > router_epoch(operation->router))
+		return until(operation, STATE_FETCHING, OPERATION_FETCH_MAP, now_ns + (uint64_t)MAP_WAIT_MS * 1000000);
+	enum status status = settle(operation);
+	if (status == STATUS_QUORUM_UNAVAILABLE) {
+		remember(operation, status, bytes_text("the policy has no shards yet, or no map is known"));
+		return back_off(operation, now_ns);
+	}
+	if (status != STATUS_OK)
+		return give_up(operation, status);
+	uint64_t node = operation->open_count < OPERATION_OPEN_MAX ? choose(operation, now_ns) : 0;
+	return node == 0 ? back_off(operation, now_ns) : send(operation, node, now_ns);
+}
+
+/* Nothing changes: what was waited for is still waited for. */
+static struct operation_action keep_on(const struct operation_machine *operation)
+{
+	return (struct operation_action){ .kind = OPERATION_WAIT, .until_ns = operation->until_ns };
+}
+
+/* --- events ------------------------------------------------------------------------------------------------- */
+
+struct operation_action operation_start(struct operation_machine *operation, const struct operation_spec *spec,
+	struct router *router, uint64_t seed, uint64_t now_ns)
+{
+	assert(spec->operation >= OPERATION_GET);
+	assert(spec->operation <= OPERATION_SCAN);
+	assert(operation_is_write(spec->operation) == (spec->lanes != NULL));
+	memset(operation, 0, sizeof(*operation));
+	operation->spec = *spec;
+	operation->router = router;
+	operation->jitter = seed | 1;
+	operation->hints_left = HINTS_MAX;
+	router_earn_retry(router);
+	return go_on(operation, now_ns);
+}
+
+void operation_message(
+	const struct operation_machine *operation, uint64_t node, uint64_t now_ns, struct message *message)
+{
+	const struct operation_spec *spec = &operation->spec;
+	uint64_t left_ms = spec->deadline_ns > now_ns ? (spec->deadline_ns - now_ns) / 1000000 : 0;
+	bool scan = spec->operation == OPERATION_SCAN;
+	assert(operation->state == STATE_SENT);
+	memset(message, 0, sizeof(*message));
+	message->kind = MESSAGE_REQUEST;
+	message->ask = (struct message_request){
+		.operation = spec->operation,
+		.level = spec->level,
+		.retry = is_write(operation) && (operation->maybe_proposed || operation->open_count > 1),
+		.map_epoch = operation->target.map_epoch,
+		.policy = operation->target.policy,
+		.shard = operation->target.shard,
+		.version = spec->version,
+		.limit = spec->limit,
+		.timeout_ms = left_ms == 0	     ? 1
+			      : left_ms > UINT32_MAX ? UINT32_MAX
+						     : (uint32_t)left_ms,
+		.key = scan ? router_sendable(operation->router, spec->key, node) : spec->key,
+		.after = scan ? router_sendable(operation->router, spec->after, node) : spec->after,
+		.value = spec->value,
+	};
+	if (is_write(operation)) {
+		message->ask.client = spec->ticket.client;
+		message->ask.sequence = spec->ticket.sequence;
+		message->ask.low_water = lanes_low_water(spec->lanes, &spec->ticket);
+	}
+}
+
+/* Takes the attempt off the unanswered ones. 0: it is not among them (it was answered before). */
+static uint64_t close_attempt(struct operation_machine *operation, uint32_t attempt)
+{
+	for (unsigned i = 0; i < operation->open_count; i++) {
+		if (operation->open[i].number != attempt)
+			continue;
+		uint64_t node = operation->open[i].node;
+		operation->open[i] = operation->open[--operation->open_count];
+		return node;
+	}
+	return 0;
+}
+
+/* The node says for certain that this request proposed nothing, and did nothing. */
+static bool certainly_nothing(uint32_t status)
+{
+	switch (status) {
+	case STATUS_NOT_LEADER:
+	case STATUS_STALE_MAP:
+	case STATUS_BUSY:
+	case STATUS_QUORUM_UNAVAILABLE:
+	case STATUS_RESIDENCY_REFUSED:
+	case STATUS_POLICY_MISMATCH:
+	case STATUS_TOO_LARGE:
+	case STATUS_INVALID:
+	case STATUS_DENIED:
+	case STATUS_UNSUPPORTED:
+	case STATUS_NO_MEMORY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_answer(const struct operation_machine *operation, uint32_t status)
+{
+	uint8_t kind = operation->spec.operation;
+	return status == STATUS_OK ||
+	       (status == STATUS_NOT_FOUND && (kind == OPERATION_GET || kind == OPERATION_DELETE)) ||
+	       (status == STATUS_CONFLICT && kind == OPERATION_CAS);
+}
+
+static void learn_leader(struct operation_machine *operation, uint64_t node, uint64_t leader)
+{
+	uint64_t shard = operation->target.shard;
+	if (leader == 0 || !router_may_send(operation->router, operation->target.policy, leader)) {
+		router_forget_leader(operation->router, shard, node);
+		return;
+	}
+	router_learn_leader(operation->router, shard, leader);
+	if (is_write(operation) && leader != node)
+		operation->hint = leader;
+}
+
+/* A refusal of the current attempt: which other way is there? */
+static struct operation_action refusal(
+	struct operation_machine *operation, uint64_t node, const struct message_reply *reply, uint64_t now_ns)
+{
+	if (reply->map_epoch > operation->map_wanted)
+		operation->map_wanted = reply->map_epoch;
+	switch (reply->status) {
+	case STATUS_NOT_LEADER:
+		learn_leader(operation, node, reply->leader_node);
+		remember(operation, STATUS_QUORUM_UNAVAILABLE,
+			bytes_text("the shard's leader cannot be reached from here"));
+		return go_on(operation, now_ns);
+	case STATUS_STALE_MAP:
+		/* Judged by the same map, yet different: nothing to fetch. Another node, or later. */
+		return go_on(operation, now_ns);
+	case STATUS_QUORUM_UNAVAILABLE:
+		router_forget_leader(operation->router, operation->target.shard, node);
+		remember(operation, STATUS_QUORUM_UNAVAILABLE, reply->detail);
+		return go_on(operation, now_ns);
+	case STATUS_RESIDENCY_REFUSED:
+	case STATUS_POLICY_MISMATCH:
+	case STATUS_TOO_LARGE:
+	case STATUS_INVALID:
+		set_text(operation, reply->detail);
+		return give_up(operation, (enum status)reply->status);
+	case STATUS_DENIED:
+		set_text(operation, reply->detail);
+		return give_up(operation, STATUS_CANNOT_CONNECT);
+	case STATUS_UNSUPPORTED:
+		set_text(operation, reply->detail);
+		return give_up(operation, STATUS_INVALID);
+	default:
+		/* BUSY, NO_MEMORY, or a node in trouble. Another replica may serve a read; a write has one leader. */
+		remember(operation, STATUS_BUSY, reply->detail);
+		operation->overloaded = true;
+		return is_write(operation) && reply->status == STATUS_BUSY ? back_off(operation, now_ns)
+									   : go_on(operation, now_ns);
+	}
+}
+
+struct operation_action operation_replied(
+	struct operation_machine *operation, uint32_t attempt, const struct message_reply *reply, uint64_t now_ns)
+{
+	if (operation->state == STATE_DONE)
+		return keep_on(operation);
+	uint64_t node = close_attempt(operation, attempt);
+	if (node == 0)
+		return keep_on(operation);
+	router_node_answered(operation->router, node);
+	bool current = attempt == operation->attempt_current;
+	if (is_answer(operation, reply->status)) {
+		if (is_write(operation))
+			router_learn_leader(operation->router, operation->target.shard, node);
+		operation->text[0] = '\0';
+		return finished(operation, (enum status)reply->status, true);
+	}
+	if (is_write(operation) && reply->status == STATUS_UNKNOWN_OUTCOME && current) {
+		set_text(operation,
+			reply->detail.size > 0
+				? reply->detail
+				: bytes_text("the leader changed while the write was under way: it may have been "
+					     "applied; read the key before writing again"));
+		return finished(operation, STATUS_UNKNOWN_OUTCOME, true);
+	}
+	if (is_write(operation) && !certainly_nothing(reply->status))
+		operation->maybe_proposed = true;
+	return current ? refusal(operation, node, reply, now_ns) : keep_on(operation);
+}
+
+struct operation_action operation_lost(
+	struct operation_machine *operation, uint32_t attempt, bool delivered, uint64_t now_ns)
+{
+	if (operation->state == STATE_DONE)
+		return keep_on(operation);
+	uint64_t node = close_attempt(operation, attempt);
+	if (node == 0)
+		return keep_on(operation);
+	if (is_write(operation) && delivered)
+		operation->maybe_proposed = true;
+	router_forget_leader(operation->router, operation->target.shard, node);
+	remember(operation, STATUS_CANNOT_CONNECT, bytes_text("no connection to a node that may serve this key"));
+	return attempt == operation->attempt_current ? go_on(operation, now_ns) : keep_on(operation);
+}
+
+struct operation_action operation_refused(struct operation_machine *operation, uint32_t attempt, uint64_t now_ns)
+{
+	struct message_reply reply = { .status = STATUS_BUSY,
+		.detail = bytes_text("the connection to the node is full; send less at a time") };
+	return operation_replied(operation, attempt, &reply, now_ns);
+}
+
+struct operation_action operation_map_arrived(struct operation_machine *operation, uint64_t now_ns)
+{
+	if (operation->state != STATE_FETCHING)
+		return keep_on(operation);
+	if (operation->map_wanted > router_epoch(operation->router))
+		return back_off(operation, now_ns);
+	return go_on(operation, now_ns);
+}
+
+struct operation_action operation_expired(struct operation_machine *operation, uint64_t now_ns)
+{
+	if (operation->state == STATE_DONE || now_ns < operation->until_ns)
+		return keep_on(operation);
+	if (operation->state == STATE_SENT)
+		operation->overloaded = true; /* silence: the attempt stays open, and its answer stays welcome */
+	return go_on(operation, now_ns);
+}
