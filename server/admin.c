@@ -8,16 +8,13 @@
 #include "server/node_internal.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <openssl/x509.h>
 
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "wire/certificate.h"
+#include "server/attest.h"
 
 enum { ADMIN_POLICIES_MAX = 256, ADMIN_BINDINGS_MAX = 2048, STATUS_JSON_MAX = 1 << 20 };
 
@@ -79,24 +76,12 @@ static enum status decode_change(struct bytes body, struct change *change, void 
 	return status;
 }
 
-/* What needs OpenSSL is judged here, before the log: a region's CA must be constrained to its region. */
-static enum status check_region(
-	const struct map_region *region, const char *cluster, struct map_region *checked, const char **why)
+/* Judged here, before the log, because it needs more than pure code: a region's CA must be constrained to its region.
+ */
+static enum status attest(struct map_region *region, const char *cluster, const char **why)
 {
-	const unsigned char *der = region->ca_der;
-	X509 *ca = d2i_X509(NULL, &der, (long)region->ca_size);
-	enum status status;
-
-	*checked = *region;
-	if (ca == NULL) {
-		*why = "the CA is not a certificate; give the region's own CA file";
-		return STATUS_INVALID;
-	}
-	status = certificate_check_region_ca(ca, region->site.place.text, cluster, why);
-	if (status == STATUS_OK)
-		status = certificate_spki_sha256(ca, checked->spki_sha256);
-	X509_free(ca);
-	return status;
+	return attest_region_ca(
+		bytes_of(region->ca_der, region->ca_size), region->site.place.text, cluster, region->spki_sha256, why);
 }
 
 static void propose(
@@ -139,7 +124,7 @@ static void admin_change(
 		refuse(node, connection, message->request, STATUS_DENIED,
 			"this certificate may not make that change; use an admin certificate");
 	} else if (change.kind == CHANGE_REGION_ADD &&
-		   (status = check_region(&change.region, node->map->name, &change.region, &why)) != STATUS_OK) {
+		   (status = attest(&change.region, node->map->name, &why)) != STATUS_OK) {
 		refuse(node, connection, message->request, status, why);
 	} else if (change.dry_run) {
 		/* Judged by the leader's own map; nothing enters the log. */
@@ -195,7 +180,7 @@ static void cluster_init(
 			"the name differs from the cluster in this node's certificate");
 		return;
 	}
-	status = check_region(&change.region, change.name, &change.region, &why);
+	status = attest(&change.region, change.name, &why);
 	if (status == STATUS_OK && !place_within(&node->options.place, change.region.site.place.text)) {
 		status = STATUS_INVALID;
 		why = "the first region must contain the node that the cluster begins at";

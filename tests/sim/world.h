@@ -27,6 +27,7 @@ enum {
 };
 
 struct world;
+struct buffer;
 
 /* --- events ----------------------------------------------------------------------------------------------------------
  * The pool of events is fixed: a run that needs more has lost control of its own traffic, and says so. */
