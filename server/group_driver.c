@@ -148,6 +148,8 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 		driver->install_from = effect->install.from;
 		break;
 	case GROUP_ROLE:
+		driver->leads = effect->role.role == GROUP_LEADER;
+		driver->leader = effect->role.leader;
 		owner->role_changed(owner->arg, driver);
 		break;
 	case GROUP_MEMBERSHIP:
@@ -572,17 +574,14 @@ uint64_t driver_applied(const struct driver *driver)
 
 bool driver_leads(const struct driver *driver)
 {
-	return driver->started && group_status(driver->group, driver->now_ns).role == GROUP_LEADER;
+	return driver->leads;
 }
 
 uint64_t driver_leader_node(const struct driver *driver)
 {
-	if (!driver->started)
-		return 0;
-	uint64_t leader = group_status(driver->group, driver->now_ns).leader;
-	if (leader == driver->options.replica)
+	if (driver->leader == driver->options.replica)
 		return driver->options.node;
-	return leader ? driver_node_of(driver, leader) : 0;
+	return driver->leader ? driver_node_of(driver, driver->leader) : 0;
 }
 
 uint64_t driver_memory(const struct driver *driver)
@@ -601,7 +600,8 @@ void driver_check(const struct driver *driver)
 	assert(driver->applied <= driver->commit);
 	assert(driver->commit <= status.commit || driver->commit == driver->engine_applied);
 	assert(driver->tail.last == status.last);
-	assert(driver->tail.first >= 1);
+	assert(driver->leads == (status.role == GROUP_LEADER));
+	assert(driver->leader == status.leader);
 	for (size_t i = driver->waiters.begin; i < driver->waiters.end; i++)
 		assert(driver->waiters.at[i].index > driver->applied);
 	for (uint32_t i = 0; i + 1 < driver->missing_count; i++)

@@ -76,6 +76,50 @@ static enum status in_take(struct driver *driver, const struct message *message)
 	return STATUS_OK;
 }
 
+/* The received snapshot becomes the engine's state; `term` is that of its index. CORRUPT or BUSY: not the whole of one,
+ * or the engine is being read: the old state stands, nothing else has changed. Any other failure has stopped the
+ * driver. */
+static enum status replace_engine(struct driver *driver, uint64_t index, uint64_t term)
+{
+	struct snapshot_in *in = &driver->in;
+	assert(in->whole);
+	assert(index > driver->applied);
+	driver_snapshots_drop(driver, true);
+	struct engine_install *install = in->install;
+	in->install = NULL;
+	enum status status = engine_install_finish(install, index, term, in->rows, in->hash);
+	if (status == STATUS_CORRUPT || status == STATUS_BUSY)
+		return status;
+	if (status == STATUS_OK)
+		status = state_load(driver);
+	if (status == STATUS_OK && (driver->applied != index || driver->applied_term != term))
+		status = STATUS_IO;
+	if (status != STATUS_OK)
+		driver_fail(driver, status, "a snapshot could not be put in place");
+	return status;
+}
+
+/* The group's log covers the snapshot, but bodies below it are lost here and with the leader compacted: the snapshot
+ * stands in for them. The log keeps its positions, so nothing of it is dropped and nobody's promise changes. */
+static bool adopt(struct driver *driver, struct node_time time)
+{
+	uint64_t index = driver->in.index;
+	if (index > driver->commit || index <= driver->applied)
+		return index <= driver->applied;
+	if (replace_engine(driver, index, driver->in.term) != STATUS_OK)
+		return false;
+	for (struct waiter *first; (first = waiters_first(&driver->waiters)) && first->index <= index;) {
+		struct driver_outcome outcome = { .status = STATUS_UNKNOWN_OUTCOME, .index = first->index };
+		driver_answer(driver, first->index, first->term, &outcome);
+	}
+	repair_release(driver, index);
+	struct group_event event = { .kind = GROUP_APPLIED };
+	event.applied.index = index;
+	driver_step(driver, &event, time);
+	driver_rounds_applied(driver);
+	return !driver->failed;
+}
+
 /* All chunks are here. Whether the group installs them or finds its log past them, the sender learns what is true. */
 static void in_whole(struct driver *driver, const struct message *chunk, struct node_time time)
 {
@@ -94,6 +138,10 @@ static void in_whole(struct driver *driver, const struct message *chunk, struct 
 	if (driver->failed)
 		return;
 	bool there = group_status(driver->group, time.now_ns).commit >= message.snapshot.index;
+	if (there && repair_awaits_upto(driver, message.snapshot.index))
+		there = adopt(driver, time);
+	if (driver->failed)
+		return;
 	in_free(&driver->in);
 	driver->in_ended = (struct snapshot_ended){ chunk->chunk.transfer, chunk->chunk.sequence, there };
 	ack(driver, chunk, chunk->chunk.sequence, there ? STATUS_OK : STATUS_CONFLICT, there);
@@ -138,34 +186,17 @@ void driver_install_received(struct driver *driver, const struct message *messag
 void driver_install(struct driver *driver, struct group_event *installed)
 {
 	struct snapshot_in *in = &driver->in;
-	uint64_t index = driver->install_index;
+	uint64_t index = driver->install_index, term = driver->install_term;
 	installed->installed.index = index;
-	installed->installed.term = driver->install_term;
-	if (!in->whole || in->index != index) {
-		installed->installed.failed = true;
+	installed->installed.term = term;
+	installed->installed.failed = true;
+	if (!in->whole || in->index != index || in->term != term || replace_engine(driver, index, term) != STATUS_OK)
 		return;
-	}
-	assert(index > driver->applied); /* the group never goes back */
-	driver_snapshots_drop(driver, true);
-	struct engine_install *install = in->install;
-	in->install = NULL;
-	enum status status = engine_install_finish(install, index, driver->install_term, in->rows, in->hash);
-	if (status == STATUS_CORRUPT ||
-		status == STATUS_BUSY) { /* not the whole, or being read: the old state stands */
-		installed->installed.failed = true;
-		return;
-	}
-	if (status == STATUS_OK)
-		status = state_load(driver);
-	if (status == STATUS_OK && (driver->applied != index || driver->applied_term != driver->install_term))
-		status = STATUS_CORRUPT;
-	if (status != STATUS_OK) {
-		driver_fail(driver, status, "a snapshot could not be put in place");
-		return;
-	}
+	installed->installed.failed = false;
+	installed->installed.version_max = driver->version_max;
 	installed->installed.membership = driver->membership;
 	driver->commit = index;
 	driver_waiters_lost(driver, 0);
-	driver_log_reset(driver, index, driver->install_term);
+	driver_log_reset(driver, index, term);
 	driver_rounds_applied(driver);
 }

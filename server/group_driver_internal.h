@@ -44,7 +44,7 @@ enum {
 	SNAPSHOT_CHUNK_BYTES = 256 << 10,
 	SNAPSHOT_WINDOW = 8,
 	SNAPSHOTS_OUT_MAX = 4,
-	APPEND_WINDOW = 64,
+	APPEND_WINDOW = 16,
 	META_CHECKPOINT_ENTRIES = 64,
 	MEMBERSHIP_ROW_MAX = 1024, /* bytes of a packed membership, with room */
 };
@@ -123,7 +123,9 @@ struct driver {
 	struct group *group;
 	struct engine *engine;
 	bool started, failed;
-	bool stepping; /* within the effects of a step */
+	bool stepping;	 /* within the effects of a step */
+	bool leads;	 /* as of the last GROUP_ROLE */
+	uint64_t leader; /* replica, likewise; 0: unknown */
 	uint64_t now_ns;
 
 	/* the log */
@@ -260,6 +262,7 @@ void driver_install_drop(struct driver *driver);
 /* group_driver_repair.c */
 enum status repair_add(struct driver *driver, uint64_t index, uint64_t term) MUST;
 bool repair_awaits(const struct driver *driver, uint64_t index);
+bool repair_awaits_upto(const struct driver *driver, uint64_t index);
 void repair_cut(struct driver *driver, uint64_t from);
 void repair_release(struct driver *driver, uint64_t upto);
 void repair_settle(struct driver *driver);

@@ -279,35 +279,37 @@ void driver_log_send_append(struct driver *driver, const struct message *given)
 
 /* --- what may go ------------------------------------------------------------------------------------ */
 
-/* The last index that every follower is known to have; a leader's alone. */
-static uint64_t followers_have(const struct driver *driver)
+/* The last index that every follower is known to have; a leader's alone. `active`: of those that are being sent to. */
+static uint64_t followers_have(const struct driver *driver, bool active)
 {
 	uint64_t have = UINT64_MAX;
-	if (!driver_leads(driver))
+	if (!driver->leads)
 		return have;
 	const struct membership *membership = group_membership(driver->group);
 	for (unsigned i = 0; i < membership->count; i++) {
 		struct group_progress progress;
 		if (membership->at[i].replica == driver->options.replica)
 			continue;
-		if (group_progress(driver->group, membership->at[i].replica, &progress) && progress.match < have)
-			have = progress.match;
+		if (!group_progress(driver->group, membership->at[i].replica, &progress))
+			continue;
+		if (active && (!progress.active || progress.snapshotting))
+			continue;
+		have = progress.match < have ? progress.match : have;
 	}
 	return have;
 }
 
+/* Who is away or far behind is served from the journal: no body waits in memory for a node that may never come. */
 static void tail_trim(struct driver *driver)
 {
 	struct tail *tail = &driver->tail;
 	if (tail_empty(tail))
 		return;
+	uint64_t upto = followers_have(driver, true);
+	tail_release(tail, upto < driver->applied ? upto : driver->applied);
+	if (tail->size <= driver->options.tail_size_max / 2)
+		return;
 	uint64_t durable = group_status(driver->group, driver->now_ns).durable;
-	uint64_t upto = followers_have(driver);
-	if (upto > driver->applied)
-		upto = driver->applied;
-	if (upto > durable)
-		upto = durable;
-	tail_release(tail, upto);
 	while (!tail_empty(tail) && tail->size > driver->options.tail_size_max / 2 && tail->first <= durable)
 		tail_release(tail, tail->first);
 }
@@ -321,8 +323,8 @@ static uint64_t keep_from(const struct driver *driver, uint64_t flushed)
 		if (keep > KEEP_BYTES / mean)
 			keep = KEEP_BYTES / mean;
 	}
-	uint64_t have = followers_have(driver);
-	if (!driver_leads(driver)) { /* who may lead tomorrow keeps something for who is behind today */
+	uint64_t have = followers_have(driver, false);
+	if (!driver->leads) { /* who may lead tomorrow keeps something for who is behind today */
 		keep = keep < KEEP_ENTRIES_FOLLOWER ? keep : KEEP_ENTRIES_FOLLOWER;
 		have = 0;
 	}
@@ -396,7 +398,7 @@ enum status driver_flush(struct driver *driver, struct node_time time)
 		driver_fail(driver, status, "the engine could not be flushed");
 		return status;
 	}
-	uint64_t upto = followers_have(driver);
+	uint64_t upto = followers_have(driver, false);
 	upto = upto < flushed ? upto : flushed;
 	if (upto > driver->trimmed)
 		journal_cut_below(driver, upto, time);

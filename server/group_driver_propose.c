@@ -142,17 +142,24 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 	proposals_pop(proposals, count);
 }
 
+/* Entries that the group may still be given. What is committed and not yet durable here counts as in flight, so this is
+ * never more than the group's own view. */
+static uint64_t proposals_room(const struct driver *driver)
+{
+	assert(driver->tail.last >= driver->commit);
+	uint64_t inflight = driver->tail.last - driver->commit;
+	return inflight < driver->options.inflight_max ? driver->options.inflight_max - inflight : 0;
+}
+
 /* False: nothing more can be given to the group now. */
 static bool propose_some(struct driver *driver, struct node_time time)
 {
-	struct group_status status = group_status(driver->group, time.now_ns);
-	if (status.role != GROUP_LEADER) {
+	if (!driver->leads) {
 		proposals_refused(
-			driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, status.leader);
+			driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, driver->leader);
 		return false;
 	}
-	uint64_t inflight = status.last - status.commit;
-	uint64_t room = inflight < driver->options.inflight_max ? driver->options.inflight_max - inflight : 0;
+	uint64_t room = proposals_room(driver);
 	uint32_t count = proposals_fit(driver, room);
 	if (count == 0)
 		return false;
@@ -161,6 +168,7 @@ static bool propose_some(struct driver *driver, struct node_time time)
 	event.proposed.count = count;
 	event.proposed.version_floor = driver->version_max;
 	driver->proposing = count;
+	driver->proposed_taken = 0;
 	driver->refusal = (struct driver_refusal){ .status = STATUS_OK };
 	driver_step(driver, &event, time);
 	driver->proposing = 0;
@@ -260,15 +268,14 @@ bool driver_needs_turn(const struct driver *driver)
 		return true;
 	if (proposals_count(&driver->proposals) == 0)
 		return false;
-	struct group_status status = group_status(driver->group, driver->now_ns);
-	return status.role != GROUP_LEADER || status.last - status.commit < driver->options.inflight_max;
+	return !driver->leads || proposals_room(driver) > 0;
 }
 
 void driver_turn(struct driver *driver, struct node_time time)
 {
 	if (driver->failed)
 		return;
-	refusals_answer(driver, group_status(driver->group, time.now_ns).leader);
+	refusals_answer(driver, driver->leader);
 	read_some(driver, time);
 	while (!driver->failed && proposals_count(&driver->proposals) > 0)
 		if (!propose_some(driver, time))

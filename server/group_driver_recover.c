@@ -202,7 +202,7 @@ static enum status log_start(const struct driver *driver, struct log_start *star
 		return STATUS_OK;
 	}
 	uint64_t index = recovered->first - 1; /* 0, or where the journal was reset; else its term is not known */
-	if (index != recovered->base_index)
+	if (index != recovered->base_index || (index > 0 && recovered->base_term == 0))
 		index = recovered->first;
 	if (index < driver->membership.index)
 		index = driver->membership.index;

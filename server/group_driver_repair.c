@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "policy/quorum.h"
+
 enum status repair_add(struct driver *driver, uint64_t index, uint64_t term)
 {
 	struct missing *missing = realloc(driver->missing, (driver->missing_count + 1) * sizeof(*missing));
@@ -39,6 +41,12 @@ static uint32_t missing_find(const struct driver *driver, uint64_t index)
 bool repair_awaits(const struct driver *driver, uint64_t index)
 {
 	return driver->missing_count > 0 && missing_find(driver, index) < driver->missing_count;
+}
+
+/* Something at or below the index is missing. */
+bool repair_awaits_upto(const struct driver *driver, uint64_t index)
+{
+	return driver->missing_count > 0 && driver->missing[0].index <= index;
 }
 
 static void missing_remove(struct driver *driver, uint32_t at)
@@ -81,7 +89,7 @@ void repair_settle(struct driver *driver)
 
 static uint64_t whom_to_ask(struct driver *driver)
 {
-	uint64_t leader = group_status(driver->group, driver->now_ns).leader;
+	uint64_t leader = driver->leader;
 	if (leader != 0 && leader != driver->options.replica && driver->repair_tries % 2 == 0)
 		return leader;
 	const struct membership *membership = group_membership(driver->group);
@@ -124,6 +132,8 @@ void driver_repair_expired(struct driver *driver, struct node_time time)
 void driver_repair_asked(struct driver *driver, const struct message *message)
 {
 	const struct message_repair *repair = &message->repair;
+	if (membership_find(group_membership(driver->group), message->from) < 0)
+		return;
 	if (repair->first == 0 || repair->last < repair->first || repair->last - repair->first >= APPEND_ENTRIES_MAX)
 		return;
 	struct message reply = { .kind = MESSAGE_REPAIR_REPLY,

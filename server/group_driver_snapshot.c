@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "policy/quorum.h"
 
 enum { RETRIES_MAX = 20 };
 
@@ -93,6 +94,13 @@ static void out_pump(struct driver *driver, struct snapshot_out *out, struct nod
 void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time time)
 {
 	assert(to != 0);
+	const struct membership *membership = group_membership(driver->group);
+	int member = membership_find(membership, to);
+	if (member < 0 ||
+		membership->at[member].role_new == ROLE_WITNESS) { /* it may have no byte of what is in here */
+		group_snapshot_sent(driver->group, to, driver->applied, false);
+		return;
+	}
 	struct snapshot_out *out = out_find(driver, to);
 	if (out)
 		out_free(out);

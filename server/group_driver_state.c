@@ -226,8 +226,7 @@ static enum status session_row(struct driver *driver, struct bytes row)
 		return STATUS_CORRUPT;
 	if (version != ROW_VERSION)
 		return STATUS_UNSUPPORTED;
-	session_restore(driver->sessions, &result);
-	return STATUS_OK;
+	return session_restore(driver->sessions, &result) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 /* --- loading -------------------------------------------------------------------------------------- */

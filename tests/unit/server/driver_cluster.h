@@ -432,12 +432,17 @@ static inline struct membership membership_of(unsigned slot, const uint64_t *nod
 	return membership;
 }
 
+static inline void node_create_as(
+	struct test_node *node, unsigned slot, uint64_t replica, const struct membership *membership)
+{
+	struct driver_options options = node_options_of(node, slot == SLOT_META ? META_GROUP : SHARD_GROUP, replica);
+	assert_int_equal(driver_create(&options, membership, node->cluster->time, &node->drivers[slot]), STATUS_OK);
+}
+
 /* membership NULL: a replica that joins later. */
 static inline void node_create(struct test_node *node, unsigned slot, const struct membership *membership)
 {
-	struct driver_options options =
-		node_options_of(node, slot == SLOT_META ? META_GROUP : SHARD_GROUP, replica_of(node->id, slot));
-	assert_int_equal(driver_create(&options, membership, node->cluster->time, &node->drivers[slot]), STATUS_OK);
+	node_create_as(node, slot, replica_of(node->id, slot), membership);
 }
 
 static inline uint64_t cluster_next_ns(const struct cluster *cluster)
