@@ -441,18 +441,18 @@ static bool check_survive(const struct policy *policy, struct flaw *flaw)
 			return flaw_set(flaw, policy,
 				REASON("survive is ", fault, ", but of ", copies,
 					" copies, ack needs more than are left when one is lost: writes would stop"),
-				CURE("set copies: 3 or more with ack: majority, or survive: none"));
+				CURE("set copies: 3 or more with ack: majority, or leave survive out"));
 		case QUORUM_LOSS_STOPS_ELECTIONS:
 			return flaw_set(flaw, policy,
 				REASON("survive is ", fault,
 					", but ack asks for so few copies that no leader can be elected when one is "
 					"lost"),
-				CURE("raise ack, for example ack: majority, or set survive: none"));
+				CURE("raise ack, for example ack: majority, or leave survive out"));
 		case QUORUM_LOSS_LOSES_DATA:
 			return flaw_set(flaw, policy,
 				REASON("survive is ", fault,
 					", but a write acknowledged by one copy is lost with that copy"),
-				CURE("set ack: majority, or survive: none"));
+				CURE("set ack: majority, or leave survive out"));
 		default:
 			return flaw_set(flaw, policy, REASON("ack cannot be met by all ", copies, " copies together"),
 				CURE("set ack: majority, or raise copies"));

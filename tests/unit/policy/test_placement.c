@@ -186,6 +186,8 @@ static const char *const random_words[] = { "*", "eu", "eu/de", "us", "cloud=aws
 
 static const char *word(struct prng *prng)
 {
+	if (prng_below(prng, 4) == 0) /* one node */
+		return map->nodes[prng_below(prng, map->node_count)].place.text;
 	return random_words[prng_below(prng, 8)];
 }
 

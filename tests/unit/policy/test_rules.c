@@ -123,6 +123,7 @@ static void test_contradictions(void **state)
 	REFUSE((p.ack = ACK_ALL_OF, p.ack_areas = selectors("us")), "ack names us");
 	REFUSE(copy_in(&p, "eu/de", 4), "asks for 4 copies");
 	REFUSE((copy_in(&p, "eu/de", 2), copy_in(&p, "eu/fr", 2)), "asks for 4 copies, but copies is 3");
+	REFUSE((copy_in(&p, "eu", 1), copy_in(&p, "eu/de", 2), copy_in(&p, "eu/fr", 2)), "asks for 4 copies");
 	REFUSE((p.ack = ACK_COPIES, p.ack_count = 4), "ack asks for 4 copies");
 	REFUSE((p.ack = ACK_REGIONS, p.ack_count = 4), "ack asks for 4 regions");
 	REFUSE((p.ack = ACK_COPIES, p.ack_count = 3), "writes would stop");
@@ -154,6 +155,10 @@ static void test_no_contradictions(void **state)
 	accept(p);
 	p.copies = 5;
 	p.survive = SURVIVE_REGION; /* 2 + 2 + 1 */
+	accept(p);
+	p = complete(policy_named("p", "eu"), FIELD_STORE_IN);
+	copy_in(&p, "eu/de", 2); /* twice the same is once */
+	copy_in(&p, "eu/de", 2);
 	accept(p);
 	p = complete(policy_named("0-p", "*"), FIELD_STORE_IN);
 	p.never_in = selectors("us cloud=aws");
