@@ -881,6 +881,8 @@ void meta_apply(struct cluster_map *map, const struct change *change, struct met
 	memset(result, 0, sizeof(*result));
 	bool taken = judge_epoch(map, change, result) && dispatch(map, change, result, &changed);
 	assert(taken == (result->status == STATUS_OK));
+	if (!taken)
+		result->id = 0;
 	if (taken && changed && !change->dry_run)
 		map->epoch++;
 	else

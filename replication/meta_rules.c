@@ -694,8 +694,6 @@ bool meta_apply_rules(struct cluster_map *map, const struct change *change, stru
 	good = good && judge_tighten(&trial) && judge_room(&trial, moving);
 	if (!good || change->dry_run) {
 		unmark(map);
-		if (!good)
-			result->id = 0;
 		return good;
 	}
 	/* A target that is new in this change has an id from here on, and still holds no key. */

@@ -1,0 +1,1149 @@
+/* tests/unit/replication/test_meta.c: what each change does to the map and what it is refused for; then random runs of
+ * changes on two replicas, one of which is decoded from bytes now and again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/prng.h"
+#include "tests/unit/replication/cluster.h"
+
+/* A refused or judged change leaves every byte; an accepted one holds the invariants. */
+static struct meta_result apply(struct cluster_map *map, const struct change *change)
+{
+	struct meta_result result;
+	uint64_t digest = meta_digest(map), epoch = map->epoch;
+	struct change judged = *change;
+	judged.dry_run = true;
+	meta_apply(map, &judged, &result);
+	assert_int_equal(meta_digest(map), digest);
+	enum status status = result.status;
+	meta_apply(map, change, &result);
+	assert_int_equal(result.status, status);
+	assert_int_equal(result.epoch, map->epoch);
+	meta_check(map);
+	if (result.status == STATUS_OK) {
+		assert_int_equal(result.flaw.reason[0], 0);
+		assert_true(map->epoch == epoch + 1 || (map->epoch == epoch && meta_digest(map) == digest));
+	} else {
+		assert_int_equal(meta_digest(map), digest);
+		assert_int_not_equal(result.flaw.reason[0], 0);
+		assert_int_not_equal(result.flaw.cure[0], 0);
+		assert_int_equal(result.id, 0);
+	}
+	return result;
+}
+
+#define assert_refused(result, why, word)                                                                              \
+	do {                                                                                                           \
+		struct meta_result refused_ = (result);                                                                \
+		assert_int_equal(refused_.status, why);                                                                \
+		if (!strstr(refused_.flaw.reason, word))                                                               \
+			fail_msg("%s", refused_.flaw.reason);                                                          \
+	} while (0)
+
+static struct meta_result add_region(struct cluster_map *map, const char *place, const char *tag)
+{
+	struct change change;
+	change_region(&change, place, tag);
+	return apply(map, &change);
+}
+
+static uint64_t add_node(struct cluster_map *map, const char *place)
+{
+	struct change change;
+	change_node(&change, place, 1);
+	struct meta_result result = apply(map, &change);
+	assert_int_equal(result.status, STATUS_OK);
+	return result.id;
+}
+
+/* Three regions of the EU, one of the US; two nodes each in two zones. */
+static struct cluster_map *cluster(void)
+{
+	struct cluster_map *map = map_new();
+	struct change change;
+	change_init(&change, "eu/ie/eu-west-1", "eu/ie/eu-west-1/a/n1");
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_int_equal(add_region(map, "eu/de/eu-central-1", NULL).status, STATUS_OK);
+	assert_int_equal(add_region(map, "eu/se/eu-north-1", NULL).status, STATUS_OK);
+	assert_int_equal(add_region(map, "us/us-east-1", "cloud=aws").status, STATUS_OK);
+	add_node(map, "eu/ie/eu-west-1/b/n2");
+	add_node(map, "eu/de/eu-central-1/a/n3");
+	add_node(map, "eu/de/eu-central-1/b/n4");
+	add_node(map, "eu/se/eu-north-1/a/n5");
+	add_node(map, "eu/se/eu-north-1/b/n6");
+	add_node(map, "us/us-east-1/a/n7");
+	add_node(map, "us/us-east-1/b/n8");
+	return map;
+}
+
+static struct meta_result apply_rules(struct cluster_map *map, struct policy *policies, uint32_t policy_count,
+	struct change_binding *bindings, uint32_t binding_count)
+{
+	struct change change = { .kind = CHANGE_APPLY,
+		.policies = policies,
+		.policy_count = policy_count,
+		.bindings = bindings,
+		.binding_count = binding_count,
+		.now_us = 5000 };
+	return apply(map, &change);
+}
+
+static struct meta_result set_binding(struct cluster_map *map, struct change_binding binding)
+{
+	struct change change = { .kind = CHANGE_BINDING_SET, .bindings = &binding, .binding_count = 1, .now_us = 6000 };
+	return apply(map, &change);
+}
+
+static struct meta_result unset_binding(struct cluster_map *map, const char *prefix)
+{
+	struct change_binding binding = binding_of(prefix, "");
+	struct change change = { .kind = CHANGE_BINDING_UNSET, .bindings = &binding, .binding_count = 1 };
+	return apply(map, &change);
+}
+
+static struct meta_result report_fence(struct cluster_map *map, uint64_t operation, uint64_t shard, uint64_t keys)
+{
+	struct change change = {
+		.kind = CHANGE_FENCE_REPORT, .operation = operation, .shard = shard, .keys_found = keys, .now_us = 7000
+	};
+	return apply(map, &change);
+}
+
+/* All shards that the operation asked report no keys. */
+static void finish_fence(struct cluster_map *map, uint64_t operation)
+{
+	uint64_t shards[SHARDS_PER_POLICY * 8];
+	const struct map_operation *at = map_operation_find(map, operation);
+	assert_non_null(at);
+	uint32_t count = at->steps;
+	memcpy(shards, at->shards_done, sizeof(shards));
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(report_fence(map, operation, shards[i], 0).status, STATUS_OK);
+}
+
+static const struct map_shard *shard_of(const struct cluster_map *map, const char *policy, unsigned at)
+{
+	uint64_t id = map_policy_by_name(map, policy)->id;
+	for (uint32_t i = 0; i < map->shard_count; i++)
+		if (map->shards[i].policy == id && at-- == 0)
+			return &map->shards[i];
+	fail();
+	return NULL;
+}
+
+static struct change report_of(const struct map_shard *shard, uint64_t index)
+{
+	struct change change = { .kind = CHANGE_SHARD_REPORT,
+		.shard = shard->id,
+		.operation = shard->operation,
+		.generation = shard->generation + 1,
+		.membership_index = index,
+		.replica_count = shard->wanted_count,
+		.now_us = 8000 };
+	memcpy(change.replicas, shard->wanted, sizeof(change.replicas));
+	return change;
+}
+
+/* The usual rules: everything for all, a part for the EU. */
+static struct cluster_map *ruled(void)
+{
+	struct cluster_map *map = cluster();
+	struct policy policies[] = { policy_of("default", "*", 3, SPREAD_REGION),
+		policy_of("eu", "eu", 3, SPREAD_REGION) };
+	struct change_binding bindings[] = { binding_of("", "default"), binding_of("eu/", "eu") };
+	struct meta_result result = apply_rules(map, policies, 2, bindings, 2);
+	assert_int_equal(result.status, STATUS_OK);
+	return map;
+}
+
+/* --- regions and nodes ---------------------------------------------------------------------------------- */
+
+static void test_init(void **state)
+{
+	(void)state;
+	struct cluster_map *map = map_new();
+	struct change change;
+	change_node(&change, "eu/ie/eu-west-1/a/n1", 1);
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "no cluster yet");
+	change_init(&change, "eu/ie/eu-west-1", "eu/ie/eu-west-1/n1");
+	assert_refused(apply(map, &change), STATUS_INVALID, "zone and node");
+	change_init(&change, "eu/ie/eu-west-1", "eu/ie/eu-west-1/a/n1");
+	change.region.ca_size = 0;
+	assert_refused(apply(map, &change), STATUS_INVALID, "CA");
+	change_init(&change, "eu/ie/eu-west-1", "eu/ie/eu-west-1/a/n1");
+	struct meta_result result = apply(map, &change);
+	assert_int_equal(result.status, STATUS_OK);
+	assert_int_equal(result.id, 2);
+	assert_int_equal(map->epoch, 1);
+	assert_int_equal(map->id_next, 4);
+	assert_int_equal(map->nodes[0].meta_replica, 3);
+	assert_true(map->nodes[0].meta_voter);
+	assert_string_equal(map->regions[0].name, "eu-west-1");
+	assert_string_equal(map->name, "acme");
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "exists already");
+	free(map);
+}
+
+static void test_regions_stand_apart(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	assert_refused(add_region(map, "eu/ie", NULL), STATUS_CONFLICT, "contain one another");
+	assert_refused(add_region(map, "eu/ie/eu-west-1", NULL), STATUS_CONFLICT, "contain one another");
+	assert_refused(add_region(map, "eu/ie/eu-west-1/x", NULL), STATUS_CONFLICT, "contain one another");
+	assert_refused(add_region(map, "uk/us-east-1", NULL), STATUS_CONFLICT, "name");
+	assert_refused(add_region(map, "UK", NULL), STATUS_INVALID, "place");
+	assert_refused(add_region(map, "a/b/c/d/e/f/g", NULL), STATUS_INVALID, "deep");
+	assert_refused(add_region(map, "uk/uk-1", "aws"), STATUS_INVALID, "tag");
+	struct change change;
+	change_region(&change, "uk/uk-1", NULL);
+	change.region.latitude = 91;
+	assert_refused(apply(map, &change), STATUS_INVALID, "coordinates");
+	change.region.latitude = change.region.longitude = __builtin_nan("");
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_int_equal(add_region(map, "europe/e-1", NULL).status, STATUS_OK); /* `eu` is no prefix of it */
+	assert_refused(add_region(map, "za/za-1", NULL), STATUS_INVALID, "most it takes");
+	free(map);
+}
+
+static void test_admit(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct change change;
+	change_node(&change, "eu/ie/eu-west-1/a/n9", 5);
+	struct meta_result first = apply(map, &change), again = apply(map, &change);
+	assert_int_equal(first.status, STATUS_OK);
+	assert_int_equal(again.status, STATUS_OK);
+	assert_int_equal(first.id, again.id);
+	assert_int_equal(first.epoch, again.epoch);
+	change.node.incarnation = 6;
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "another incarnation");
+	change_node(&change, "mars/m-1/a/n1", 1);
+	assert_refused(apply(map, &change), STATUS_NOT_FOUND, "no registered region");
+	change_node(&change, "eu/ie/eu-west-1/n1", 1);
+	assert_refused(apply(map, &change), STATUS_INVALID, "zone and node");
+	change_node(&change, "eu/ie/eu-west-1/a/b/n1", 1);
+	assert_refused(apply(map, &change), STATUS_INVALID, "zone and node");
+	change_node(&change, "eu/ie/eu-west-1/a/n10", 1);
+	change.node.addresses.count = 0;
+	assert_refused(apply(map, &change), STATUS_INVALID, "address");
+	free(map);
+}
+
+static void test_addresses(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct change change;
+	change_node(&change, "", 0);
+	change.kind = CHANGE_NODE_ADDRESSES;
+	change.node.id = 2;
+	uint64_t epoch = map->epoch;
+	assert_int_equal(apply(map, &change).epoch, epoch);
+	strcpy(change.node.addresses.at[0].address, "[::1]:1");
+	assert_int_equal(apply(map, &change).epoch, epoch + 1);
+	assert_string_equal(map_node_find(map, 2)->addresses.at[0].address, "[::1]:1");
+	change.node.id = 999;
+	assert_refused(apply(map, &change), STATUS_NOT_FOUND, "no node 999");
+	free(map);
+}
+
+static unsigned voters_of(const struct cluster_map *map)
+{
+	struct membership membership;
+	unsigned voters = 0;
+	meta_membership_wanted(map, &membership);
+	assert_true(membership_valid(&membership));
+	for (unsigned i = 0; i < membership.count; i++) {
+		voters += membership.at[i].role_new == ROLE_VOTER;
+		const struct map_node *node = map_node_find(map, membership.at[i].node);
+		assert_int_equal(membership.at[i].replica, node->meta_replica);
+		assert_int_equal(membership.at[i].region, node->region);
+	}
+	return voters;
+}
+
+static void test_meta_voters_stay_odd(void **state)
+{
+	(void)state;
+	struct cluster_map *map = map_new();
+	struct change change;
+	change_init(&change, "r0", "r0/a/n");
+	apply(map, &change);
+	assert_int_equal(voters_of(map), 1);
+	const char *const regions[] = { "r1", "r2", "r3", "r4", "r5" };
+	const unsigned voters[] = { 1, 3, 3, 5, 5 };
+	char place[32];
+	for (unsigned i = 0; i < 5; i++) {
+		add_region(map, regions[i], NULL);
+		strcpy(place, regions[i]);
+		add_node(map, strcat(place, "/a/n"));
+		assert_int_equal(voters_of(map), voters[i]);
+		strcpy(place, regions[i]);
+		add_node(map, strcat(place, "/b/n"));
+		assert_int_equal(voters_of(map), voters[i]); /* one a region */
+	}
+	/* More nodes than a group has members: the voters are in, whenever they came. */
+	for (unsigned i = 0; i < 10; i++) {
+		strcpy(place, "r0/c/n0");
+		place[6] = (char)('0' + i);
+		add_node(map, place);
+	}
+	assert_int_equal(voters_of(map), 5);
+	struct membership membership;
+	meta_membership_wanted(map, &membership);
+	assert_int_equal(membership.count, REPLICAS_MAX);
+	/* Equal numbers mean the same zone, and zones of two regions differ. */
+	for (unsigned i = 0; i < membership.count; i++) {
+		for (unsigned j = 0; j < i; j++) {
+			const struct place *a = &map_node_find(map, membership.at[i].node)->place;
+			const struct place *b = &map_node_find(map, membership.at[j].node)->place;
+			struct place za = place_prefix(a, 2), zb = place_prefix(b, 2);
+			assert_int_equal(membership.at[i].zone == membership.at[j].zone, place_equal(&za, &zb));
+		}
+	}
+	free(map);
+}
+
+static void test_meta_report(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct change change = { .kind = CHANGE_META_REPORT, .replica_count = 2 };
+	change.replicas[0] = (struct map_replica){ .node = 2, .replica = 3, .role = ROLE_VOTER };
+	const struct map_node *other = &map->nodes[2];
+	change.replicas[1] =
+		(struct map_replica){ .node = other->id, .replica = other->meta_replica, .role = ROLE_VOTER };
+	uint64_t epoch = map->epoch;
+	assert_false(other->meta_voting);
+	assert_int_equal(apply(map, &change).epoch, epoch + 1);
+	assert_true(other->meta_voting);
+	assert_int_equal(apply(map, &change).epoch, epoch + 1);
+	change.replicas[1].role = ROLE_LEARNER;
+	assert_int_equal(apply(map, &change).epoch, epoch + 2);
+	assert_false(other->meta_voting);
+	change.replicas[1].replica++;
+	assert_refused(apply(map, &change), STATUS_INVALID, "none of meta's");
+	free(map);
+}
+
+/* --- policies --------------------------------------------------------------------------------------------- */
+
+static void test_apply_makes_shards(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	assert_int_equal(map->policy_count, 2);
+	assert_int_equal(map->shard_count, 16);
+	assert_int_equal(map->operation_count, 0);
+	for (unsigned i = 0; i < 8; i++) {
+		const struct map_shard *shard = shard_of(map, "eu", i);
+		assert_int_equal(shard->hash_last - shard->hash_first, UINT64_MAX / 8);
+		assert_int_equal(shard->wanted_count, 3);
+		assert_int_equal(shard->generation, 0);
+		assert_memory_equal(shard->replicas, shard->wanted, sizeof(shard->wanted));
+		for (unsigned j = 0; j < 3; j++) {
+			const struct map_node *node = map_node_find(map, shard->wanted[j].node);
+			assert_true(place_within(&node->place, "eu"));
+		}
+	}
+	/* Shards are levelled over the six nodes of the EU: 8 * 3 / 6 each. */
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		unsigned held = 0;
+		for (unsigned j = 0; j < 8; j++)
+			for (unsigned k = 0; k < 3; k++)
+				held += shard_of(map, "eu", j)->wanted[k].node == map->nodes[i].id;
+		assert_true(place_within(&map->nodes[i].place, "eu") ? held >= 3 && held <= 5 : held == 0);
+	}
+	/* In force at once: nothing was bound before. */
+	assert_int_equal(binding_at(map, "eu/")->pending_operation, 0);
+	assert_string_equal(map_policy_find(map, map_binding_of(map, bytes_text("eu/x"))->policy)->name, "eu");
+	assert_string_equal(map_policy_find(map, map_binding_of(map, bytes_text("x"))->policy)->name, "default");
+	assert_int_equal(map_policy_by_name(map, "eu")->epoch, map->epoch);
+	free(map);
+}
+
+static void test_apply_again_changes_no_rule(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	uint64_t id = map->id_next, epoch = map->epoch;
+	struct policy policies[] = { policy_of("eu", "eu", 3, SPREAD_REGION) };
+	struct change_binding bindings[] = { binding_of("eu/", "eu") };
+	struct meta_result result = apply_rules(map, policies, 1, bindings, 1);
+	assert_int_equal(result.status, STATUS_OK);
+	assert_int_equal(result.epoch, epoch + 1);
+	assert_int_equal(map->id_next, id);
+	assert_int_equal(map->policy_count, 2); /* what leaves the file stays */
+	assert_true(map_policy_by_name(map, "eu")->epoch < map->epoch);
+	free(map);
+}
+
+static void test_apply_refuses_as_a_whole(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policies[] = { policy_of("good", "eu", 3, SPREAD_REGION),
+		policy_of("bad", "us", 3, SPREAD_REGION) };
+	struct change_binding bindings[] = { binding_of("a", "good"), binding_of("b", "bad"), binding_of("c", "none") };
+	policies[1].line = 17;
+	bindings[2].line = 23;
+	struct meta_result result = apply_rules(map, policies, 2, bindings, 2);
+	assert_refused(result, STATUS_RESIDENCY_REFUSED, "bad");
+	assert_int_equal(result.flaw.line, 17);
+	policies[1] = policy_of("bad", "us", 2, SPREAD_ZONE);
+	result = apply_rules(map, policies, 2, bindings, 3);
+	assert_refused(result, STATUS_NOT_FOUND, "none");
+	assert_int_equal(result.flaw.line, 23);
+	bindings[2] = binding_of("a", "bad");
+	assert_refused(apply_rules(map, policies, 2, bindings, 3), STATUS_INVALID, "twice");
+	policies[1] = policies[0];
+	assert_refused(apply_rules(map, policies, 2, bindings, 1), STATUS_INVALID, "twice");
+	policies[1] = policy_of("bad", "eu", 3, SPREAD_REGION);
+	policies[1].copies = 0;
+	assert_refused(apply_rules(map, policies, 2, bindings, 2), STATUS_INVALID, "copies");
+	assert_int_equal(map->policy_count, 0);
+	assert_int_equal(map->binding_count, 0);
+	free(map);
+}
+
+static void test_epoch_guards(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct change change;
+	change_region(&change, "uk/uk-1", NULL);
+	change.epoch = map->epoch - 1;
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "epoch");
+	change.epoch = map->epoch;
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	free(map);
+}
+
+/* Tightening a policy moves what is outside, keeps what is inside, and waits for each shard's report. */
+static void test_changed_policy_moves(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policy = policy_of("p", "*", 3, SPREAD_ZONE);
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	policy = policy_of("p", "eu", 3, SPREAD_ZONE);
+	struct meta_result result = apply_rules(map, &policy, 1, NULL, 0);
+	assert_int_equal(result.status, STATUS_OK);
+	const struct map_operation *operation = map_operation_find(map, result.id);
+	assert_int_equal(operation->kind, OPERATION_POLICY);
+	assert_int_equal(operation->state, OPERATION_RUNNING);
+	assert_true(operation->steps > 0);
+	policy = policy_of("p", "eu", 5, SPREAD_ZONE);
+	assert_refused(apply_rules(map, &policy, 1, NULL, 0), STATUS_CONFLICT, "still running");
+	uint32_t steps = operation->steps, reported = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		const struct map_shard *shard = shard_of(map, "p", i);
+		for (unsigned j = 0; j < shard->wanted_count; j++)
+			for (unsigned k = 0; k < shard->replica_count; k++)
+				if (shard->wanted[j].node == shard->replicas[k].node)
+					assert_int_equal(shard->wanted[j].replica, shard->replicas[k].replica);
+		if (shard->operation == 0)
+			continue;
+		assert_int_equal(shard->operation, operation->id);
+		struct change report = report_of(shard, 10);
+		/* First with a learner: not yet what is wanted. */
+		report.replicas[0].role = ROLE_LEARNER;
+		assert_int_equal(apply(map, &report).status, STATUS_OK);
+		assert_int_equal(shard->generation, 1);
+		assert_int_not_equal(shard->operation, 0);
+		uint64_t epoch = map->epoch;
+		assert_int_equal(apply(map, &report).epoch, epoch); /* repeated */
+		report.replicas[0].role = ROLE_VOTER;
+		report.generation = 2;
+		report.membership_index = 12;
+		assert_int_equal(apply(map, &report).status, STATUS_OK);
+		assert_int_equal(shard->operation, 0);
+		reported++;
+		assert_int_equal(operation->steps_done, reported);
+		report.generation = 1;
+		assert_refused(apply(map, &report), STATUS_CONFLICT, "stale");
+	}
+	assert_int_equal(reported, steps);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	assert_int_equal(operation->ended_us, 8000);
+	policy = policy_of("p", "eu", 5, SPREAD_ZONE);
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	free(map);
+}
+
+static void test_shard_report_refuses_strangers(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	const struct map_shard *shard = shard_of(map, "eu", 0);
+	struct change report = report_of(shard, 9);
+	report.replicas[0].node = map_node_by_place(map, "n7")->id;
+	assert_refused(apply(map, &report), STATUS_INVALID, "never had");
+	report = report_of(shard, 9);
+	report.replicas[0] = report.replicas[1];
+	assert_refused(apply(map, &report), STATUS_INVALID, "never had");
+	report = report_of(shard, 9);
+	report.replica_count = 0;
+	assert_refused(apply(map, &report), STATUS_INVALID, "never had");
+	report = report_of(shard, 9);
+	report.generation = 3;
+	assert_refused(apply(map, &report), STATUS_CONFLICT, "stale");
+	report.shard = 1;
+	assert_refused(apply(map, &report), STATUS_NOT_FOUND, "no shard");
+	free(map);
+}
+
+/* --- bindings ----------------------------------------------------------------------------------------------- */
+
+static void test_binding_where_nothing_is_bound(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policy = policy_of("p", "eu", 3, SPREAD_REGION);
+	apply_rules(map, &policy, 1, NULL, 0);
+	struct meta_result result = set_binding(map, binding_of("a/", "p"));
+	assert_int_equal(result.status, STATUS_OK);
+	assert_int_equal(result.id, 0);
+	assert_int_equal(binding_at(map, "a/")->pending_operation, 0);
+	assert_refused(set_binding(map, binding_of("b/", "q")), STATUS_NOT_FOUND, "q");
+	/* Inside one of the same policy no key moves. */
+	assert_int_equal(set_binding(map, binding_of("a/b/", "p")).id, 0);
+	assert_int_equal(binding_at(map, "a/b/")->pending_operation, 0);
+	assert_int_equal(unset_binding(map, "a/b/").id, 0);
+	assert_null(binding_at(map, "a/b/"));
+	assert_refused(unset_binding(map, "a/b/"), STATUS_NOT_FOUND, "a/b/");
+	free(map);
+}
+
+static void test_binding_waits_for_the_fence(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct meta_result result = set_binding(map, binding_of("pat/", "eu"));
+	assert_int_equal(result.status, STATUS_OK);
+	const struct map_operation *operation = map_operation_find(map, result.id);
+	assert_non_null(operation);
+	assert_int_equal(operation->steps, 8);
+	assert_int_equal(operation->policy, map_policy_by_name(map, "default")->id);
+	assert_int_equal(binding_at(map, "pat/")->pending_operation, result.id);
+	/* Until then its keys are where they were. */
+	assert_string_equal(map_policy_find(map, map_binding_of(map, bytes_text("pat/x"))->policy)->name, "default");
+	assert_non_null(map_binding_pending_of(map, bytes_text("pat/x")));
+	bool exact = true;
+	uint64_t hash[2];
+	struct bytes prefix;
+	assert_true(map_operation_fence(map, operation, operation->policy, &exact, hash, &prefix));
+	assert_false(exact);
+	assert_true(bytes_equal(prefix, bytes_text("pat/")));
+	assert_false(map_operation_fence(map, operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
+	/* The same again is under way; another policy has to wait. */
+	assert_int_equal(set_binding(map, binding_of("pat/", "eu")).id, result.id);
+	assert_refused(set_binding(map, binding_of("pat/", "default")), STATUS_CONFLICT, "not decided");
+	assert_refused(set_binding(map, binding_of("pat/x/", "default")), STATUS_CONFLICT, "not decided");
+	assert_refused(unset_binding(map, "pat/"), STATUS_CONFLICT, "not decided");
+	/* A repeated report counts once. */
+	uint64_t shard = operation->shards_done[3], other = shard_of(map, "eu", 0)->id;
+	assert_int_equal(report_fence(map, result.id, shard, 0).status, STATUS_OK);
+	uint64_t epoch = map->epoch;
+	assert_int_equal(report_fence(map, result.id, shard, 0).epoch, epoch);
+	assert_int_equal(operation->steps_done, 1);
+	assert_refused(report_fence(map, result.id, other, 0), STATUS_INVALID, "no fence");
+	assert_refused(report_fence(map, 1000000, shard, 0), STATUS_NOT_FOUND, "no operation");
+	finish_fence(map, result.id);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	assert_int_equal(operation->ended_us, 7000);
+	assert_int_equal(binding_at(map, "pat/")->pending_operation, 0);
+	assert_string_equal(map_policy_find(map, map_binding_of(map, bytes_text("pat/x"))->policy)->name, "eu");
+	epoch = map->epoch;
+	assert_int_equal(report_fence(map, result.id, shard, 5).epoch, epoch); /* over */
+	assert_int_equal(operation->state, OPERATION_DONE);
+	free(map);
+}
+
+static void test_keys_behind_the_fence_refuse_the_binding(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	uint64_t id = set_binding(map, binding_of("pat/", "eu")).id;
+	const struct map_operation *operation = map_operation_find(map, id);
+	report_fence(map, id, operation->shards_done[0], 0);
+	uint64_t shard = operation->shards_done[5];
+	assert_int_equal(report_fence(map, id, shard, 42).status, STATUS_OK);
+	assert_int_equal(operation->state, OPERATION_FAILED);
+	assert_non_null(strstr(operation->text, "42 keys"));
+	assert_non_null(strstr(operation->text, "pat/"));
+	assert_non_null(strstr(operation->text, "delete or move"));
+	assert_null(binding_at(map, "pat/"));
+	/* It can be tried again, as an operation of its own. */
+	uint64_t again = set_binding(map, binding_of("pat/", "eu")).id;
+	assert_true(again > id);
+	free(map);
+}
+
+static void test_binding_anew_and_away(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy policy = policy_of("de", "eu/de", 2, SPREAD_ZONE);
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	uint64_t eu = map_policy_by_name(map, "eu")->id, de = map_policy_by_name(map, "de")->id;
+	uint64_t id = set_binding(map, binding_of("eu/", "de")).id;
+	assert_int_equal(map_operation_find(map, id)->policy, eu);
+	/* The old one stays in force for reads. */
+	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, eu);
+	assert_non_null(map_binding_pending_of(map, bytes_text("eu/x")));
+	report_fence(map, id, map_operation_find(map, id)->shards_done[0], 1);
+	assert_int_equal(binding_at(map, "eu/")->policy, eu);
+	assert_int_equal(binding_at(map, "eu/")->pending_operation, 0);
+	id = set_binding(map, binding_of("eu/", "de")).id;
+	finish_fence(map, id);
+	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, de);
+	/* Away: it fences its own policy. */
+	id = unset_binding(map, "eu/").id;
+	assert_int_equal(map_operation_find(map, id)->policy, de);
+	assert_int_equal(unset_binding(map, "eu/").id, id);
+	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, de);
+	report_fence(map, id, map_operation_find(map, id)->shards_done[7], 1);
+	assert_int_equal(binding_at(map, "eu/")->pending_operation, 0);
+	id = unset_binding(map, "eu/").id;
+	finish_fence(map, id);
+	assert_null(binding_at(map, "eu/"));
+	free(map);
+}
+
+static void test_exact_keys(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy policies[] = { policy_of("de", "eu/de", 2, SPREAD_ZONE), policy_of("us", "us", 2, SPREAD_ZONE) };
+	assert_int_equal(apply_rules(map, policies, 2, NULL, 0).status, STATUS_OK);
+	/* It may live under any prefix: all are asked. */
+	uint64_t id = set_binding(map, exact_of(5, "de")).id;
+	const struct map_operation *operation = map_operation_find(map, id);
+	assert_int_equal(operation->steps, 16);
+	bool exact;
+	uint64_t hash[2];
+	struct bytes prefix;
+	assert_true(map_operation_fence(map, operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
+	assert_true(exact);
+	assert_int_equal(hash[0], 5);
+	assert_true(map_operation_fence(map, operation, map_policy_by_name(map, "default")->id, &exact, hash, &prefix));
+	assert_false(map_operation_fence(map, operation, map_policy_by_name(map, "us")->id, &exact, hash, &prefix));
+	finish_fence(map, id);
+	assert_int_equal(map_binding_by_hash(map, (struct hash128){ 5, ~5ULL })->pending_operation, 0);
+	/* A second one stays sorted before all prefixes; failing, it goes. */
+	id = set_binding(map, exact_of(3, "de")).id;
+	assert_true(map->bindings[0].exact);
+	assert_int_equal(map->bindings[0].hash.high, 3);
+	report_fence(map, id, shard_of(map, "eu", 2)->id, 1);
+	assert_null(map_binding_by_hash(map, (struct hash128){ 3, ~3ULL }));
+	/* Looser than everything around it. */
+	struct cluster_map *narrow = cluster();
+	struct change_binding bindings[] = { binding_of("", "de") };
+	assert_int_equal(apply_rules(narrow, policies, 2, bindings, 1).status, STATUS_OK);
+	assert_refused(set_binding(narrow, exact_of(5, "us")), STATUS_RESIDENCY_REFUSED, "loosens every");
+	free(narrow);
+	free(map);
+}
+
+static void test_nested_bindings_only_tighten(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy us = policy_of("us", "us", 2, SPREAD_ZONE);
+	assert_int_equal(apply_rules(map, &us, 1, NULL, 0).status, STATUS_OK);
+	struct change_binding inner = binding_of("eu/us/", "us");
+	inner.line = 31;
+	struct meta_result result = set_binding(map, inner);
+	assert_refused(result, STATUS_RESIDENCY_REFUSED, "store_in");
+	assert_int_equal(result.flaw.line, 31);
+	/* The outer one tightened away from what is inside it. */
+	assert_refused(set_binding(map, binding_of("", "us")), STATUS_RESIDENCY_REFUSED, "store_in");
+	/* The policy of the inner one loosened beyond the outer. */
+	struct policy policies[] = { policy_of("eu", "*", 3, SPREAD_REGION),
+		policy_of("default", "eu", 3, SPREAD_REGION) };
+	policies[0].line = 4;
+	result = apply_rules(map, policies, 2, NULL, 0);
+	assert_refused(result, STATUS_RESIDENCY_REFUSED, "store_in");
+	assert_int_equal(result.flaw.line, 4);
+	/* Both at once, consistent after the change though not on the way. */
+	struct policy both[] = { policy_of("default", "eu", 3, SPREAD_REGION),
+		policy_of("eu", "eu/de", 2, SPREAD_ZONE) };
+	assert_int_equal(apply_rules(map, both, 2, NULL, 0).status, STATUS_OK);
+	free(map);
+}
+
+/* One file brings a prefix and one inside it: nobody wrote under the outer one before, so nothing is fenced. */
+static void test_one_file_fences_only_what_was_there(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy policies[] = { policy_of("a", "eu", 3, SPREAD_REGION), policy_of("b", "eu/de", 2, SPREAD_ZONE) };
+	struct change_binding bindings[] = { binding_of("x/", "a"), binding_of("x/y/", "b"), binding_of("eu/z/", "b") };
+	struct meta_result result = apply_rules(map, policies, 2, bindings, 3);
+	assert_int_equal(result.status, STATUS_OK);
+	/* "" was there: x/ and x/y/ take keys from it, eu/z/ from eu/. */
+	assert_int_equal(map->operation_count, 3);
+	uint64_t usual = map_policy_by_name(map, "default")->id, eu = map_policy_by_name(map, "eu")->id;
+	const struct map_binding *at = binding_at(map, "x/y/");
+	assert_int_equal(map_operation_find(map, at->pending_operation)->policy, usual);
+	assert_int_equal(map_operation_find(map, binding_at(map, "eu/z/")->pending_operation)->policy, eu);
+	struct cluster_map *fresh = cluster();
+	bindings[2] = binding_of("x", "a");
+	assert_int_equal(apply_rules(fresh, policies, 2, bindings, 3).status, STATUS_OK);
+	assert_int_equal(fresh->operation_count, 0);
+	free(fresh);
+	free(map);
+}
+
+/* Both outcomes of a pending binding are judged. */
+static void test_pending_bindings_count_both_ways(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy policies[] = { policy_of("de", "eu/de", 2, SPREAD_ZONE),
+		policy_of("se", "eu/se", 2, SPREAD_ZONE) };
+	assert_int_equal(apply_rules(map, policies, 2, NULL, 0).status, STATUS_OK);
+	uint64_t id = set_binding(map, binding_of("eu/", "de")).id;
+	assert_int_not_equal(id, 0);
+	/* Policies of a running operation stay as they are. */
+	struct policy wider = policy_of("de", "*", 2, SPREAD_ZONE);
+	assert_refused(apply_rules(map, &wider, 1, NULL, 0), STATUS_CONFLICT, "still running");
+	assert_refused(set_binding(map, binding_of("eu/se/", "se")), STATUS_CONFLICT, "not decided");
+	/* `` -> se would be inside nothing, but around eu/ in both its forms. */
+	assert_refused(set_binding(map, binding_of("", "de")), STATUS_RESIDENCY_REFUSED, "loosens");
+	finish_fence(map, id);
+	assert_int_equal(set_binding(map, binding_of("", "de")).status, STATUS_OK);
+	free(map);
+}
+
+static void test_region_that_would_loosen(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	/* Inside eu, with a tag that so far only sites of the us bear. */
+	struct policy policies[] = { policy_of("outer", "us", 2, SPREAD_ZONE),
+		policy_of("inner", "cloud=aws", 2, SPREAD_ZONE) };
+	struct change_binding bindings[] = { binding_of("a", "outer"), binding_of("ab", "inner") };
+	assert_int_equal(apply_rules(map, policies, 2, bindings, 2).status, STATUS_OK);
+	assert_refused(add_region(map, "ap/ap-1", "cloud=aws"), STATUS_RESIDENCY_REFUSED, "inner");
+	assert_int_equal(add_region(map, "ap/ap-1", "cloud=other").status, STATUS_OK);
+	assert_int_equal(add_region(map, "us/us-west-2", "cloud=aws").status, STATUS_OK);
+	free(map);
+}
+
+static void test_operations_make_room(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	char prefix[3] = "p0";
+	uint64_t first = 0;
+	for (unsigned i = 0; i < test_limits.operations; i++) {
+		prefix[1] = (char)('0' + i);
+		uint64_t id = set_binding(map, binding_of(prefix, "eu")).id;
+		first = i == 0 ? id : first;
+		assert_int_not_equal(id, 0);
+	}
+	assert_refused(set_binding(map, binding_of("q", "eu")), STATUS_CONFLICT, "room");
+	finish_fence(map, first + 1);
+	assert_int_equal(set_binding(map, binding_of("q", "eu")).status, STATUS_OK);
+	assert_null(map_operation_find(map, first + 1)); /* the oldest ended one made room */
+	assert_non_null(map_operation_find(map, first));
+	/* A report for it is for something that is over. */
+	uint64_t epoch = map->epoch;
+	struct meta_result result = report_fence(map, first + 1, 1, 1);
+	assert_int_equal(result.status, STATUS_OK);
+	assert_int_equal(result.epoch, epoch);
+	free(map);
+}
+
+/* --- placement by hand --------------------------------------------------------------------------------------- */
+
+static struct change place_of(const struct cluster_map *map, const struct map_shard *shard, const char *const nodes[])
+{
+	struct change change = { .kind = CHANGE_SHARD_PLACE, .shard = shard->id };
+	for (; nodes[change.replica_count]; change.replica_count++)
+		change.replicas[change.replica_count].node = map_node_by_place(map, nodes[change.replica_count])->id;
+	return change;
+}
+#define PLACE(map, shard, ...) place_of(map, shard, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_shard_place(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	const struct map_shard *shard = shard_of(map, "eu", 0);
+	struct change change = PLACE(map, shard, "n1", "n3", "n7");
+	assert_refused(apply(map, &change), STATUS_RESIDENCY_REFUSED, "us-east-1");
+	change = PLACE(map, shard, "n1", "n3");
+	assert_refused(apply(map, &change), STATUS_INVALID, "copies: 3");
+	change = PLACE(map, shard, "n1", "n3", "n4");
+	assert_refused(apply(map, &change), STATUS_INVALID, "spread");
+	change = PLACE(map, shard, "n1", "n1", "n3");
+	assert_refused(apply(map, &change), STATUS_INVALID, "twice");
+	change = PLACE(map, shard, "n1", "n3", "n5");
+	change.replicas[1].node = 77777;
+	assert_refused(apply(map, &change), STATUS_NOT_FOUND, "77777");
+	change = PLACE(map, shard, "n2", "n4", "n6");
+	if (shard->wanted[0].node == change.replicas[0].node || shard->wanted[1].node == change.replicas[0].node ||
+		shard->wanted[2].node == change.replicas[0].node)
+		change = PLACE(map, shard, "n1", "n3", "n5");
+	struct meta_result result = apply(map, &change);
+	assert_int_equal(result.status, STATUS_OK);
+	assert_int_equal(map_operation_find(map, result.id)->kind, OPERATION_PLACE);
+	assert_int_equal(shard->operation, result.id);
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "moves this shard");
+	struct change report = report_of(shard, 4);
+	assert_int_equal(apply(map, &report).status, STATUS_OK);
+	assert_int_equal(map_operation_find(map, result.id)->state, OPERATION_DONE);
+	assert_int_equal(apply(map, &change).id, 0); /* where it is already */
+	free(map);
+}
+
+static void test_copy_in_by_hand(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policy = policy_of("p", "eu", 3, SPREAD_ZONE);
+	policy.copy_in_count = 1;
+	policy.copy_in[0].copies = 2;
+	assert_true(selector_parse("eu/de", &policy.copy_in[0].in, NULL));
+	policy.survive = SURVIVE_NODE;
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	const struct map_shard *shard = shard_of(map, "p", 1);
+	struct change change = PLACE(map, shard, "n1", "n3", "n5");
+	assert_refused(apply(map, &change), STATUS_INVALID, "copy_in");
+	change = PLACE(map, shard, "n5", "n3", "n4");
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	free(map);
+}
+
+static void test_shard_lead(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policy = policy_of("p", "eu", 3, SPREAD_REGION);
+	selectors_add(&policy.lead_in, "eu/de");
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	const struct map_shard *shard = shard_of(map, "p", 0);
+	struct change change = { .kind = CHANGE_SHARD_LEAD, .shard = shard->id };
+	change.target_node = map_node_by_place(map, "n7")->id;
+	assert_refused(apply(map, &change), STATUS_INVALID, "no copy");
+	change.target_node = 4242;
+	assert_refused(apply(map, &change), STATUS_NOT_FOUND, "4242");
+	assert_true(place_within(&map_node_find(map, shard->wanted[0].node)->place, "eu/de"));
+	change.target_node = shard->wanted[1].node;
+	assert_refused(apply(map, &change), STATUS_INVALID, "lead_in");
+	change.target_node = shard->wanted[0].node;
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_int_equal(shard->lead_wanted, change.target_node);
+	change.target_node = 0;
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_int_equal(shard->lead_wanted, 0);
+	free(map);
+}
+
+static void test_malformed_changes(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct change change = { .kind = 99 };
+	assert_refused(apply(map, &change), STATUS_INVALID, "kind");
+	change = (struct change){ .kind = CHANGE_BINDING_SET };
+	assert_refused(apply(map, &change), STATUS_INVALID, "no binding");
+	struct change_binding binding = binding_of("a", "eu");
+	binding.prefix_size = BINDING_PREFIX_MAX + 1;
+	assert_refused(set_binding(map, binding), STATUS_INVALID, "256");
+	change_region(&change, "x", NULL);
+	memset(change.region.site.place.text, 'a', sizeof(change.region.site.place.text));
+	assert_refused(apply(map, &change), STATUS_INVALID, "place");
+	change_node(&change, "x", 1);
+	memset(change.node.place.text, 'a', sizeof(change.node.place.text));
+	assert_refused(apply(map, &change), STATUS_INVALID, "place");
+	free(map);
+}
+
+/* --- random runs ------------------------------------------------------------------------------------------------ */
+
+static const char *const stores[] = { "*", "eu", "us", "eu/de", "eu/ie", "cloud=aws", "eu/se" };
+static const char *const names[] = { "p0", "p1", "p2", "p3", "p4", "p5" };
+static const char *const prefixes[] = { "", "a", "ab", "abc", "b", "bc", "bcd", "c" };
+
+static struct policy random_policy(struct prng *prng)
+{
+	struct policy policy = policy_of(names[prng_below(prng, 6)], stores[prng_below(prng, 7)],
+		(uint8_t)(1 + prng_below(prng, 3)), (uint8_t)(1 + prng_below(prng, 3)));
+	if (prng_chance(prng, 200000))
+		policy.transit = TRANSIT_ANY;
+	if (prng_chance(prng, 100000))
+		policy.copies = (uint8_t)(1 + prng_below(prng, COPIES_MAX));
+	if (prng_chance(prng, 100000))
+		policy.survive = (uint8_t)prng_below(prng, 4);
+	return policy;
+}
+
+/* Keys that clients of the random runs write and delete. */
+static const char *const keys[] = { "a1", "ab1", "abc1", "b1", "bc1", "bcd1", "c1", "d1" };
+enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+struct store {
+	uint64_t home[KEYS]; /* policy in whose shards the key lies; 0: it is not there */
+};
+
+static struct change_binding random_binding(struct prng *prng)
+{
+	uint8_t secret[16];
+	memset(secret, 8, sizeof(secret)); /* of change_init */
+	const char *policy = prng_chance(prng, 50000) ? "nobody" : names[prng_below(prng, 6)];
+	if (prng_chance(prng, 150000)) {
+		struct change_binding binding = exact_of(0, policy);
+		binding.hash = hash_keyed(bytes_text(keys[prng_below(prng, KEYS)]), secret);
+		return binding;
+	}
+	return binding_of(prefixes[prng_below(prng, 8)], policy);
+}
+
+struct random_change {
+	struct change change;
+	struct policy policies[3];
+	struct change_binding bindings[4];
+};
+
+static void random_rules(struct prng *prng, struct random_change *out)
+{
+	out->change.policies = out->policies;
+	out->change.bindings = out->bindings;
+	bool file = out->change.kind == CHANGE_APPLY;
+	out->change.policy_count = file ? (uint32_t)prng_below(prng, 4) : 0;
+	out->change.binding_count = file ? (uint32_t)prng_below(prng, 5) : 1;
+	for (unsigned i = 0; i < out->change.policy_count; i++)
+		out->policies[i] = random_policy(prng);
+	for (unsigned i = 0; i < out->change.binding_count; i++)
+		out->bindings[i] = random_binding(prng);
+}
+
+static void random_report(struct prng *prng, const struct cluster_map *map, struct random_change *out)
+{
+	struct change *change = &out->change;
+	const struct map_shard *shard = &map->shards[prng_below(prng, map->shard_count)];
+	for (unsigned i = 0; i < 8 && shard->operation == 0; i++)
+		shard = &map->shards[prng_below(prng, map->shard_count)];
+	*change = report_of(shard, shard->membership_index + prng_below(prng, 3));
+	if (prng_chance(prng, 300000))
+		change->replicas[prng_below(prng, change->replica_count)].role = (uint8_t)prng_below(prng, 4);
+	if (prng_chance(prng, 100000))
+		change->generation += prng_below(prng, 3) - 1;
+	if (prng_chance(prng, 100000))
+		change->replicas[0].replica++;
+}
+
+/* What an honest shard finds behind the fence. */
+static uint64_t keys_behind(const struct cluster_map *map, const struct store *store,
+	const struct map_operation *operation, const struct map_shard *shard)
+{
+	bool exact;
+	uint64_t hash[2], found = 0;
+	struct bytes prefix;
+	if (!map_operation_fence(map, operation, shard->policy, &exact, hash, &prefix))
+		return 0;
+	for (unsigned i = 0; i < KEYS; i++) {
+		struct bytes key = bytes_text(keys[i]);
+		struct hash128 keyed = hash_keyed(key, map->hash_secret);
+		bool here = store->home[i] == shard->policy && map_shard_of(map, shard->policy, key) == shard;
+		bool behind = exact ? keyed.high == hash[0] && keyed.low == hash[1] : bytes_starts_with(key, prefix);
+		found += here && behind;
+	}
+	return found;
+}
+
+static void random_fence(
+	struct prng *prng, const struct cluster_map *map, const struct store *store, struct random_change *out)
+{
+	const struct map_operation *operation = &map->operations[prng_below(prng, map->operation_count)];
+	out->change = (struct change){ .kind = CHANGE_FENCE_REPORT,
+		.operation = operation->id,
+		.shard = operation->shards_done[prng_below(prng, operation->steps)] };
+	if (prng_chance(prng, 20000))
+		out->change.operation = map->id_next;
+	const struct map_shard *shard = map_shard_find(map, out->change.shard);
+	if (prng_chance(prng, 20000))
+		shard = &map->shards[prng_below(prng, map->shard_count)];
+	out->change.shard = shard->id;
+	out->change.keys_found = keys_behind(map, store, operation, shard);
+}
+
+/* Clients write where the key's binding is in force and nothing is pending. A shard that has answered for a fence
+ * refuses what is behind it, which is the same keys. */
+static void random_writes(struct prng *prng, const struct cluster_map *map, struct store *store)
+{
+	unsigned at = (unsigned)prng_below(prng, KEYS);
+	const struct map_binding *binding = map_binding_of(map, bytes_text(keys[at]));
+	if (!binding || map_binding_pending_of(map, bytes_text(keys[at])))
+		return;
+	store->home[at] = prng_chance(prng, 300000) ? binding->policy : 0;
+}
+
+/* No change of bindings leaves a key behind where nobody looks for it. */
+static void check_reachable(const struct cluster_map *map, const struct store *store)
+{
+	for (unsigned i = 0; i < KEYS; i++) {
+		if (store->home[i] == 0)
+			continue;
+		const struct map_binding *binding = map_binding_of(map, bytes_text(keys[i]));
+		assert_non_null(binding);
+		assert_int_equal(binding->policy, store->home[i]);
+	}
+}
+
+static void random_change(
+	struct prng *prng, const struct cluster_map *map, const struct store *store, struct random_change *out)
+{
+	memset(out, 0, sizeof(*out));
+	struct change *change = &out->change;
+	unsigned dice = (unsigned)prng_below(prng, 100);
+	if (dice < 12 || map->shard_count == 0) {
+		change->kind = CHANGE_APPLY;
+		random_rules(prng, out);
+	} else if (dice < 24) {
+		change->kind = dice < 19 ? CHANGE_BINDING_SET : CHANGE_BINDING_UNSET;
+		random_rules(prng, out);
+	} else if (dice < 27) {
+		const struct map_shard *shard = &map->shards[prng_below(prng, map->shard_count)];
+		change->kind = CHANGE_SHARD_PLACE;
+		change->shard = shard->id;
+		change->replica_count = shard->wanted_count;
+		for (unsigned i = 0; i < change->replica_count; i++)
+			change->replicas[i].node = map->nodes[prng_below(prng, map->node_count)].id;
+	} else if (dice < 30) {
+		const struct map_shard *shard = &map->shards[prng_below(prng, map->shard_count)];
+		change->kind = CHANGE_SHARD_LEAD;
+		change->shard = shard->id;
+		change->target_node = prng_chance(prng, 300000) ? map->nodes[prng_below(prng, map->node_count)].id
+								: shard->wanted[0].node;
+	} else if (dice < 32) {
+		char place[] = "eu/ie/eu-west-1/a/m0";
+		place[19] = (char)('0' + prng_below(prng, 10));
+		change_node(change, place, 1 + prng_below(prng, 2));
+	} else if (dice < 33) {
+		const char *const places[] = { "eu/fr/eu-fr-1", "us/us-west-2", "ap/ap-1" };
+		change_region(change, places[prng_below(prng, 3)], prng_chance(prng, 500000) ? "cloud=aws" : NULL);
+	} else if (dice < 60 || map->operation_count == 0) {
+		random_report(prng, map, out);
+	} else {
+		random_fence(prng, map, store, out);
+	}
+	change->dry_run = prng_chance(prng, 50000);
+	change->now_us = prng_below(prng, 1000000);
+}
+
+/* The change as it comes out of the log. */
+static void decoded(const struct random_change *from, struct random_change *to)
+{
+	static uint8_t bytes[256 * 1024];
+	struct packer packer;
+	pack_init(&packer, bytes, sizeof(bytes));
+	change_encode(&from->change, &packer);
+	assert_false(packer.overflow);
+	struct change_scratch scratch = {
+		.policies = to->policies, .policy_max = 3, .bindings = to->bindings, .binding_max = 4
+	};
+	assert_int_equal(change_decode(pack_result(&packer), &scratch, &to->change), STATUS_OK);
+}
+
+static struct cluster_map *reopened(struct cluster_map *map)
+{
+	struct packer packer;
+	pack_init(&packer, NULL, 0);
+	cluster_map_encode(map, &packer);
+	uint8_t *bytes = malloc(packer.size);
+	pack_init(&packer, bytes, packer.size);
+	cluster_map_encode(map, &packer);
+	struct cluster_map *copy = map_new();
+	assert_int_equal(cluster_map_decode(pack_result(&packer), copy), STATUS_OK);
+	assert_int_equal(meta_digest(copy), meta_digest(map));
+	free(bytes);
+	free(map);
+	return copy;
+}
+
+static void run_random(uint64_t seed, unsigned *accepted, unsigned *refused)
+{
+	struct prng prng;
+	prng_seed(&prng, seed);
+	struct cluster_map *map = cluster(), *other = cluster();
+	static struct random_change change, again;
+	struct store store = { 0 };
+	for (unsigned i = 0; i < 250; i++) {
+		random_writes(&prng, map, &store);
+		random_change(&prng, map, &store, &change);
+		struct meta_result result = apply(map, &change.change), second;
+		decoded(&change, &again);
+		meta_apply(other, &again.change, &second);
+		assert_int_equal(second.status, result.status);
+		assert_int_equal(second.id, result.id);
+		assert_string_equal(second.flaw.reason, result.flaw.reason);
+		assert_int_equal(second.flaw.line, result.flaw.line);
+		assert_int_equal(meta_digest(other), meta_digest(map));
+		check_reachable(map, &store);
+		accepted[change.change.kind] += result.status == STATUS_OK;
+		refused[change.change.kind] += result.status != STATUS_OK;
+		if (prng_chance(&prng, 100000))
+			other = reopened(other);
+	}
+	free(map);
+	free(other);
+}
+
+static void test_random_runs(void **state)
+{
+	(void)state;
+	unsigned accepted[CHANGE_META_REPORT + 1] = { 0 }, refused[CHANGE_META_REPORT + 1] = { 0 };
+	for (uint64_t seed = 1; seed <= 25; seed++)
+		run_random(seed, accepted, refused);
+	/* The runs must have met both answers of what they are made of, or they show nothing. */
+	for (unsigned kind = CHANGE_REGION_ADD; kind <= CHANGE_FENCE_REPORT; kind++) {
+		if (kind == CHANGE_NODE_ADDRESSES)
+			continue;
+		if (accepted[kind] == 0 || refused[kind] == 0)
+			fail_msg("kind %u: %u accepted, %u refused", kind, accepted[kind], refused[kind]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_regions_stand_apart),
+		cmocka_unit_test(test_admit),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_meta_voters_stay_odd),
+		cmocka_unit_test(test_meta_report),
+		cmocka_unit_test(test_apply_makes_shards),
+		cmocka_unit_test(test_apply_again_changes_no_rule),
+		cmocka_unit_test(test_apply_refuses_as_a_whole),
+		cmocka_unit_test(test_epoch_guards),
+		cmocka_unit_test(test_changed_policy_moves),
+		cmocka_unit_test(test_shard_report_refuses_strangers),
+		cmocka_unit_test(test_binding_where_nothing_is_bound),
+		cmocka_unit_test(test_binding_waits_for_the_fence),
+		cmocka_unit_test(test_keys_behind_the_fence_refuse_the_binding),
+		cmocka_unit_test(test_binding_anew_and_away),
+		cmocka_unit_test(test_exact_keys),
+		cmocka_unit_test(test_nested_bindings_only_tighten),
+		cmocka_unit_test(test_one_file_fences_only_what_was_there),
+		cmocka_unit_test(test_pending_bindings_count_both_ways),
+		cmocka_unit_test(test_region_that_would_loosen),
+		cmocka_unit_test(test_operations_make_room),
+		cmocka_unit_test(test_shard_place),
+		cmocka_unit_test(test_copy_in_by_hand),
+		cmocka_unit_test(test_shard_lead),
+		cmocka_unit_test(test_malformed_changes),
+		cmocka_unit_test(test_random_runs),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
