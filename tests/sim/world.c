@@ -15,16 +15,16 @@
 #include "tests/sim/engine_model.h"
 
 const char *const world_places[WORLD_REGIONS_MAX] = { "eu/ie/eu-west-1", "eu/de/eu-central-1", "us/us-east-1",
-	"ap/sg/ap-southeast-1", "eu/se/eu-north-1" };
-const char *const world_region_names[WORLD_REGIONS_MAX] = { "eu-west-1", "eu-central-1", "us-east-1", "ap-southeast-1",
-	"eu-north-1" };
+	"eu/se/eu-north-1", "ap/sg/ap-southeast-1" };
+const char *const world_region_names[WORLD_REGIONS_MAX] = { "eu-west-1", "eu-central-1", "us-east-1", "eu-north-1",
+	"ap-southeast-1" };
 /* Round trips between them, ms. */
 static const uint16_t wide_rtt[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX] = {
-	{ 1, 25, 68, 175, 39 },
-	{ 25, 1, 86, 178, 22 },
-	{ 68, 86, 1, 215, 95 },
-	{ 175, 178, 215, 1, 190 },
-	{ 39, 22, 95, 190, 1 },
+	{ 1, 25, 68, 39, 175 },
+	{ 25, 1, 86, 22, 178 },
+	{ 68, 86, 1, 95, 215 },
+	{ 39, 22, 95, 1, 190 },
+	{ 175, 178, 215, 190, 1 },
 };
 
 struct world_event {
@@ -37,6 +37,7 @@ struct world_event {
 };
 
 static world_reply_fn *reply_fn;
+static world_lost_fn *lost_fn;
 
 void world_fail(struct world *world, const char *format, ...)
 {
@@ -211,6 +212,16 @@ static void on_flush_begin(struct world *world, void *arg, uint64_t incarnation,
 		node->flush = NULL;
 }
 
+/* A node that stopped of itself is started again, as a supervisor would. */
+static void on_supervisor(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_node *node = arg;
+
+	(void)bytes;
+	if (node->node == NULL && node->incarnation == incarnation)
+		node_start(world, node->slot);
+}
+
 void node_kick(struct world_node *node)
 {
 	struct world *world = node->world;
@@ -220,6 +231,7 @@ void node_kick(struct world_node *node)
 		return;
 	if (node->failed) {
 		node_crash(world, node->slot, false);
+		world_at(world, world->now_ns + WORLD_SECOND / 2, on_supervisor, node, node->incarnation, NULL);
 		return;
 	}
 	checkers_observe(world, node);
@@ -339,6 +351,8 @@ static void on_request(struct world *world, void *arg, uint64_t value, struct bu
 			node_requested(to->node, (uint64_t)request->client + 1 + ((uint64_t)request->region << 32),
 				&request->who, &message, node_now(to));
 		node_kick(to);
+	} else if (lost_fn != NULL) {
+		lost_fn(world, request->client, request->slot, false);
 	}
 	free(request);
 }
@@ -366,10 +380,11 @@ static void on_reply(struct world *world, void *arg, uint64_t client, struct buf
 		reply_fn(world, (unsigned)client, &message);
 }
 
-void world_on_reply(struct world *world, world_reply_fn *fn)
+void world_on_reply(struct world *world, world_reply_fn *fn, world_lost_fn *lost)
 {
 	(void)world;
 	reply_fn = fn;
+	lost_fn = lost;
 }
 
 static void io_reply(void *arg, uint64_t connection, const struct message *message)
@@ -527,6 +542,8 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 		engine_model_crash(node->dir);
 	}
 	checkers_crashed(world, node);
+	if (lost_fn != NULL)
+		lost_fn(world, UINT32_MAX, slot, true);
 	node_close(dead);
 	node->failed = false;
 }
@@ -576,7 +593,7 @@ void world_knobs_from_seed(struct world *world)
 	struct prng prng;
 
 	prng_seed(&prng, world->seed * UINT64_C(0x9e3779b97f4a7c15) + 1);
-	knobs->regions = 3;
+	knobs->regions = 4;
 	knobs->nodes_per_region = prng_below(&prng, 4) == 0 ? 2 : 1;
 	knobs->clients_per_region = 1 + (unsigned)prng_below(&prng, 2);
 	knobs->keys = 4 + (unsigned)prng_below(&prng, 12);

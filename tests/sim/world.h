@@ -19,7 +19,7 @@
 #include "wire/codec.h"
 
 enum {
-	WORLD_NODES_MAX = 12,
+	WORLD_NODES_MAX = 16,
 	WORLD_REGIONS_MAX = 5,
 	WORLD_CLIENTS_MAX = 16,
 	WORLD_EVENTS_MAX = 1 << 16,
@@ -84,8 +84,9 @@ struct world {
 	unsigned node_count;
 	struct world_node nodes[WORLD_NODES_MAX];
 	uint64_t delay_ns[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX]; /* one way */
-	bool cut[WORLD_NODES_MAX][WORLD_NODES_MAX];		 /* [from][to] */
-	bool cut_clients[WORLD_NODES_MAX];			 /* clients of other regions do not reach it */
+	struct peer_identity admin;
+	bool cut[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* [from][to] */
+	bool cut_clients[WORLD_NODES_MAX];	    /* clients of other regions do not reach it */
 	struct codec_scratch scratch;
 	struct world_stats stats;
 	uint64_t digest;   /* folded over every event */
@@ -124,7 +125,10 @@ void world_heal(struct world *world);
 typedef void world_reply_fn(struct world *world, unsigned client, const struct message *reply);
 void world_request(struct world *world, unsigned client, unsigned region, const struct peer_identity *who,
 	unsigned slot, const struct message *message);
-void world_on_reply(struct world *world, world_reply_fn *fn);
+/* The connection of a client (UINT32_MAX: of all) to this node broke; delivered: what was under way may have arrived.
+ */
+typedef void world_lost_fn(struct world *world, unsigned client, unsigned slot, bool delivered);
+void world_on_reply(struct world *world, world_reply_fn *fn, world_lost_fn *lost);
 
 /* The cluster from nothing: init, joins, policies. False: it did not come up within the time. */
 bool world_found(struct world *world);

@@ -1,0 +1,230 @@
+#include "tests/sim/faults.h"
+
+#include <string.h>
+
+#include "policy/change.h"
+#include "server/node_internal.h"
+#include "tests/sim/disk_model.h"
+#include "tests/sim/found.h"
+
+static bool running, flipped;
+
+static uint64_t ms(uint64_t count)
+{
+	return count * 1000000;
+}
+
+static void on_restart(struct world *world, void *arg, uint64_t slot, struct buffer *bytes)
+{
+	(void)arg;
+	(void)bytes;
+	if (world->nodes[slot].node == NULL)
+		node_start(world, (unsigned)slot);
+}
+
+static void on_reconnect(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	memset(world->cut, 0, sizeof(world->cut));
+	memset(world->cut_clients, 0, sizeof(world->cut_clients));
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count && world->nodes[i].node != NULL; j++) {
+			if (i != j && world->nodes[j].id != 0)
+				node_peer_connected(
+					world->nodes[i].node, world->nodes[j].id, node_now(&world->nodes[i]));
+		}
+		node_kick(&world->nodes[i]);
+	}
+	world_log(world, "the network is whole again");
+}
+
+static void on_disk_well(struct world *world, void *arg, uint64_t slot, struct buffer *bytes)
+{
+	(void)arg;
+	(void)bytes;
+	world->nodes[slot].slow_disk = false;
+	disk_model_quota(world->nodes[slot].dir, UINT64_MAX);
+}
+
+static void crash_region(struct world *world, unsigned region, bool power)
+{
+	uint64_t down_ns = ms(50 + prng_below(&world->faults, 6000));
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].region != region ||
+			(i >= world->knobs.regions && prng_below(&world->faults, 2) == 0))
+			continue;
+		node_crash(world, i, power);
+		if (power && !flipped && world->knobs.bit_flips &&
+			disk_model_flip(world->nodes[i].dir, "journal", &world->faults)) {
+			flipped = true;
+			world_log(world, "a bit of node %u's journal flips", i);
+		}
+		world_at(world, world->now_ns + down_ns, on_restart, NULL, i, NULL);
+	}
+	if (power)
+		world->stats.power_cuts++;
+	else
+		world->stats.crashes++;
+}
+
+static void cut_region(struct world *world, unsigned region, bool one_way)
+{
+	unsigned direction = (unsigned)prng_below(&world->faults, 2);
+
+	world_log(world, "region %s is cut off%s", world_region_names[region],
+		!one_way	 ? ""
+		: direction == 0 ? ", outwards"
+				 : ", inwards");
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count; j++) {
+			bool out = world->nodes[i].region == region && world->nodes[j].region != region;
+			bool in = world->nodes[j].region == region && world->nodes[i].region != region;
+
+			world->cut[i][j] = one_way ? (direction == 0 ? out : in) : out || in;
+		}
+		if (!one_way)
+			world->cut_clients[i] = world->nodes[i].region == region;
+	}
+	world->stats.partitions++;
+	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 8000)), on_reconnect, NULL, 0, NULL);
+}
+
+static void transfer(struct world *world)
+{
+	struct change change;
+	const struct cluster_map *map = NULL;
+
+	for (unsigned i = 0; i < world->node_count && map == NULL; i++) {
+		if (world->nodes[i].node != NULL)
+			map = node_map(world->nodes[i].node);
+	}
+	if (map == NULL || map->shard_count == 0)
+		return;
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_SHARD_LEAD;
+	change.shard = map->shards[prng_below(&world->faults, map->shard_count)].id;
+	change.target_node =
+		prng_below(&world->faults, 4) == 0 ? 0 : world->nodes[prng_below(&world->faults, world->node_count)].id;
+	found_change_async(world, &change);
+	world->stats.transfers++;
+}
+
+static void move(struct world *world)
+{
+	static struct change change;
+	static struct policy policy;
+
+	memset(&change, 0, sizeof(change));
+	found_policy_world(&policy, prng_below(&world->faults, 2) == 0, 3, (unsigned)prng_below(&world->faults, 3));
+	change.kind = CHANGE_APPLY;
+	change.policies = &policy;
+	change.policy_count = 1;
+	found_change_async(world, &change);
+	world_log(world, "policy `world` changes: store_in %s", policy.store_in.at[0].text);
+	world->stats.moves++;
+}
+
+static void one_fault(struct world *world)
+{
+	const struct world_knobs *knobs = &world->knobs;
+	unsigned region = (unsigned)prng_below(&world->faults, knobs->regions);
+	unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
+
+	switch (prng_below(&world->faults, 10)) {
+	case 0:
+		if (knobs->crashes)
+			crash_region(world, region, false);
+		break;
+	case 1:
+		if (knobs->power_cuts)
+			crash_region(world, region, true);
+		break;
+	case 2:
+		if (knobs->partitions)
+			cut_region(world, region, false);
+		break;
+	case 3:
+		if (knobs->one_way)
+			cut_region(world, region, true);
+		break;
+	case 4:
+		if (knobs->pauses)
+			node_pause(world, slot, ms(prng_below(&world->faults, knobs->support_us * 3 / 1000)));
+		break;
+	case 5:
+		if (knobs->clock_jumps)
+			world->nodes[slot].wall_error_us =
+				(int64_t)prng_below(&world->faults, UINT64_C(7200000000)) - INT64_C(3600000000);
+		break;
+	case 6:
+		if (knobs->disk_slow)
+			world->nodes[slot].slow_disk = true;
+		if (knobs->disk_full && prng_below(&world->faults, 2) == 0)
+			disk_model_quota(world->nodes[slot].dir, prng_below(&world->faults, 4096));
+		world_at(world, world->now_ns + ms(prng_below(&world->faults, 5000)), on_disk_well, NULL, slot, NULL);
+		break;
+	case 7:
+		if (knobs->transfers)
+			transfer(world);
+		break;
+	case 8:
+		if (knobs->moves)
+			move(world);
+		break;
+	default:
+		if (!knobs->all_power_cut || prng_below(&world->faults, 3) != 0)
+			break;
+		world_log(world, "everybody loses power");
+		for (unsigned i = 0; i < world->node_count; i++) {
+			node_crash(world, i, true);
+			world_at(world, world->now_ns + ms(100 + prng_below(&world->faults, 2000)), on_restart, NULL, i,
+				NULL);
+		}
+		world->stats.power_cuts++;
+		break;
+	}
+}
+
+static bool all_well(const struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].node == NULL || world->nodes[i].paused_until_ns > world->now_ns ||
+			world->cut_clients[i])
+			return false;
+		for (unsigned j = 0; j < world->node_count; j++) {
+			if (world->cut[i][j])
+				return false;
+		}
+	}
+	return true;
+}
+
+static void on_fault(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	if (!running)
+		return;
+	if (all_well(world)) {
+		one_fault(world);
+		world->stats.faults++;
+	}
+	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 3000)), on_fault, NULL, 0, NULL);
+}
+
+void faults_start(struct world *world)
+{
+	running = true;
+	flipped = false;
+	world_at(world, world->now_ns + ms(500), on_fault, NULL, 0, NULL);
+}
+
+void faults_stop(struct world *world)
+{
+	(void)world;
+	running = false;
+}

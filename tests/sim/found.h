@@ -1,0 +1,22 @@
+/* tests/sim/found.h: the cluster from nothing, through the same messages that an operator's tools send; and later
+ * changes. */
+#ifndef DOMICILE_TESTS_SIM_FOUND_H
+#define DOMICILE_TESTS_SIM_FOUND_H
+
+#include "policy/change.h"
+#include "tests/sim/world.h"
+
+enum { ADMIN_CLIENT = 1000, JOIN_CLIENT = 2000 };
+
+/* init, regions, joins, the two policies and their bindings. False: it did not come up; the world has failed. */
+bool found_cluster(struct world *world);
+/* Submits a change wherever meta leads, trying for up to `for_ns` of virtual time. The last answer's status. */
+enum status found_change(struct world *world, struct change *change, uint64_t for_ns);
+/* Submits it and does not wait: the answer, if any, is dropped. For changes in the midst of faults. */
+void found_change_async(struct world *world, const struct change *change);
+void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack);
+void found_replied(struct world *world, unsigned client, const struct message *reply); /* for ADMIN_CLIENT and above */
+/* Nodes that were never admitted ask again. */
+void found_joins(struct world *world);
+
+#endif
