@@ -108,7 +108,7 @@ struct group_event {
 		struct { uint64_t node; enum liveness_change change; } peer;
 		struct { uint64_t ticket; } durable;
 		struct { uint64_t index; } applied, compacted;
-		struct { uint64_t index, term; struct membership membership; bool failed; } installed;
+		struct { uint64_t index, term, version_max; struct membership membership; bool failed; } installed;
 		struct { uint64_t to; } transfer;
 	};
 };

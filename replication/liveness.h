@@ -29,7 +29,8 @@
 enum { LIVENESS_PEERS_MAX = 256 };
 
 struct liveness_config {
-	uint64_t node, boot, seed;
+	uint64_t node, seed;
+	uint64_t boot;           /* a random number, another at each start; not 0 */
 	uint64_t started_ns;
 	uint64_t heartbeat_us;   /* between pings to one peer */
 	uint64_t support_us;     /* d: how long each answer supports */
@@ -47,8 +48,9 @@ bool liveness_watch(struct liveness *liveness, uint64_t node, uint64_t now_ns); 
 void liveness_unwatch(struct liveness *liveness, uint64_t node);
 
 enum liveness_change {
-	LIVENESS_UP = 1,   /* the peer supports us (again), or in a new epoch: leaders probe it */
-	LIVENESS_DOWN = 2, /* our support FOR the peer lapsed: groups it leads may elect; or its support for us lapsed */
+	LIVENESS_UP = 1,   /* the peer is heard or supports us (again), or in a new epoch: leaders probe it */
+	LIVENESS_DOWN = 2, /* our support FOR the peer lapsed: groups it leads may elect; or its support for us lapsed,
+			      or it is not heard any more */
 	LIVENESS_RESTARTED = 3, /* the peer has another boot: whatever it led, it leads no more */
 };
 enum liveness_effect_kind { LIVENESS_SEND = 1, LIVENESS_CHANGED = 2 };

@@ -1,0 +1,411 @@
+/* replication/liveness.c: see replication/liveness.h.
+ *
+ * A table of peers. Towards each we are two things at once, and the two never mix:
+ *   holder   (our pings, its pongs): `held_*`, on our clock from the instant of the ping that was answered;
+ *   grantor  (its pings, our pongs): `granted_*`, on our clock from the instant of our answer.
+ * Epochs that we give out come from one counter of this node, so that a peer forgotten and met again never gets an old
+ * one. A peer is forgotten only when nobody watches it and what it was promised is over. */
+#include "replication/liveness.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/prng.h"
+
+#define NEVER UINT64_MAX
+
+enum { PING_BACKOFF_US = 1000000 }; /* an unreachable peer is pinged at least once a second */
+
+struct peer {
+	uint64_t node; /* 0: free */
+	uint32_t watches;
+	uint32_t rtt_us;	    /* 0: unknown */
+	uint64_t boot, boot_before; /* 0: never heard */
+	uint64_t heard_ns;
+	uint64_t ping_at_ns;
+	uint64_t ping_interval_us;
+	uint64_t held_epoch, held_until_ns;
+	uint64_t granted_epoch;	     /* 0: none in force */
+	uint64_t granted_until_ns;   /* the last instant ever promised */
+	bool heard, held, reachable; /* reachable, held: as last told */
+	bool down_due;		     /* withdrawn; to be told */
+};
+
+struct liveness {
+	struct liveness_config config;
+	struct prng prng;
+	uint64_t epoch; /* last one given out */
+	uint32_t count; /* slots used, free ones among them */
+	struct peer peers[LIVENESS_PEERS_MAX];
+};
+
+size_t liveness_size(void)
+{
+	return sizeof(struct liveness);
+}
+
+struct liveness *liveness_init(void *memory, const struct liveness_config *config)
+{
+	assert(memory);
+	assert(config->node != 0);
+	assert(config->heartbeat_us > 0);
+	assert(config->support_us > config->heartbeat_us);
+	assert(config->support_max_us >= config->support_us);
+	assert(config->drift_ppm < 1000000);
+	struct liveness *liveness = memory;
+	memset(liveness, 0, sizeof(*liveness));
+	liveness->config = *config;
+	liveness->epoch = config->boot;
+	prng_seed(&liveness->prng, config->seed);
+	return liveness;
+}
+
+static uint64_t longer_ns(const struct liveness *liveness, uint64_t us)
+{
+	return us * 1000 + us * liveness->config.drift_ppm / 1000 + 1;
+}
+
+static uint64_t shorter_ns(const struct liveness *liveness, uint64_t us)
+{
+	uint64_t drift = us * liveness->config.drift_ppm / 1000 + 1;
+	return us * 1000 > drift ? us * 1000 - drift : 0;
+}
+
+uint64_t liveness_elections_from_ns(const struct liveness *liveness)
+{
+	if (liveness->config.fresh)
+		return liveness->config.started_ns;
+	return liveness->config.started_ns + longer_ns(liveness, liveness->config.support_max_us);
+}
+
+/* --- the table -------------------------------------------------------------------------------------------- */
+
+static struct peer *peer_find(const struct liveness *liveness, uint64_t node)
+{
+	for (uint32_t i = 0; i < liveness->count; i++)
+		if (liveness->peers[i].node == node)
+			return (struct peer *)&liveness->peers[i];
+	return NULL;
+}
+
+static bool forgettable(const struct peer *peer, uint64_t now_ns)
+{
+	return peer->node == 0 || (peer->watches == 0 && peer->granted_until_ns <= now_ns);
+}
+
+static struct peer *peer_add(struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	assert(node != 0);
+	assert(!peer_find(liveness, node));
+	struct peer *peer = NULL;
+	for (uint32_t i = 0; i < liveness->count && !peer; i++)
+		if (forgettable(&liveness->peers[i], now_ns))
+			peer = &liveness->peers[i];
+	if (!peer) {
+		if (liveness->count == LIVENESS_PEERS_MAX)
+			return NULL;
+		peer = &liveness->peers[liveness->count++];
+	}
+	memset(peer, 0, sizeof(*peer));
+	peer->node = node;
+	peer->ping_at_ns = NEVER;
+	peer->ping_interval_us = liveness->config.heartbeat_us;
+	return peer;
+}
+
+bool liveness_watch(struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	assert(node != liveness->config.node);
+	struct peer *peer = peer_find(liveness, node);
+	if (!peer)
+		peer = peer_add(liveness, node, now_ns);
+	if (!peer)
+		return false;
+	if (peer->watches++ == 0) {
+		peer->ping_at_ns = now_ns;
+		peer->ping_interval_us = liveness->config.heartbeat_us;
+	}
+	return true;
+}
+
+void liveness_unwatch(struct liveness *liveness, uint64_t node)
+{
+	struct peer *peer = peer_find(liveness, node);
+	assert(peer);
+	assert(peer->watches > 0);
+	if (--peer->watches == 0)
+		peer->ping_at_ns = NEVER;
+}
+
+/* --- effects ------------------------------------------------------------------------------------------------ */
+
+static struct liveness_effect *effect_new(struct liveness_effects *out, enum liveness_effect_kind kind, uint64_t node)
+{
+	assert(out->count < LIVENESS_EFFECTS_MAX);
+	struct liveness_effect *effect = &out->at[out->count++];
+	memset(effect, 0, sizeof(*effect));
+	effect->kind = kind;
+	effect->node = node;
+	return effect;
+}
+
+static void changed(struct liveness_effects *out, const struct peer *peer, enum liveness_change change)
+{
+	effect_new(out, LIVENESS_CHANGED, peer->node)->change = change;
+}
+
+static bool reachable(const struct liveness *liveness, const struct peer *peer, uint64_t now_ns)
+{
+	return peer->heard && now_ns - peer->heard_ns < liveness->config.support_us * 1000;
+}
+
+/* What has run out by now, on either side; told once, as one change. */
+static void lapse(struct liveness *liveness, struct peer *peer, uint64_t now_ns, struct liveness_effects *out)
+{
+	bool down = peer->down_due;
+	if (peer->granted_epoch != 0 && peer->granted_until_ns <= now_ns) {
+		peer->granted_epoch = 0;
+		down = true;
+	}
+	if (peer->held && peer->held_until_ns <= now_ns) {
+		peer->held = false;
+		down = true;
+	}
+	if (peer->reachable && !reachable(liveness, peer, now_ns)) {
+		peer->reachable = false;
+		down = true;
+	}
+	peer->down_due = false;
+	if (down)
+		changed(out, peer, LIVENESS_DOWN);
+}
+
+/* --- pings and pongs --------------------------------------------------------------------------------------- */
+
+/* False: a message of a process that is gone. */
+static bool heard(
+	struct liveness *liveness, struct peer *peer, uint64_t boot, uint64_t now_ns, struct liveness_effects *out)
+{
+	if (boot == 0 || boot == peer->boot_before)
+		return false;
+	if (peer->boot != 0 && peer->boot != boot) {
+		peer->boot_before = peer->boot;
+		changed(out, peer, LIVENESS_RESTARTED);
+	}
+	peer->boot = boot;
+	peer->heard = true;
+	peer->heard_ns = now_ns;
+	/* Back after a silence: it shall not wait for its turn. */
+	if (peer->watches > 0 && peer->ping_interval_us > liveness->config.heartbeat_us)
+		peer->ping_at_ns = now_ns;
+	peer->ping_interval_us = liveness->config.heartbeat_us;
+	return true;
+}
+
+/* Heard again, or supported again, or under another epoch. */
+static void rise(
+	struct liveness *liveness, struct peer *peer, bool supported, uint64_t now_ns, struct liveness_effects *out)
+{
+	bool up = supported;
+	if (!peer->reachable && reachable(liveness, peer, now_ns)) {
+		peer->reachable = true;
+		up = true;
+	}
+	if (up)
+		changed(out, peer, LIVENESS_UP);
+}
+
+static void pinged(struct liveness *liveness, struct peer *peer, const struct message_ping *ping, uint64_t now_ns,
+	uint64_t map_epoch, struct liveness_effects *out)
+{
+	if (!heard(liveness, peer, ping->boot, now_ns, out))
+		return;
+	if (peer->granted_epoch == 0) {
+		if (++liveness->epoch == 0)
+			liveness->epoch = 1;
+		peer->granted_epoch = liveness->epoch;
+	}
+	uint64_t until = now_ns + longer_ns(liveness, liveness->config.support_us);
+	if (until > peer->granted_until_ns)
+		peer->granted_until_ns = until;
+	struct message *pong = &effect_new(out, LIVENESS_SEND, peer->node)->message;
+	pong->kind = MESSAGE_PONG;
+	pong->pong.echo_ns = ping->sent_ns;
+	pong->pong.boot = liveness->config.boot;
+	pong->pong.echo_boot = ping->boot;
+	pong->pong.support_epoch = peer->granted_epoch;
+	pong->pong.support_us = liveness->config.support_us;
+	pong->pong.map_epoch = map_epoch;
+	rise(liveness, peer, false, now_ns, out);
+}
+
+/* Support under an epoch older than the one known, of the same process: it was overtaken. */
+static bool overtaken(const struct peer *peer, const struct message_pong *pong, bool same_boot)
+{
+	return same_boot && peer->held_epoch != 0 && (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
+}
+
+static void ponged(struct liveness *liveness, struct peer *peer, const struct message_pong *pong, uint64_t now_ns,
+	struct liveness_effects *out)
+{
+	if (pong->echo_boot != liveness->config.boot || pong->echo_ns > now_ns)
+		return;
+	bool same_boot = peer->boot == pong->boot;
+	if (!heard(liveness, peer, pong->boot, now_ns, out))
+		return;
+	uint64_t rtt_us = (now_ns - pong->echo_ns) / 1000;
+	rtt_us = rtt_us < 1 ? 1 : rtt_us > UINT32_MAX / 8 ? UINT32_MAX / 8 : rtt_us;
+	peer->rtt_us = peer->rtt_us == 0 ? (uint32_t)rtt_us : (uint32_t)((7 * (uint64_t)peer->rtt_us + rtt_us) / 8);
+
+	bool supported = false;
+	uint64_t support_us = pong->support_us;
+	if (support_us > liveness->config.support_max_us)
+		support_us = liveness->config.support_max_us;
+	uint64_t until = pong->echo_ns + shorter_ns(liveness, support_us);
+	if (support_us > 0 && pong->support_epoch != 0 && until > now_ns && !overtaken(peer, pong, same_boot)) {
+		supported = !peer->held || peer->held_epoch != pong->support_epoch;
+		if (supported || until > peer->held_until_ns)
+			peer->held_until_ns = until;
+		peer->held_epoch = pong->support_epoch;
+		peer->held = true;
+	}
+	rise(liveness, peer, supported, now_ns, out);
+}
+
+void liveness_received(struct liveness *liveness, uint64_t from_node, const struct message *message, uint64_t now_ns,
+	uint64_t map_epoch, struct liveness_effects *out)
+{
+	assert(out->count + 8 <= LIVENESS_EFFECTS_MAX);
+	if (from_node == 0 || from_node == liveness->config.node)
+		return;
+	struct peer *peer = peer_find(liveness, from_node);
+	if (message->kind == MESSAGE_PING) {
+		/* Whoever asks is answered: it may know of a common group before we do. */
+		if (!peer)
+			peer = peer_add(liveness, from_node, now_ns);
+		if (!peer)
+			return;
+		lapse(liveness, peer, now_ns, out);
+		pinged(liveness, peer, &message->ping, now_ns, map_epoch, out);
+	} else if (message->kind == MESSAGE_PONG && peer) {
+		lapse(liveness, peer, now_ns, out);
+		ponged(liveness, peer, &message->pong, now_ns, out);
+	}
+}
+
+/* The next ping: at the heartbeat, a quarter of it at random earlier; to who stays silent ever more rarely. */
+static void ping(
+	struct liveness *liveness, struct peer *peer, uint64_t now_ns, uint64_t map_epoch, struct liveness_effects *out)
+{
+	const uint64_t heartbeat_us = liveness->config.heartbeat_us;
+	struct message *message = &effect_new(out, LIVENESS_SEND, peer->node)->message;
+	message->kind = MESSAGE_PING;
+	message->ping.sent_ns = now_ns;
+	message->ping.boot = liveness->config.boot;
+	message->ping.heard_boot = peer->boot;
+	message->ping.map_epoch = map_epoch;
+	message->ping.rtt_us = peer->rtt_us;
+	uint64_t longest_us = heartbeat_us > PING_BACKOFF_US ? heartbeat_us : PING_BACKOFF_US;
+	if (reachable(liveness, peer, now_ns))
+		peer->ping_interval_us = heartbeat_us;
+	else if (peer->heard)
+		peer->ping_interval_us =
+			2 * peer->ping_interval_us < longest_us ? 2 * peer->ping_interval_us : longest_us;
+	uint64_t interval_ns = peer->ping_interval_us * 1000;
+	peer->ping_at_ns = now_ns + interval_ns - prng_below(&liveness->prng, interval_ns / 4 + 1);
+}
+
+void liveness_expired(struct liveness *liveness, uint64_t now_ns, uint64_t map_epoch, struct liveness_effects *out)
+{
+	for (uint32_t i = 0; i < liveness->count; i++) {
+		struct peer *peer = &liveness->peers[i];
+		if (peer->node == 0 || out->count + 2 > LIVENESS_EFFECTS_MAX)
+			continue;
+		lapse(liveness, peer, now_ns, out);
+		if (peer->ping_at_ns <= now_ns)
+			ping(liveness, peer, now_ns, map_epoch, out);
+	}
+}
+
+uint64_t liveness_deadline(const struct liveness *liveness)
+{
+	uint64_t deadline = NEVER;
+	for (uint32_t i = 0; i < liveness->count; i++) {
+		const struct peer *peer = &liveness->peers[i];
+		uint64_t silent_ns = peer->heard_ns + liveness->config.support_us * 1000;
+		const uint64_t at[] = { peer->ping_at_ns, peer->granted_epoch != 0 ? peer->granted_until_ns : NEVER,
+			peer->held ? peer->held_until_ns : NEVER, peer->reachable ? silent_ns : NEVER,
+			peer->down_due ? 0 : NEVER };
+		for (unsigned n = 0; peer->node != 0 && n < sizeof(at) / sizeof(at[0]); n++)
+			if (at[n] < deadline)
+				deadline = at[n];
+	}
+	return deadline;
+}
+
+/* --- what groups ask -------------------------------------------------------------------------------------- */
+
+uint64_t liveness_supported_until_ns(const struct liveness *liveness, uint64_t node, uint64_t epoch)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer && peer->held && epoch != 0 && peer->held_epoch == epoch ? peer->held_until_ns : 0;
+}
+
+uint64_t liveness_supported_epoch(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer && peer->held ? peer->held_epoch : 0;
+}
+
+uint64_t liveness_granted_epoch(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->granted_epoch : 0;
+}
+
+uint64_t liveness_promised_until_ns(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->granted_until_ns : 0;
+}
+
+void liveness_withdraw(struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	struct peer *peer = peer_find(liveness, node);
+	if (!peer || peer->granted_epoch == 0)
+		return;
+	assert(peer->granted_until_ns <= now_ns);
+	peer->granted_epoch = 0;
+	peer->down_due = true; /* other groups hang on it too */
+}
+
+bool liveness_alive(const struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer && reachable(liveness, peer, now_ns);
+}
+
+uint32_t liveness_rtt_us(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->rtt_us : 0;
+}
+
+void liveness_check(const struct liveness *liveness)
+{
+	assert(liveness->count <= LIVENESS_PEERS_MAX);
+	for (uint32_t i = 0; i < liveness->count; i++) {
+		const struct peer *peer = &liveness->peers[i];
+		if (peer->node == 0)
+			continue;
+		assert(peer->node != liveness->config.node);
+		for (uint32_t j = 0; j < i; j++)
+			assert(liveness->peers[j].node != peer->node);
+		if (peer->granted_epoch != 0)
+			assert(peer->granted_until_ns > 0);
+		if (peer->held)
+			assert(peer->held_epoch != 0);
+		assert((peer->watches > 0) == (peer->ping_at_ns != NEVER));
+		assert(peer->ping_interval_us >= liveness->config.heartbeat_us);
+	}
+}
