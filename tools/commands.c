@@ -1,0 +1,240 @@
+/* tools/commands.c: the table of verbs: all that parser, help, completion and docs/cli.md know. Data only. */
+#include "tools/command.h"
+
+#define FLAG(id, text, short_form, type, of, what)                                                                     \
+	static const struct flag flag_##id = {                                                                         \
+		.name = text, .letter = short_form, .kind = type, .value = of, .help = what                            \
+	}
+
+FLAG(endpoint, "endpoint", 0, FLAG_TEXT, "HOST:PORT[,...]", "nodes to begin with; the others are learned");
+FLAG(certs, "certs", 0, FLAG_TEXT, "DIR", "admin.crt, client-REGION.crt with their keys, and cas.pem");
+FLAG(as_region, "as-region", 0, FLAG_TEXT, "REGION", "act as a client there, with client-REGION.crt");
+FLAG(timeout, "timeout", 0, FLAG_DURATION, "DURATION", "of each operation (default 10s)");
+FLAG(output, "output", 'o', FLAG_WORD, "table|wide|json|jsonl|name", "form of the answer (default table)");
+FLAG(quiet, "quiet", 'q', FLAG_SWITCH, NULL, "names or ids only, no progress");
+FLAG(yes, "yes", 'y', FLAG_SWITCH, NULL, "do not ask");
+FLAG(confirm, "confirm", 0, FLAG_TEXT, "NAME", "confirm what cannot be undone, by its name");
+FLAG(dry_run, "dry-run", 0, FLAG_SWITCH, NULL, "let the cluster judge it, change nothing");
+FLAG(color, "color", 0, FLAG_WORD, "auto|always|never", "colour (default auto: on a terminal)");
+FLAG(help, "help", 'h', FLAG_SWITCH, NULL, "explain, with an example");
+const struct flag *const global_flags[] = { &flag_endpoint, &flag_certs, &flag_as_region, &flag_timeout, &flag_output,
+	&flag_quiet, &flag_yes, &flag_confirm, &flag_dry_run, &flag_color, &flag_help, NULL };
+
+FLAG(policies, "policies", 0, FLAG_TEXT, "FILE", "policies to apply instead of the built-in ones");
+FLAG(keep, "keep", 0, FLAG_TEXT, "DIR", "leave configuration, certificates, data and logs there");
+FLAG(listening_file, "listening-file", 0, FLAG_TEXT, "FILE", "write the addresses there once the cluster is ready");
+FLAG(nodes_per_region, "nodes-per-region", 0, FLAG_NUMBER, "N", "1 to 9 (default 3 for wan3, 1 for the others)");
+FLAG(name, "name", 0, FLAG_TEXT, "NAME", "of the cluster, as in its certificates");
+FLAG(region, "region", 0, FLAG_TEXT, "PLACE", "a region: its place, or its name where it is known");
+FLAG(ca, "ca", 0, FLAG_TEXT, "FILE", "certificate of the region's CA");
+FLAG(at, "at", 0, FLAG_TEXT, "LAT,LON", "where it is, in degrees: gives the floor of light in fibre");
+FLAG(tag, "tag", 0, FLAG_TEXT, "KEY=VALUE", "a tag that policies may name; repeatable");
+FLAG(floor, "floor", 0, FLAG_SWITCH, NULL, "beside it the floor of light in fibre, and the ratio");
+FLAG(until, "until", 0, FLAG_WORD, "healthy|settled", "what to wait for (default healthy)");
+FLAG(wait, "wait", 0, FLAG_SWITCH, NULL, "wait for the operations that this starts (default on a terminal)");
+FLAG(detach, "detach", 0, FLAG_SWITCH, NULL, "do not wait, print the operations' ids");
+FLAG(key, "key", 0, FLAG_TEXT, "KEY", "the key in question");
+FLAG(from, "from", 0, FLAG_TEXT, "REGION", "the region, or place, of the client in question");
+FLAG(op, "op", 0, FLAG_WORD, "get|put", "the operation in question (default get)");
+FLAG(exact, "exact", 0, FLAG_SWITCH, NULL, "bind this one key, not a prefix; the map keeps only its keyed hash");
+FLAG(policy, "policy", 0, FLAG_TEXT, "POLICY", "only of this policy");
+FLAG(in, "in", 0, FLAG_TEXT, "NODE|REGION|auto", "who should lead; auto: as the policy says");
+FLAG(nodes, "nodes", 0, FLAG_TEXT, "NODE,...", "the nodes that should hold it, by id or place");
+FLAG(key_format, "key-format", 0, FLAG_WORD, "escape|utf8|hex|base64", "how keys are written (default escape: \\xNN)");
+FLAG(value_format, "value-format", 0, FLAG_WORD, "escape|utf8|hex|base64|raw", "how values are written (default escape)");
+FLAG(read, "read", 0, FLAG_WORD, "strong|session", "how fresh the answer must be (default strong)");
+FLAG(limit, "limit", 0, FLAG_NUMBER, "N", "at most so many rows (default 1000)");
+FLAG(after, "after", 0, FLAG_TEXT, "KEY", "begin behind this key");
+FLAG(must_be, "must-be", 0, FLAG_TEXT, "POLICY", "refuse unless the key is bound to this policy");
+FLAG(cluster, "cluster", 0, FLAG_TEXT, "NAME", "name of the cluster");
+FLAG(place, "place", 0, FLAG_TEXT, "PLACE", "of the node: region, zone, node; of the client: its region");
+FLAG(ca_key, "ca-key", 0, FLAG_TEXT, "FILE", "key of the CA that signs (default DIR/ca-REGION.key)");
+FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region's");
+FLAG(days, "days", 0, FLAG_NUMBER, "N", "life of the certificate in days");
+
+#define FLAGS(...) (const struct flag *const[]){ __VA_ARGS__, NULL }
+#define KEY_FORMS &flag_key_format, &flag_value_format
+
+const struct command commands[] = {
+	{ .noun = "status", .arguments = "[minimal|details]", .argument_max = 1, .complete = "minimal|details",
+		.summary = "is the cluster well? a verdict, the regions, residency",
+		.detail = "Asks every node at once. Exit 0: well; 14: degraded; 5: unavailable.",
+		.example = "domctl status -o json", .kind = "Status", .run = run_status },
+	{ .noun = "demo", .arguments = "[lan3|eu3|wan3|wan5|FILE] [-- COMMAND...]", .argument_max = ARGUMENTS_MAX,
+		.complete = "lan3|eu3|wan3|wan5",
+		.summary = "a whole cluster on this machine, with real delays between its regions",
+		.detail = "Real nodes on loopback addresses, joined through a proxy that delays bytes as the distances\n"
+			  "between the regions would. Without COMMAND: a tour, and on a terminal the cluster stays up until\n"
+			  "Ctrl-C. With COMMAND: runs it with DOMCTL_ENDPOINT, DOMCTL_CERTS and DOMCTL_AS_REGION of the map's\n"
+			  "first region (and one variant of each per region, DOMCTL_ENDPOINT_EU_WEST_1), ends with its exit\n"
+			  "code, and leaves no process and, without --keep, no file.",
+		.example = "domctl demo wan3 -- sh -c 'domctl key put hello world && domctl key where hello'",
+		.flags = FLAGS(&flag_policies, &flag_keep, &flag_listening_file, &flag_nodes_per_region),
+		.run = run_demo },
+
+	{ .noun = "cluster", .verb = "init", .summary = "begin a cluster at one waiting node",
+		.detail = "Sent with an admin certificate to a node that has no data and no `join`. It becomes the first\n"
+			  "voter of meta; the admin CA and the region's CA are pinned.",
+		.example = "domctl cluster init --endpoint 10.0.0.1:7470 --name acme --region eu/ie/eu-west-1 --ca ca-eu-west-1.crt",
+		.flags = FLAGS(&flag_name, &flag_region, &flag_ca, &flag_at, &flag_tag), .kind = "Cluster", .mutates = true,
+		.run = run_cluster_init },
+	{ .noun = "cluster", .verb = "show", .summary = "name, id, epoch and size", .example = "domctl cluster show",
+		.kind = "Cluster", .run = run_cluster_show },
+	{ .noun = "cluster", .verb = "wait", .summary = "wait until the cluster is as wanted",
+		.detail = "healthy: every node alive, every shard led and fully copied. settled: no operation runs either.\n"
+			  "Ends with exit 7 when --timeout (default 60s here) is over.",
+		.example = "domctl cluster wait --until settled --timeout 2m", .flags = FLAGS(&flag_until), .kind = "Status",
+		.run = run_cluster_wait },
+
+	{ .noun = "region", .verb = "add", .arguments = "PLACE", .argument_min = 1, .argument_max = 1,
+		.summary = "register a region and pin its certificate authority",
+		.example = "domctl region add us/us-east-1 --ca ca-us-east-1.crt --at 38.95,-77.45 --tag cloud=aws",
+		.flags = FLAGS(&flag_ca, &flag_at, &flag_tag), .kind = "ChangeResult", .mutates = true,
+		.run = run_region_add },
+	{ .noun = "region", .verb = "list", .summary = "the regions", .example = "domctl region list -o wide",
+		.kind = "RegionList", .run = run_region_list },
+	{ .noun = "region", .verb = "rtt", .summary = "round trips between the regions, as the nodes measure them",
+		.example = "domctl region rtt --floor", .flags = FLAGS(&flag_floor), .kind = "RttMatrix",
+		.run = run_region_rtt },
+
+	{ .noun = "node", .verb = "list", .summary = "the nodes and how they are", .example = "domctl node list",
+		.kind = "NodeList", .run = run_node_list },
+	{ .noun = "node", .verb = "show", .arguments = "NODE", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_NODE, .summary = "one node: addresses, replicas, round trips, counters",
+		.example = "domctl node show eu-west-1/a/n1", .kind = "Node", .run = run_node_show },
+
+	{ .noun = "policy", .verb = "lint", .arguments = "FILE...", .argument_min = 1, .argument_max = ARGUMENTS_MAX,
+		.complete = COMPLETE_FILE, .summary = "what is wrong in policy files; needs no cluster",
+		.detail = "Exit 10 when something is.", .example = "domctl policy lint policies.yaml", .kind = "FlawList",
+		.run = run_policy_lint },
+	{ .noun = "policy", .verb = "list", .summary = "the policies in force", .example = "domctl policy list",
+		.kind = "PolicyList", .run = run_policy_list },
+	{ .noun = "policy", .verb = "show", .arguments = "NAME", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_POLICY, .summary = "one policy: rules, bindings, shards",
+		.example = "domctl policy show eu-health", .kind = "Policy", .run = run_policy_show },
+	{ .noun = "policy", .verb = "apply", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_FILE, .summary = "bring policies and bindings of a file into force, all or nothing",
+		.detail = "Policies and bindings that the file does not name stay as they are. Where replicas must move, or a\n"
+			  "binding must be fenced, an operation is started.",
+		.example = "domctl policy apply policies.yaml --wait", .flags = FLAGS(&flag_wait, &flag_detach),
+		.kind = "ChangeResult", .mutates = true, .run = run_policy_apply },
+	{ .noun = "policy", .verb = "test", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_FILE, .summary = "would this file allow it? needs no cluster",
+		.detail = "Exit 0: allowed; 3: refused.",
+		.example = "domctl policy test policies.yaml --key pat/eu/4711 --from us/us-east-1 --op get",
+		.flags = FLAGS(&flag_key, &flag_from, &flag_op, &flag_key_format), .kind = "Verdict",
+		.run = run_policy_test },
+
+	{ .noun = "binding", .verb = "list", .summary = "which prefixes and keys are bound to what",
+		.example = "domctl binding list --policy eu-health", .flags = FLAGS(&flag_policy, &flag_key_format),
+		.kind = "BindingList", .run = run_binding_list },
+	{ .noun = "binding", .verb = "set", .arguments = "PREFIX POLICY", .argument_min = 2, .argument_max = 2,
+		.complete = COMPLETE_POLICY, .summary = "bind a prefix, or with --exact one key, to a policy",
+		.detail = "Refused when keys would have to move to another policy's shards.",
+		.example = "domctl binding set pat/eu/ eu-health",
+		.flags = FLAGS(&flag_exact, &flag_key_format, &flag_wait, &flag_detach), .kind = "ChangeResult",
+		.mutates = true, .run = run_binding_set },
+	{ .noun = "binding", .verb = "unset", .arguments = "PREFIX", .argument_min = 1, .argument_max = 1,
+		.summary = "remove a binding", .example = "domctl binding unset pat/eu/tmp/",
+		.flags = FLAGS(&flag_exact, &flag_key_format, &flag_wait, &flag_detach), .kind = "ChangeResult",
+		.mutates = true, .run = run_binding_unset },
+	{ .noun = "binding", .verb = "which", .arguments = "KEY", .argument_min = 1, .argument_max = 1,
+		.summary = "the binding that holds a key", .example = "domctl binding which pat/eu/4711",
+		.flags = FLAGS(&flag_key_format), .kind = "BindingList", .run = run_binding_which },
+
+	{ .noun = "shard", .verb = "list", .summary = "the shards, their replicas and leaders",
+		.example = "domctl shard list --policy eu-health", .flags = FLAGS(&flag_policy, &flag_region),
+		.kind = "ShardList", .run = run_shard_list },
+	{ .noun = "shard", .verb = "show", .arguments = "ID", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_SHARD, .summary = "one shard and each of its replicas",
+		.example = "domctl shard show 12", .kind = "Shard", .run = run_shard_show },
+	{ .noun = "shard", .verb = "of", .arguments = "KEY", .argument_min = 1, .argument_max = 1,
+		.summary = "the shard that holds a key", .example = "domctl shard of pat/eu/4711",
+		.flags = FLAGS(&flag_key_format), .kind = "ShardList", .run = run_shard_of },
+	{ .noun = "shard", .verb = "lead", .arguments = "ID", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_SHARD, .summary = "say who should lead a shard",
+		.example = "domctl shard lead 12 --in eu-west-1", .flags = FLAGS(&flag_in), .kind = "ChangeResult",
+		.mutates = true, .run = run_shard_lead },
+	{ .noun = "shard", .verb = "place", .arguments = "ID", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_SHARD, .summary = "say which nodes should hold a shard",
+		.example = "domctl shard place 12 --nodes 3,5,9", .flags = FLAGS(&flag_nodes, &flag_wait, &flag_detach),
+		.kind = "ChangeResult", .mutates = true, .run = run_shard_place },
+
+	{ .noun = "key", .verb = "get", .arguments = "KEY", .argument_min = 1, .argument_max = 1,
+		.summary = "read a key", .example = "domctl key get pat/eu/4711",
+		.flags = FLAGS(KEY_FORMS, &flag_read, &flag_must_be), .kind = "Key", .run = run_key_get },
+	{ .noun = "key", .verb = "put", .arguments = "KEY VALUE", .argument_min = 2, .argument_max = 2,
+		.complete = COMPLETE_FILE, .summary = "write a key; VALUE may be - or @FILE",
+		.example = "domctl key put pat/eu/4711 @record.json", .flags = FLAGS(KEY_FORMS, &flag_must_be),
+		.kind = "Key", .mutates = true, .run = run_key_put },
+	{ .noun = "key", .verb = "delete", .arguments = "KEY", .argument_min = 1, .argument_max = 1,
+		.summary = "delete a key; exit 1 when it was absent", .example = "domctl key delete pat/eu/4711",
+		.flags = FLAGS(&flag_key_format, &flag_must_be), .kind = "Key", .mutates = true, .run = run_key_delete },
+	{ .noun = "key", .verb = "cas", .arguments = "KEY VERSION VALUE", .argument_min = 3, .argument_max = 3,
+		.summary = "write a key if its version is still this one; 0: if it is absent",
+		.detail = "Exit 16 when it is another, which is printed.",
+		.example = "domctl key cas pat/eu/4711 7214889871200256 @record.json",
+		.flags = FLAGS(KEY_FORMS, &flag_must_be), .kind = "Key", .mutates = true, .run = run_key_cas },
+	{ .noun = "key", .verb = "scan", .arguments = "PREFIX", .argument_min = 1, .argument_max = 1,
+		.summary = "the keys with a prefix, in order", .detail = "Linearizable per shard. Exit 0 also when there are none.",
+		.example = "domctl key scan pat/eu/ --limit 20",
+		.flags = FLAGS(KEY_FORMS, &flag_limit, &flag_after, &flag_must_be), .kind = "KeyList", .run = run_key_scan },
+	{ .noun = "key", .verb = "where", .arguments = "KEY...", .argument_min = 1, .argument_max = ARGUMENTS_MAX,
+		.summary = "which replicas hold a key, and where", .detail = "Speaks of the key's shard: the key may be absent.",
+		.example = "domctl key where pat/eu/4711", .flags = FLAGS(&flag_key_format), .kind = "KeyPlaces",
+		.run = run_key_where },
+	{ .noun = "key", .verb = "explain", .arguments = "KEY", .argument_min = 1, .argument_max = 1,
+		.summary = "what would happen to an operation on a key, and why",
+		.detail = "Sends nothing about the key. Exit 3 when it would be refused.",
+		.example = "domctl key explain pat/eu/4711 --op put --from us-east-1",
+		.flags = FLAGS(&flag_op, &flag_from, &flag_key_format), .kind = "Explanation", .run = run_key_explain },
+
+	{ .noun = "operation", .verb = "list", .summary = "long work: running and lately ended",
+		.example = "domctl operation list", .kind = "OperationList", .run = run_operation_list },
+	{ .noun = "operation", .verb = "show", .arguments = "ID", .argument_min = 1, .argument_max = 1,
+		.summary = "one operation", .example = "domctl operation show 57", .kind = "OperationList",
+		.run = run_operation_show },
+	{ .noun = "operation", .verb = "wait", .arguments = "ID...", .argument_min = 1, .argument_max = 64,
+		.summary = "wait until operations have ended",
+		.detail = "Exit 16 when one failed, 7 when --timeout (default 60s here) is over first.",
+		.example = "domctl operation wait 57 --timeout 5m", .kind = "OperationList", .run = run_operation_wait },
+
+	{ .noun = "cert", .verb = "create-ca", .summary = "make a region's certificate authority, or with --admin the admins'",
+		.example = "domctl cert create-ca --certs ca --cluster acme --region eu/ie/eu-west-1",
+		.flags = FLAGS(&flag_cluster, &flag_region, &flag_ca_admin, &flag_days), .kind = "CertificateList",
+		.run = run_cert_create_ca },
+	{ .noun = "cert", .verb = "create-node", .summary = "make a node's certificate: node.crt, node.key",
+		.example = "domctl cert create-node --certs n1 --cluster acme --place eu/ie/eu-west-1/a/n1 --ca ca/ca-eu-west-1.crt --ca-key ca/ca-eu-west-1.key",
+		.flags = FLAGS(&flag_cluster, &flag_place, &flag_ca, &flag_ca_key, &flag_days), .kind = "CertificateList",
+		.run = run_cert_create_node },
+	{ .noun = "cert", .verb = "create-client", .summary = "make a client's certificate: client-REGION.crt",
+		.example = "domctl cert create-client --certs app --cluster acme --place eu/ie/eu-west-1 --name app1 --ca ca/ca-eu-west-1.crt --ca-key ca/ca-eu-west-1.key",
+		.flags = FLAGS(&flag_cluster, &flag_place, &flag_name, &flag_ca, &flag_ca_key, &flag_days),
+		.kind = "CertificateList", .run = run_cert_create_client },
+	{ .noun = "cert", .verb = "create-admin", .summary = "make an administrator's certificate: admin.crt",
+		.example = "domctl cert create-admin --certs ops --cluster acme --name ops --ca ca/ca-admin.crt --ca-key ca/ca-admin.key",
+		.flags = FLAGS(&flag_cluster, &flag_name, &flag_ca, &flag_ca_key, &flag_days), .kind = "CertificateList",
+		.run = run_cert_create_admin },
+	{ .noun = "cert", .verb = "list", .summary = "the certificates of the directory and their days left",
+		.detail = "Exit 14 when one has less than 21 days.", .example = "domctl cert list --certs /etc/domicile/certs",
+		.kind = "CertificateList", .run = run_cert_list },
+	{ .noun = "cert", .verb = "show", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_FILE, .summary = "what a certificate says: role, place, dates",
+		.example = "domctl cert show node.crt", .kind = "CertificateList", .run = run_cert_show },
+	{ .noun = "cert", .verb = "verify", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
+		.complete = COMPLETE_FILE, .summary = "is a certificate one that this cluster accepts?",
+		.detail = "Exit 14 when it is not.", .example = "domctl cert verify node.crt --ca ca-eu-west-1.crt --region eu/ie/eu-west-1",
+		.flags = FLAGS(&flag_ca, &flag_region, &flag_cluster), .kind = "CertificateList", .run = run_cert_verify },
+
+	{ .noun = "version", .summary = "versions of this tool and of its library", .example = "domctl version -o json",
+		.kind = "Version", .run = run_version },
+	{ .noun = "help", .arguments = "[CODE|TOPIC]", .argument_max = 2, .complete = COMPLETE_TOPIC,
+		.summary = "explain a command, an error code or a topic", .example = "domctl help DOM-R003", .run = run_help },
+	{ .noun = "completion", .arguments = "bash", .argument_min = 1, .argument_max = 1, .complete = "bash",
+		.summary = "a script that completes domctl's words in a shell", .example = "source <(domctl completion bash)",
+		.run = run_completion },
+	{ .noun = "__complete", .arguments = "WORD...", .argument_max = ARGUMENTS_MAX, .summary = "candidates for the last word",
+		.example = "domctl __complete -- key g", .hidden = true, .run = run_complete },
+	{ .noun = "__docs", .summary = "docs/cli.md", .example = "domctl __docs >docs/cli.md", .hidden = true, .run = run_docs },
+};
+const size_t command_count = sizeof(commands) / sizeof(commands[0]);
