@@ -83,8 +83,8 @@ enum status driver_started(struct driver *driver, struct node_time time) MUST; /
 enum status driver_destroy(struct driver *driver) MUST;
 void driver_close(struct driver *driver); /* flushes the engine; frees */
 void driver_abandon(struct driver *driver); /* frees, writes nothing: what a crash leaves is what is there */
-/* Everything applied to disk now; the journal forgets what no follower needs. */
-enum status driver_flush(struct driver *driver, struct node_time time) MUST;
+/* Everything applied to disk now; the journal forgets it, but for at most `keep` entries that a follower still lacks. */
+enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time) MUST;
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);
 void driver_expired(struct driver *driver, struct node_time time);

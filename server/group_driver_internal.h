@@ -215,6 +215,7 @@ enum status driver_log_entry(struct driver *driver, uint64_t index, struct entry
 enum status driver_log_repair(struct driver *driver, const struct entry *entry, struct bytes body) MUST;
 void driver_log_send_append(struct driver *driver, const struct message *message);
 void driver_log_send_entries(struct driver *driver, struct message *message, struct message_append *append);
+void driver_log_tail_trim(struct driver *driver);
 void driver_log_trim(struct driver *driver, struct node_time time);
 
 /* group_driver_recover.c */

@@ -300,7 +300,7 @@ static uint64_t followers_have(const struct driver *driver, bool active)
 }
 
 /* Who is away or far behind is served from the journal: no body waits in memory for a node that may never come. */
-static void tail_trim(struct driver *driver)
+void driver_log_tail_trim(struct driver *driver)
 {
 	struct tail *tail = &driver->tail;
 	if (tail_empty(tail))
@@ -370,7 +370,7 @@ static enum status flush_when_due(struct driver *driver)
 
 void driver_log_trim(struct driver *driver, struct node_time time)
 {
-	tail_trim(driver);
+	driver_log_tail_trim(driver);
 	if (!driver->flush_due && driver->applied - driver->trimmed < TRIM_ENTRIES)
 		return;
 	enum status status = flush_when_due(driver);
@@ -383,8 +383,7 @@ void driver_log_trim(struct driver *driver, struct node_time time)
 		journal_cut_below(driver, upto, time);
 }
 
-/* Everything applied goes to disk, and the journal forgets what no follower needs. */
-enum status driver_flush(struct driver *driver, struct node_time time)
+enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time)
 {
 	if (driver->failed || !driver->started)
 		return STATUS_CLOSED;
@@ -398,8 +397,9 @@ enum status driver_flush(struct driver *driver, struct node_time time)
 		driver_fail(driver, status, "the engine could not be flushed");
 		return status;
 	}
-	uint64_t upto = followers_have(driver, false);
-	upto = upto < flushed ? upto : flushed;
+	uint64_t have = followers_have(driver, false), upto = flushed > keep ? flushed - keep : 0;
+	if (have > upto)
+		upto = have < flushed ? have : flushed;
 	if (upto > driver->trimmed)
 		journal_cut_below(driver, upto, time);
 	return driver->failed ? STATUS_IO : STATUS_OK;

@@ -532,7 +532,8 @@ static inline uint64_t cluster_leader(struct cluster *cluster, unsigned slot)
 				continue;
 			struct group_status status =
 				group_status(driver_group(node->drivers[slot]), cluster->time.now_ns);
-			if (status.commit == status.last && status.lead_until_ns > cluster->time.now_ns)
+			if (status.commit == status.last && driver_applied(node->drivers[slot]) == status.last &&
+				status.lead_until_ns > cluster->time.now_ns)
 				return id;
 		}
 		cluster_step(cluster);

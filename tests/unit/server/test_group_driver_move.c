@@ -53,7 +53,7 @@ static void flush_leader(unsigned slot)
 {
 	uint64_t leader = cluster_leader(&cluster, slot);
 	cluster_run(&cluster, 500);
-	assert_int_equal(driver_flush(cluster.nodes[leader].drivers[slot], cluster.time), STATUS_OK);
+	assert_int_equal(driver_flush(cluster.nodes[leader].drivers[slot], 0, cluster.time), STATUS_OK);
 }
 
 static void change_to(unsigned slot, const struct membership *wanted)
