@@ -7,15 +7,15 @@
 #include "policy/map.h"
 
 enum change_kind {
-	CHANGE_INIT = 1,           /* names the cluster; its first region and node; the admin CA */
-	CHANGE_REGION_ADD = 2,     /* admin */
-	CHANGE_NODE_ADMIT = 3,     /* made by meta's leader for a node that asked; gives the node its id */
+	CHANGE_INIT = 1,	   /* names the cluster; its first region and node; the admin CA */
+	CHANGE_REGION_ADD = 2,	   /* admin */
+	CHANGE_NODE_ADMIT = 3,	   /* made by meta's leader for a node that asked; gives the node its id */
 	CHANGE_NODE_ADDRESSES = 4, /* node: its addresses changed */
-	CHANGE_APPLY = 5,          /* admin: policies and bindings of a file, all or nothing */
-	CHANGE_BINDING_SET = 6,    /* admin */
+	CHANGE_APPLY = 5,	   /* admin: policies and bindings of a file, all or nothing */
+	CHANGE_BINDING_SET = 6,	   /* admin */
 	CHANGE_BINDING_UNSET = 7,  /* admin */
-	CHANGE_SHARD_PLACE = 8,    /* admin: the wanted replicas of one shard, by node */
-	CHANGE_SHARD_LEAD = 9,     /* admin: the node that should lead it; 0: by policy again */
+	CHANGE_SHARD_PLACE = 8,	   /* admin: the wanted replicas of one shard, by node */
+	CHANGE_SHARD_LEAD = 9,	   /* admin: the node that should lead it; 0: by policy again */
 	CHANGE_SHARD_REPORT = 10,  /* the shard's leader: a membership has been committed */
 	CHANGE_FENCE_REPORT = 11,  /* the shard's leader: the fence of an operation is applied; keys found behind it */
 	CHANGE_META_REPORT = 12,   /* meta's leader: meta's own membership, as committed */
@@ -27,13 +27,13 @@ struct change_binding {
 	uint16_t prefix_size;
 	uint8_t prefix[BINDING_PREFIX_MAX];
 	char policy[POLICY_NAME_MAX]; /* by name: of the file or of the map */
-	uint32_t line;                /* in the file; for flaws */
+	uint32_t line;		      /* in the file; for flaws */
 };
 struct change {
-	uint8_t kind;     /* enum change_kind */
-	bool dry_run;     /* check and answer, change nothing */
-	uint64_t epoch;   /* apply only if the map is at this epoch; 0: at any */
-	uint64_t now_us;  /* proposer's wall clock: for operations' times only */
+	uint8_t kind;	 /* enum change_kind */
+	bool dry_run;	 /* check and answer, change nothing */
+	uint64_t epoch;	 /* apply only if the map is at this epoch; 0: at any */
+	uint64_t now_us; /* proposer's wall clock: for operations' times only */
 	/* INIT */
 	char name[CLUSTER_NAME_MAX];
 	uint8_t cluster[16], hash_secret[16], admin_spki_sha256[32];

@@ -11,24 +11,32 @@
 #include "policy/rules.h"
 
 enum {
-	MAP_REGIONS_MAX = 64, MAP_NODES_MAX = 256, MAP_POLICIES_MAX = 1000, MAP_BINDINGS_MAX = 10000,
-	MAP_SHARDS_MAX = 8192, MAP_OPERATIONS_MAX = 256,
+	MAP_REGIONS_MAX = 64,
+	MAP_NODES_MAX = 256,
+	MAP_POLICIES_MAX = 1000,
+	MAP_BINDINGS_MAX = 10000,
+	MAP_SHARDS_MAX = 8192,
+	MAP_OPERATIONS_MAX = 256,
 	SHARDS_PER_POLICY = 8,
 	BINDING_PREFIX_MAX = 256, /* bytes */
-	REGION_NAME_MAX = 64, CERTIFICATE_SIZE_MAX = 2048, ADDRESS_TEXT_MAX = 128, ADDRESSES_MAX = 8,
-	CLUSTER_NAME_MAX = 64, OPERATION_TEXT_MAX = 256,
+	REGION_NAME_MAX = 64,
+	CERTIFICATE_SIZE_MAX = 2048,
+	ADDRESS_TEXT_MAX = 128,
+	ADDRESSES_MAX = 8,
+	CLUSTER_NAME_MAX = 64,
+	OPERATION_TEXT_MAX = 256,
 };
 
 struct map_region {
 	char name[REGION_NAME_MAX]; /* last component of the place; unique */
-	struct site site;           /* the region's place and tags */
+	struct site site;	    /* the region's place and tags */
 	double latitude, longitude; /* degrees; NAN: not given */
 	uint8_t spki_sha256[32];    /* pinned key of the region's CA */
 	uint32_t ca_size;
 	uint8_t ca_der[CERTIFICATE_SIZE_MAX];
 };
 struct address_from {
-	char from[SELECTOR_TEXT_MAX];   /* place prefix of who should dial this; "" = default */
+	char from[SELECTOR_TEXT_MAX];	/* place prefix of who should dial this; "" = default */
 	char address[ADDRESS_TEXT_MAX]; /* host:port */
 };
 struct address_list {
@@ -64,13 +72,13 @@ struct map_replica {
 struct map_shard {
 	uint64_t id, policy;
 	uint64_t hash_first, hash_last; /* inclusive */
-	uint64_t generation;            /* 0: as born; +1 with each reported change of membership */
-	uint64_t membership_index;      /* log index of the membership that `replicas` reports */
+	uint64_t generation;		/* 0: as born; +1 with each reported change of membership */
+	uint64_t membership_index;	/* log index of the membership that `replicas` reports */
 	uint8_t replica_count, wanted_count;
 	struct map_replica replicas[REPLICAS_MAX]; /* in force as last reported */
 	struct map_replica wanted[REPLICAS_MAX];   /* where placement wants it; equal to replicas when settled */
-	uint64_t lead_wanted;                      /* node asked to lead by an administrator; 0: by policy */
-	uint64_t operation;                        /* that moves it; 0: none */
+	uint64_t lead_wanted;			   /* node asked to lead by an administrator; 0: by policy */
+	uint64_t operation;			   /* that moves it; 0: none */
 };
 enum operation_kind { OPERATION_POLICY = 1, OPERATION_BINDING = 2, OPERATION_PLACE = 3 };
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
@@ -81,7 +89,8 @@ struct map_operation {
 	uint32_t steps, steps_done; /* shards to move or to fence */
 	uint64_t started_us, ended_us;
 	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
-	/* Ids of the shards: all `steps` of them, those that are done (the first steps_done) before those that are not. */
+	/* Ids of the shards: all `steps` of them, those that are done (the first steps_done) before those that are not.
+	 */
 	uint64_t shards_done[SHARDS_PER_POLICY * 8];
 };
 
@@ -97,8 +106,8 @@ struct cluster_map {
 	struct map_region *regions;
 	struct map_node *nodes;
 	struct policy *policies;
-	struct map_binding *bindings; /* sorted by map_binding_compare, no two equal */
-	struct map_shard *shards;     /* sorted by (policy, hash_first) */
+	struct map_binding *bindings;	  /* sorted by map_binding_compare, no two equal */
+	struct map_shard *shards;	  /* sorted by (policy, hash_first) */
 	struct map_operation *operations; /* newest last; the oldest ended ones make room */
 };
 
@@ -122,9 +131,9 @@ const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t i
 /* The order of bindings[]: exact ones first, by hash; then prefixes, the longest first, equally long ones by bytes. */
 int map_binding_compare(const struct map_binding *a, const struct map_binding *b);
 /* Longest match among the bindings in force: an exact one, else the longest prefix. NULL: no binding covers the key,
- * which is refused. A pending binding is passed over; one that is being unset stays in force until it is gone. */
+ * which is refused. What is in force says map_binding_in_force. */
 const struct map_binding *map_binding_of(const struct cluster_map *map, struct bytes key);
-/* The pending binding that is to take the key from map_binding_of's: its writes are refused meanwhile. Or NULL. */
+/* The closest binding of the key, if an operation decides on it: writes of the key are refused meanwhile. Or NULL. */
 const struct map_binding *map_binding_pending_of(const struct cluster_map *map, struct bytes key);
 /* Of just this prefix, or just this key's keyed hash; pending or not. */
 const struct map_binding *map_binding_by_prefix(const struct cluster_map *map, struct bytes prefix);
@@ -136,10 +145,10 @@ const struct map_operation *map_operation_find(const struct cluster_map *map, ui
 /* Keys live by this binding now. A pending one is in force when it is the old one, to be bound anew or unbound when its
  * operation (of the same policy) ends; it is not when it is still to come. */
 bool map_binding_in_force(const struct cluster_map *map, const struct map_binding *binding);
-/* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the exact
- * hash. False: nothing of that policy. */
-bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy, bool *exact,
-	uint64_t exact_hash[2], struct bytes *prefix);
+/* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the
+ * exact hash. False: nothing of that policy. */
+bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
+	bool *exact, uint64_t exact_hash[2], struct bytes *prefix);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
  * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */
 unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);

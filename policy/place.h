@@ -33,7 +33,7 @@ struct selector {
 bool tag_parse(const char *text, char tag[TAG_TEXT_MAX], const char **why);
 bool selector_parse(const char *text, struct selector *selector, const char **why);
 /* tags: of the region in which the place lies. */
-bool selector_matches(const struct selector *selector, const struct place *place,
-	const char (*tags)[TAG_TEXT_MAX], unsigned tag_count);
+bool selector_matches(const struct selector *selector, const struct place *place, const char (*tags)[TAG_TEXT_MAX],
+	unsigned tag_count);
 
 #endif

@@ -19,12 +19,12 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 
 /* A plain membership for these nodes under the policy: region and zone numbers, areas, rule. Replica ids are taken
  * from `replicas` (same order as nodes) when given, else 0. */
-bool placement_membership(const struct cluster_map *map, const struct policy *policy, const struct map_replica *replicas,
-	uint8_t count, struct membership *membership);
+bool placement_membership(const struct cluster_map *map, const struct policy *policy,
+	const struct map_replica *replicas, uint8_t count, struct membership *membership);
 
 /* policy_tightens over the registered regions. */
-bool placement_tightens(const struct cluster_map *map, const struct policy *inner, const struct policy *outer,
-	struct flaw *flaw);
+bool placement_tightens(
+	const struct cluster_map *map, const struct policy *inner, const struct policy *outer, struct flaw *flaw);
 
 /* All checks that `policy apply` makes for one policy against this map: policy_check, placement, quorum_check of what
  * placement chose, tighten-only against the prefix bindings around and inside its own. An exact binding is

@@ -2,15 +2,16 @@
  * members. A set is a bit mask over membership->at[].
  *
  * Commit rule of a configuration (struct quorum_rule): at least `voters` of its voters (0: a majority), in at least
- * `regions` regions, at least `copies` voters with data, a voter with data in each area of `areas`. Learners never
- * count; a witness counts as a vote, never as a copy, a region's data or an area. Adding a member to a commit set
- * keeps it one.
+ * `regions` regions, at least `copies` voters with data and never none, a voter with data in each area of `areas`.
+ * Learners never count; a witness counts as a vote, never as a copy, a region's data or an area. Adding a member to a
+ * commit set keeps it one.
  *
  * Election rule: every voter set that meets ALL commit sets of every rule that may come into force AND contains a
  * majority of the voters. (The dual alone elects two leaders in one term when `ack` asks for more than a majority:
  * with ack by all of {A, B, C}, {A} and {B} each meet every commit set.) So any two election sets meet.
  *
- * While a configuration is joint both must be satisfied, each by its own members. */
+ * While a configuration is joint both must be satisfied, each by its own members. Promises then block each of the two
+ * on its own: a voter that has not yet, or no longer, both in its log elects by one. */
 #ifndef DOMICILE_POLICY_QUORUM_H
 #define DOMICILE_POLICY_QUORUM_H
 
@@ -36,11 +37,11 @@ bool quorum_blocks_elections(const struct membership *membership, member_set pro
 enum survive { SURVIVE_NONE = 0, SURVIVE_NODE = 1, SURVIVE_ZONE = 2, SURVIVE_REGION = 3 };
 enum quorum_flaw_kind {
 	QUORUM_SOUND = 0,
-	QUORUM_NO_COMMIT_SET,      /* not even all members commit */
-	QUORUM_DISJOINT,           /* `commit` and `election` have no member in common */
-	QUORUM_LOSS_STOPS_WRITES,  /* without `lost` no commit set is left */
+	QUORUM_NO_COMMIT_SET,	  /* not even all members commit */
+	QUORUM_DISJOINT,	  /* `commit` and `election` have no member in common */
+	QUORUM_LOSS_STOPS_WRITES, /* without `lost` no commit set is left */
 	QUORUM_LOSS_STOPS_ELECTIONS,
-	QUORUM_LOSS_LOSES_DATA,    /* acknowledged by `commit`, lost with `lost`: no survivor with data can win */
+	QUORUM_LOSS_LOSES_DATA, /* acknowledged by `commit`, lost with `lost`: no survivor with data can win */
 };
 struct quorum_flaw {
 	enum quorum_flaw_kind kind;

@@ -30,20 +30,20 @@ enum transit { TRANSIT_STAY = 0, TRANSIT_ANY = 1 };
 
 struct policy {
 	char name[POLICY_NAME_MAX]; /* [a-z0-9][a-z0-9-]* */
-	uint64_t id;                /* given by meta; 0 in a file */
-	uint64_t epoch;             /* of the map that last changed it */
-	uint32_t line;              /* in the file it came from; 0: none. Not stored */
+	uint64_t id;		    /* given by meta; 0 in a file */
+	uint64_t epoch;		    /* of the map that last changed it */
+	uint32_t line;		    /* in the file it came from; 0: none. Not stored */
 	struct selectors store_in, never_in, lead_in, read_from, write_from;
 	struct copy_rule copy_in[COPY_RULES_MAX];
 	uint8_t copy_in_count;
 	uint8_t copies;
-	uint8_t spread;  /* enum spread */
-	uint8_t survive; /* enum survive: SURVIVE_NODE, ZONE or REGION */
-	uint8_t ack;     /* enum ack_kind */
-	uint8_t ack_count; /* of copies or regions */
+	uint8_t spread;		    /* enum spread */
+	uint8_t survive;	    /* enum survive */
+	uint8_t ack;		    /* enum ack_kind */
+	uint8_t ack_count;	    /* of copies or regions */
 	struct selectors ack_areas; /* ACK_ALL_OF, at most AREAS_MAX */
-	uint8_t reads;   /* enum reads */
-	uint8_t transit; /* enum transit */
+	uint8_t reads;		    /* enum reads */
+	uint8_t transit;	    /* enum transit */
 };
 
 /* What a rule is wrong about, for people: reason and cure; line and column when it came from a file. */
@@ -53,13 +53,22 @@ struct flaw {
 	char cure[240];
 };
 
-/* Defaults: copies 3, spread node, survive = the largest that the spread gives, ack majority, reads leader,
- * read_from = write_from = store_in, transit stay, lead_in any allowed place. Called after the fields that were
- * given are set; `given` has a bit per field of enum policy_field. */
-enum policy_field {
-	FIELD_STORE_IN = 1 << 0, FIELD_NEVER_IN = 1 << 1, FIELD_COPIES = 1 << 2, FIELD_SPREAD = 1 << 3,
-	FIELD_COPY_IN = 1 << 4, FIELD_SURVIVE = 1 << 5, FIELD_ACK = 1 << 6, FIELD_READS = 1 << 7,
-	FIELD_LEAD_IN = 1 << 8, FIELD_READ_FROM = 1 << 9, FIELD_WRITE_FROM = 1 << 10, FIELD_TRANSIT = 1 << 11,
+/* Defaults: copies 3, spread node, survive = what the spread names if copies and ack can carry it, else nothing, ack
+ * majority, reads leader, read_from = write_from = store_in, transit stay, lead_in any allowed place. Called after the
+ * fields that were given are set; `given` has a bit per field of enum policy_field. */
+enum policy_field.* / enum policy_field {
+	FIELD_STORE_IN = 1 << 0,
+	FIELD_NEVER_IN = 1 << 1,
+	FIELD_COPIES = 1 << 2,
+	FIELD_SPREAD = 1 << 3,
+	FIELD_COPY_IN = 1 << 4,
+	FIELD_SURVIVE = 1 << 5,
+	FIELD_ACK = 1 << 6,
+	FIELD_READS = 1 << 7,
+	FIELD_LEAD_IN = 1 << 8,
+	FIELD_READ_FROM = 1 << 9,
+	FIELD_WRITE_FROM = 1 << 10,
+	FIELD_TRANSIT = 1 << 11,
 };
 void policy_complete(struct policy *policy, uint32_t given);
 /* Rules that contradict themselves whatever the cluster is: copies 0, store_in empty, copy_in beyond copies... */

@@ -65,8 +65,10 @@ static void test_survive_follows_the_spread(void **state)
 	policy.ack_areas = selectors("eu/de eu/fr");
 	policy.copies = 5;
 	assert_int_equal(complete(policy, FIELD_ACK | FIELD_COPIES).survive, SURVIVE_NONE);
-	copy_in(&policy, "eu/de", 2);
+	copy_in(&policy, "eu/de", 1);
 	copy_in(&policy, "eu/fr", 2);
+	assert_int_equal(complete(policy, FIELD_ACK | FIELD_COPIES).survive, SURVIVE_NONE);
+	policy.copy_in[0].copies = 2;
 	assert_int_equal(complete(policy, FIELD_ACK | FIELD_COPIES).survive, SURVIVE_NODE);
 }
 
