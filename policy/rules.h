@@ -56,7 +56,7 @@ struct flaw {
 /* Defaults: copies 3, spread node, survive = what the spread names if copies and ack can carry it, else nothing, ack
  * majority, reads leader, read_from = write_from = store_in, transit stay, lead_in any allowed place. Called after the
  * fields that were given are set; `given` has a bit per field of enum policy_field. */
-enum policy_field.* / enum policy_field {
+enum policy_field {
 	FIELD_STORE_IN = 1 << 0,
 	FIELD_NEVER_IN = 1 << 1,
 	FIELD_COPIES = 1 << 2,
