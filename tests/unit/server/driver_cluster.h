@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "policy/quorum.h"
 #include "server/group_driver.h"
 #include "server/node.h"
@@ -383,8 +384,14 @@ static inline void cluster_open(struct cluster *cluster)
 		struct test_node *node = &cluster->nodes[id];
 		node->cluster = cluster;
 		node->id = id;
-		snprintf(node->dir, sizeof(node->dir), "%s/n%u", cluster->dir, (unsigned)id);
-		snprintf(node->journal_dir, sizeof(node->journal_dir), "%s/journal", node->dir);
+		struct text path;
+		text_init(&path, node->dir, sizeof(node->dir));
+		text_add(&path, cluster->dir);
+		text_add(&path, "/n");
+		text_add_u64(&path, id);
+		text_init(&path, node->journal_dir, sizeof(node->journal_dir));
+		text_add(&path, node->dir);
+		text_add(&path, "/journal");
 		assert_int_equal(disk_make_dir(node->dir), STATUS_OK);
 		cluster->owners[id] = (struct driver_owner){ .arg = node,
 			.send = on_send,
