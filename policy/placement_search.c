@@ -28,11 +28,13 @@ struct shape {
 struct walk {
 	struct placement_search *search;
 	uint32_t steps;
-	/* from position i on, with nothing banned: candidates in copy_in[j], areas, a right to lead, candidates */
+	/* from position i on, with nothing banned: candidates in copy_in[j], areas, a right to lead, candidates,
+	 * forced ones */
 	uint16_t copy_in_left[MAP_NODES_MAX + 1][COPY_RULES_MAX];
 	uint8_t areas_left[MAP_NODES_MAX + 1];
 	bool lead_left[MAP_NODES_MAX + 1];
 	uint16_t left[MAP_NODES_MAX + 1];
+	uint16_t forced_left[MAP_NODES_MAX + 1];
 	uint64_t seen[SEEN_MAX]; /* failed (position, shape), 0: free */
 };
 
@@ -180,7 +182,7 @@ static bool hopeless(const struct walk *walk, unsigned at, const struct shape *s
 {
 	const struct placement_search *search = walk->search;
 	unsigned room = search->copies - shape->taken;
-	if (walk->left[at] < room)
+	if (walk->left[at] < room || walk->forced_left[at] > room)
 		return true;
 	for (unsigned j = 0; j < search->copy_in_count; j++)
 		if (shape->lacking[j] > room || shape->lacking[j] > walk->copy_in_left[at][j])
@@ -198,12 +200,8 @@ static bool walk_from(struct walk *walk, unsigned at, struct shape shape)
 	if (at == search->count)
 		return shape.taken == search->copies && placement_search_valid(search, search->picked);
 	const struct candidate *one = &search->at[at];
-	if (shape.taken == search->copies) {
-		for (unsigned i = at; i < search->count; i++)
-			if (search->at[i].forced)
-				return false;
-		return placement_search_valid(search, search->picked);
-	}
+	if (shape.taken == search->copies)
+		return walk->forced_left[at] == 0 && placement_search_valid(search, search->picked);
 	if (hopeless(walk, at, &shape) || walk->steps >= STEPS_MAX)
 		return false;
 	walk->steps++;
@@ -236,6 +234,7 @@ static bool walk_all(struct walk *walk, struct placement_search *search)
 		walk->areas_left[i] = (uint8_t)(walk->areas_left[i + 1] | (free ? one->areas : 0));
 		walk->lead_left[i] = walk->lead_left[i + 1] || (free && one->lead_rank != UINT_MAX);
 		walk->left[i] = (uint16_t)(walk->left[i + 1] + free);
+		walk->forced_left[i] = (uint16_t)(walk->forced_left[i + 1] + one->forced);
 	}
 	struct shape shape = { 0 };
 	memcpy(shape.lacking, search->copy_in_needed, search->copy_in_count);
@@ -252,10 +251,33 @@ static unsigned bits_of(unsigned set)
 	return count;
 }
 
+/* Forces the current copies of this set and bans the other ones, with whoever the spread keeps from standing beside a
+ * forced one. False: they cannot all stay. */
+static bool force(struct placement_search *search, const uint16_t current[], unsigned count, unsigned set)
+{
+	uint16_t forced[COPIES_MAX];
+	unsigned forced_count = 0;
+	for (unsigned i = 0; i < search->count; i++)
+		search->at[i].forced = search->at[i].banned = false;
+	for (unsigned i = 0; i < count; i++) {
+		bool stays = set >> i & 1;
+		search->at[current[i]].forced = stays;
+		search->at[current[i]].banned = !stays;
+		if (stays && !fits(search, forced, forced_count, current[i]))
+			return false;
+		if (stays)
+			forced[forced_count++] = current[i];
+	}
+	for (unsigned i = 0; i < search->count; i++)
+		if (!search->at[i].forced && !fits(search, forced, forced_count, i))
+			search->at[i].banned = true;
+	return true;
+}
+
 /* Every set of current copies to stay, the largest first. `picked` holds an answer already, the one to fall back on. */
 static void keep_most(struct walk *walk, struct placement_search *search)
 {
-	uint16_t current[REPLICAS_MAX];
+	uint16_t current[COPIES_MAX];
 	uint16_t answer[COPIES_MAX];
 	unsigned count = 0;
 	for (uint16_t i = 0; i < search->count && count < COPIES_MAX; i++)
@@ -263,21 +285,14 @@ static void keep_most(struct walk *walk, struct placement_search *search)
 			current[count++] = i;
 	memcpy(answer, search->picked, sizeof(answer));
 	bool done = false;
-	for (unsigned size = count < search->copies ? count : search->copies; size > 0 && !done; size--) {
-		for (unsigned set = 0; set < 1u << count && !done; set++) {
-			if (bits_of(set) != size)
-				continue;
-			for (unsigned i = 0; i < count; i++) {
-				search->at[current[i]].forced = set >> i & 1;
-				search->at[current[i]].banned = !(set >> i & 1);
-			}
-			done = walk_all(walk, search);
-		}
-	}
+	for (unsigned size = count < search->copies ? count : search->copies; size > 0 && !done; size--)
+		for (unsigned set = 0; set < 1u << count && !done; set++)
+			if (bits_of(set) == size && force(search, current, count, set))
+				done = walk_all(walk, search);
 	if (!done)
 		memcpy(search->picked, answer, sizeof(answer));
-	for (unsigned i = 0; i < count; i++)
-		search->at[current[i]].forced = search->at[current[i]].banned = false;
+	for (unsigned i = 0; i < search->count; i++)
+		search->at[i].forced = search->at[i].banned = false;
 }
 
 /* --- making it better ----------------------------------------------------------------------------------------------
