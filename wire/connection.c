@@ -367,6 +367,15 @@ static void parse(struct connection *connection)
 	}
 }
 
+static void arm_idle_timer(struct connection *connection)
+{
+	uint32_t timeout_ms = connection->options.idle_timeout_ms;
+	struct timeval idle = { timeout_ms / 1000, (timeout_ms % 1000) * 1000 };
+	event_del(connection->event_timer);
+	if (timeout_ms > 0)
+		event_add(connection->event_timer, &idle);
+}
+
 static void establish(struct connection *connection)
 {
 	const char *why = "the certificate does not say who signed it";
@@ -387,12 +396,7 @@ static void establish(struct connection *connection)
 	}
 	if (connection->state != OPEN)
 		return;
-	event_del(connection->event_timer);
-	if (connection->options.idle_timeout_ms > 0) {
-		struct timeval idle = { connection->options.idle_timeout_ms / 1000,
-			(connection->options.idle_timeout_ms % 1000) * 1000 };
-		event_add(connection->event_timer, &idle);
-	}
+	arm_idle_timer(connection);
 	want_turn(connection); /* what was queued before goes out, after TLS's last flight */
 }
 
@@ -499,6 +503,13 @@ static enum status adopt(struct connection *connection, int fd)
 	evutil_make_socket_closeonexec(fd);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* a socketpair has no such thing */
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	int idle_s = 15, interval_s = 5, probes = 4;
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	unsigned unacked_ms = connection->options.unacked_timeout_ms;
+	if (unacked_ms > 0)
+		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
 	struct event_base *base = connection->options.base;
 	connection->event_read = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->event_write = event_new(base, fd, EV_WRITE | EV_PERSIST, on_writable, connection);
@@ -714,6 +725,13 @@ void connection_set_frame_size_max(struct connection *connection, uint32_t size_
 void connection_set_compress(struct connection *connection, bool compress)
 {
 	connection->options.compress = compress;
+}
+
+void connection_set_idle_timeout(struct connection *connection, uint32_t timeout_ms)
+{
+	connection->options.idle_timeout_ms = timeout_ms;
+	if (connection->state == OPEN)
+		arm_idle_timer(connection);
 }
 
 void connection_pause_reading(struct connection *connection, bool pause)

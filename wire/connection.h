@@ -35,6 +35,8 @@ struct connection_options {
 	uint32_t output_size_max;    /* bytes queued */
 	uint32_t connect_timeout_ms; /* dial and handshake */
 	uint32_t idle_timeout_ms;    /* 0: none; closes after one to two times of it without a byte */
+	uint32_t
+		unacked_timeout_ms; /* what the other side's kernel has not acknowledged for so long closes; 0: never */
 	bool compress;
 	const struct connection_events *events;
 	void *arg;
@@ -55,6 +57,7 @@ void connection_set_arg(struct connection *connection, void *arg);
 void connection_set_events(struct connection *connection, const struct connection_events *events, void *arg);
 void connection_set_frame_size_max(struct connection *connection, uint32_t size_max);
 void connection_set_compress(struct connection *connection, bool compress);
+void connection_set_idle_timeout(struct connection *connection, uint32_t timeout_ms);
 void connection_pause_reading(struct connection *connection, bool pause);
 const struct certificate_name *connection_who(const struct connection *connection);
 enum tls_alpn connection_alpn(const struct connection *connection);

@@ -1,0 +1,22 @@
+/* server/peers.h: one outgoing connection to every other node of the map; what a node sends goes there. What it
+ * receives comes on the connection that the other one dialled (server/listener.h), so a pair has two and needs no
+ * tie-break.
+ *
+ * A dialled node is checked against the place that the map expects of it, never against its address. Reconnects after
+ * 50 ms, doubled up to 2 s, each with jitter. */
+#ifndef DOMICILE_SERVER_PEERS_H
+#define DOMICILE_SERVER_PEERS_H
+
+#include "policy/map.h"
+#include "wire/message.h"
+
+struct peers;
+struct server;
+
+struct peers *peers_new(struct server *server); /* NULL: no memory */
+void peers_free(struct peers *peers);		/* NULL is fine */
+void peers_map_changed(struct peers *peers, const struct cluster_map *map);
+/* Dropped when there is no connection or its queue is full. */
+void peers_send(struct peers *peers, uint64_t node, const struct message *message);
+
+#endif
