@@ -42,7 +42,7 @@ void election_arm(struct group *group, bool soon)
 	from = max_u64(from, liveness_elections_from_ns(group->config.liveness));
 	uint64_t election_ns = us_ns(group->config.election_us);
 	uint64_t wait = prng_below(&group->prng, election_ns) + (soon ? 0 : election_ns);
-	if (quorum_elects(membership_in_force(group), own_set(group)))
+	if (group->role == GROUP_FOLLOWER && quorum_elects(membership_in_force(group), own_set(group)))
 		wait = 0;
 	group->election_at_ns = from + wait;
 }
@@ -124,6 +124,8 @@ void election_expired(struct group *group, struct group_effects *out)
 		return;
 	}
 	election_arm(group, false);
+	if (group->election_at_ns <= group->now_ns) /* alone: the next attempt, should this one wait for the disk */
+		group->election_at_ns = group->now_ns + us_ns(group->config.election_us);
 	election_campaign(group, CAMPAIGN_NORMAL, out);
 }
 
