@@ -236,12 +236,14 @@ static uint32_t fill(struct driver *driver, struct message_append *append, bool 
 {
 	struct codec_scratch *scratch = driver->options.scratch;
 	uint64_t size = 0;
-	uint32_t count = 0;
+	uint32_t count = 0, memberships = 0;
 	for (uint64_t index = append->first; index <= append->last && count < APPEND_ENTRIES_MAX; index++) {
 		struct entry *entry = &scratch->entries[count];
 		if (driver_log_entry(driver, index, entry, &held[count]) != STATUS_OK)
 			break;
-		if (count > 0 && size + entry->size > APPEND_BYTES_MAX) {
+		/* A receiver keeps so many memberships above what it knows as committed, and no more. */
+		memberships += entry->kind == ENTRY_MEMBERSHIP;
+		if (count > 0 && (size + entry->size > APPEND_BYTES_MAX || memberships >= GROUP_MEMBERSHIPS_MAX)) {
 			buffer_unref(held[count]);
 			break;
 		}

@@ -7,6 +7,7 @@
 
 #include "server/attest.h"
 #include "server/node_internal.h"
+#include "tests/sim/checkers.h"
 
 static struct {
 	uint64_t request_last, answered;
@@ -208,6 +209,15 @@ static bool everybody_knows(const struct world *world)
 	return true;
 }
 
+static bool everybody_has_policies(const struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (node_map(world->nodes[i].node)->policy_count != 2)
+			return false;
+	}
+	return true;
+}
+
 static bool fail_change(struct world *world, const char *what, enum status status)
 {
 	world_fail(world, "%s: %s: %s", what, status_name(status), admin.detail);
@@ -264,5 +274,14 @@ bool found_cluster(struct world *world)
 	strcpy(bindings[0].policy, "eu-only");
 	strcpy(bindings[1].policy, "world");
 	status = found_change(world, &change, 20 * (uint64_t)WORLD_SECOND);
-	return status == STATUS_OK ? true : fail_change(world, "policies", status);
+	if (status != STATUS_OK)
+		return fail_change(world, "policies", status);
+	for (uint64_t end_ns = world->now_ns + 30 * (uint64_t)WORLD_SECOND; !everybody_has_policies(world);) {
+		if (world->now_ns > end_ns || !world_run_until(world, world->now_ns + WORLD_SECOND / 20)) {
+			world_fail(world, "not every node heard of the policies");
+			checkers_describe(world);
+			return false;
+		}
+	}
+	return true;
 }

@@ -86,6 +86,8 @@ static void finish(struct world *world, struct sim_client *client, struct sim_op
 			record->version = reply->rows[0].version;
 		}
 	}
+	world_log(world, "client %u: operation %u on key %u: %s %s", client->number, record->operation, record->key,
+		status_name(action->status), operation->machine.text);
 	if (operation_is_write(record->operation))
 		lanes_return(&client->lanes, &operation->machine.spec.ticket);
 	if (action->status == STATUS_OK || action->status == STATUS_NOT_FOUND || action->status == STATUS_CONFLICT)
@@ -326,7 +328,9 @@ static void on_work(struct world *world, void *arg, uint64_t number, struct buff
 	(void)bytes;
 	if (!load->running)
 		return;
-	for (unsigned i = 0; i < OPEN_PER_CLIENT; i++) {
+	if (router_epoch(client->router) == 0)
+		ask_map(world, client); /* as connecting does */
+	for (unsigned i = 0; i < OPEN_PER_CLIENT && router_epoch(client->router) != 0; i++) {
 		if (!client->operations[i].busy && prng_below(&world->load, 2) == 0)
 			start_operation(world, client, &client->operations[i]);
 	}

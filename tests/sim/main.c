@@ -54,6 +54,7 @@ static void heal_and_check(struct world *world)
 		if (world->failure[0] != '\0')
 			return;
 		if (world->now_ns > end_ns) {
+			checkers_describe(world);
 			world_fail(world, load_idle(world) ? "replicas do not become equal after healing"
 							   : "operations never end after healing");
 			return;
@@ -67,11 +68,15 @@ static void heal_and_check(struct world *world)
 	checkers_search(world);
 }
 
+static uint64_t trace_group;
+
 static bool run(uint64_t seed, bool verbose, struct totals *totals, char *failure, size_t failure_size)
 {
 	struct world *world = world_new(seed, verbose);
 	struct load *load = load_new(world);
 	bool good;
+
+	world->trace_group = trace_group;
 
 	if (found_cluster(world)) {
 		load_start(world);
@@ -155,6 +160,7 @@ int main(int argc, char **argv)
 		{ "runs", 1, NULL, 'r' },
 		{ "jobs", 1, NULL, 'j' },
 		{ "verbose", 0, NULL, 'v' },
+		{ "trace", 1, NULL, 't' },
 		{ 0 },
 	};
 	uint64_t seed = 1, runs = 0, jobs = 1;
@@ -175,11 +181,14 @@ int main(int argc, char **argv)
 		case 'j':
 			jobs = strtoull(optarg, NULL, 10);
 			break;
+		case 't':
+			trace_group = strtoull(optarg, NULL, 16);
+			break;
 		case 'v':
 			verbose = true;
 			break;
 		default:
-			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--verbose]\n", stderr);
+			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--verbose] [--trace GROUP]\n", stderr);
 			return 2;
 		}
 	}

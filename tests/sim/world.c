@@ -314,6 +314,9 @@ static void io_send(void *arg, uint64_t to_id, const struct message *message)
 	if (to == NULL)
 		return;
 	checkers_sent(world, from, to, message);
+	if (world->verbose && message->group != 0 && message->group == world->trace_group)
+		world_log(world, "node %u -> %u: kind %u term %llu%s", from->slot, to->slot, message->kind, (unsigned long long)message->term,
+			message->kind == MESSAGE_APPEND_REPLY && message->append_reply.rejected ? " rejected" : "");
 	bytes = encode(world, message);
 	if (world->cut[from->slot][to->slot] || to->node == NULL ||
 		(!world->healing && prng_chance(&world->network, world->knobs.loss_ppm))) {

@@ -91,6 +91,7 @@ struct world {
 	struct world_stats stats;
 	uint64_t digest;   /* folded over every event */
 	char failure[512]; /* "": all is well */
+	uint64_t trace_group; /* verbose: print every message of this group */
 	bool verbose, healing;
 	struct checkers *checkers;
 	struct load *load_state;
