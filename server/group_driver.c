@@ -252,7 +252,8 @@ static void group_received(struct driver *driver, const struct message *message,
 	driver_step(driver, &event, time);
 	driver->incoming = NULL;
 	if (message->kind == MESSAGE_APPEND_REPLY && !driver->failed)
-		driver_log_tail_trim(driver); /* it may have been the last that somebody lacked; an idle replica has no turn */
+		driver_log_tail_trim(
+			driver); /* it may have been the last that somebody lacked; an idle replica has no turn */
 }
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time)
