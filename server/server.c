@@ -32,7 +32,7 @@ enum {
 	NO_SPACE_RETRY_MS = 500,
 	DRIFT_PPM = 10000,
 };
-enum { EXIT_OTHER = 1, EXIT_INVALID = 10, EXIT_CERTIFICATE = 11, EXIT_CONFLICT = 16 };
+enum { EXIT_OTHER = 1, EXIT_CERTIFICATE = 11, EXIT_CONFLICT = 16 };
 
 struct node_time server_time(void)
 {
@@ -375,30 +375,6 @@ static bool make_events(struct server *server)
 	       event_add(server->signals[1], NULL) == 0;
 }
 
-/* What others are to dial: as configured; else where we listen, if that says a host. */
-static bool own_addresses(struct server *server, struct address_list *list, struct server_failure *failure)
-{
-	*list = server->config.advertise;
-	char *address = list->at[0].address;
-	size_t size = strlen(address);
-	bool open_port = size >= 2 && strcmp(address + size - 2, ":0") == 0;
-	if (list->count > 0 && size > 0 && !open_port)
-		return true;
-	const char *listen = size > 0 ? address : server->config.listen;
-	size_t host_size = (size_t)(strrchr(listen, ':') - listen);
-	char host[ADDRESS_TEXT_MAX];
-	snprintf(host, sizeof(host), "%.*s", (int)host_size, listen);
-	if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0)
-		return fail(failure, EXIT_INVALID, "DOM-N001",
-			"advertise.default: it is needed when the node listens on ", host,
-			"; write the host:port that others are to dial");
-	snprintf(address, sizeof(list->at[0].address), "%.100s:%u", host, listener_port(server->listener));
-	list->at[0].from[0] = '\0';
-	if (list->count == 0)
-		list->count = 1;
-	return true;
-}
-
 static bool open_node(struct server *server, const uint8_t issuer_spki[32], struct server_failure *failure)
 {
 	const struct node_io io = {
@@ -417,6 +393,7 @@ static bool open_node(struct server *server, const uint8_t issuer_spki[32], stru
 		.data = config->data,
 		.cluster = config->cluster,
 		.place = config->place,
+		.addresses = config->advertise,
 		.cache_size = config->cache_size,
 		.journal_segment_size = config->journal_segment_size,
 		.memory_size = config->memory_size,
@@ -429,8 +406,6 @@ static bool open_node(struct server *server, const uint8_t issuer_spki[32], stru
 	};
 	const char *why = "";
 	memcpy(options.issuer_spki_sha256, issuer_spki, 32);
-	if (!own_addresses(server, &options.addresses, failure))
-		return false;
 	enum status status = node_open(&options, &io, &server->node, &why);
 	if (status == STATUS_OK)
 		return true;
