@@ -48,7 +48,10 @@ FLAG(after, "after", 0, FLAG_TEXT, "KEY", "begin behind this key");
 FLAG(must_be, "must-be", 0, FLAG_TEXT, "POLICY", "refuse unless the key is bound to this policy");
 FLAG(cluster, "cluster", 0, FLAG_TEXT, "NAME", "name of the cluster");
 FLAG(place, "place", 0, FLAG_TEXT, "PLACE", "of the node: region, zone, node; of the client: its region");
-FLAG(ca_key, "ca-key", 0, FLAG_TEXT, "FILE", "key of the CA that signs (default DIR/ca-REGION.key)");
+FLAG(ca_dir, "ca-dir", 0, FLAG_TEXT, "DIR", "directory of the authorities (default --certs)");
+FLAG(out, "out", 0, FLAG_TEXT, "DIR", "where the certificate goes (default --certs)");
+FLAG(cas, "cas", 0, FLAG_TEXT, "FILE", "the authorities to trust (default cas.pem beside the certificate)");
+FLAG(key_file, "key-file", 0, FLAG_TEXT, "FILE", "also check that this is its key, and private");
 FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region's");
 FLAG(days, "days", 0, FLAG_NUMBER, "N", "life of the certificate in days");
 
@@ -200,31 +203,30 @@ const struct command commands[] = {
 		.example = "domctl operation wait 57 --timeout 5m", .kind = "OperationList", .run = run_operation_wait },
 
 	{ .noun = "cert", .verb = "create-ca", .summary = "make a region's certificate authority, or with --admin the admins'",
-		.example = "domctl cert create-ca --certs ca --cluster acme --region eu/ie/eu-west-1",
-		.flags = FLAGS(&flag_cluster, &flag_region, &flag_ca_admin, &flag_days), .kind = "CertificateList",
-		.run = run_cert_create_ca },
-	{ .noun = "cert", .verb = "create-node", .summary = "make a node's certificate: node.crt, node.key",
-		.example = "domctl cert create-node --certs n1 --cluster acme --place eu/ie/eu-west-1/a/n1 --ca ca/ca-eu-west-1.crt --ca-key ca/ca-eu-west-1.key",
-		.flags = FLAGS(&flag_cluster, &flag_place, &flag_ca, &flag_ca_key, &flag_days), .kind = "CertificateList",
-		.run = run_cert_create_node },
+		.detail = "A region's authority is bound to its place: it can sign nothing elsewhere. Its key belongs in that\n"
+			  "region and nowhere else.",
+		.example = "domctl cert create-ca --ca-dir ca --cluster acme --place eu/ie/eu-west-1",
+		.flags = FLAGS(&flag_ca_dir, &flag_cluster, &flag_place, &flag_ca_admin, &flag_days), .run = run_cert_create_ca },
+	{ .noun = "cert", .verb = "create-node", .summary = "make a node's certificate: node.crt, node.key, cas.pem",
+		.example = "domctl cert create-node --ca-dir ca --out n1 --cluster acme --place eu/ie/eu-west-1/a/n1",
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_place, &flag_days), .run = run_cert_create_node },
 	{ .noun = "cert", .verb = "create-client", .summary = "make a client's certificate: client-REGION.crt",
-		.example = "domctl cert create-client --certs app --cluster acme --place eu/ie/eu-west-1 --name app1 --ca ca/ca-eu-west-1.crt --ca-key ca/ca-eu-west-1.key",
-		.flags = FLAGS(&flag_cluster, &flag_place, &flag_name, &flag_ca, &flag_ca_key, &flag_days),
-		.kind = "CertificateList", .run = run_cert_create_client },
+		.example = "domctl cert create-client --ca-dir ca --out app --cluster acme --place eu/ie/eu-west-1 --name app1",
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_place, &flag_name, &flag_days),
+		.run = run_cert_create_client },
 	{ .noun = "cert", .verb = "create-admin", .summary = "make an administrator's certificate: admin.crt",
-		.example = "domctl cert create-admin --certs ops --cluster acme --name ops --ca ca/ca-admin.crt --ca-key ca/ca-admin.key",
-		.flags = FLAGS(&flag_cluster, &flag_name, &flag_ca, &flag_ca_key, &flag_days), .kind = "CertificateList",
-		.run = run_cert_create_admin },
-	{ .noun = "cert", .verb = "list", .summary = "the certificates of the directory and their days left",
+		.example = "domctl cert create-admin --ca-dir ca --out ops --cluster acme --name ops",
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_name, &flag_days), .run = run_cert_create_admin },
+	{ .noun = "cert", .verb = "list", .summary = "the certificates of a directory and their days left",
 		.detail = "Exit 14 when one has less than 21 days.", .example = "domctl cert list --certs /etc/domicile/certs",
-		.kind = "CertificateList", .run = run_cert_list },
+		.flags = FLAGS(&flag_ca_dir), .kind = "CertificateList", .run = run_cert_list },
 	{ .noun = "cert", .verb = "show", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
 		.complete = COMPLETE_FILE, .summary = "what a certificate says: role, place, dates",
 		.example = "domctl cert show node.crt", .kind = "CertificateList", .run = run_cert_show },
 	{ .noun = "cert", .verb = "verify", .arguments = "FILE", .argument_min = 1, .argument_max = 1,
-		.complete = COMPLETE_FILE, .summary = "is a certificate one that this cluster accepts?",
-		.detail = "Exit 14 when it is not.", .example = "domctl cert verify node.crt --ca ca-eu-west-1.crt --region eu/ie/eu-west-1",
-		.flags = FLAGS(&flag_ca, &flag_region, &flag_cluster), .kind = "CertificateList", .run = run_cert_verify },
+		.complete = COMPLETE_FILE, .summary = "would a node with these authorities accept this certificate?",
+		.detail = "Exit 14 when it would not.", .example = "domctl cert verify node.crt --cas cas.pem --key-file node.key",
+		.flags = FLAGS(&flag_cas, &flag_key_file), .run = run_cert_verify },
 
 	{ .noun = "version", .summary = "versions of this tool and of its library", .example = "domctl version -o json",
 		.kind = "Version", .run = run_version },

@@ -1,0 +1,258 @@
+/* tools/explain.c: domctl key explain: what would happen to an operation, from the map and what nodes measured. Nothing
+ * about the key is sent. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/errors.h"
+#include "tools/form.h"
+#include "tools/judge.h"
+#include "tools/output.h"
+#include "tools/paths.h"
+#include "tools/session.h"
+
+enum { STATUS_TIMEOUT_MS = 3000 };
+
+struct explanation {
+	struct session session;
+	struct owned_bytes key;
+	struct judgement judgement;
+	struct place from;
+	int region; /* of the map; -1: the place is in none */
+	bool write;
+	uint64_t leader;
+	struct path path;
+	unsigned matching; /* prefix bindings that cover the key, and the exact one */
+};
+
+static int resolve_from(struct explanation *explanation)
+{
+	const struct invocation *invocation = explanation->session.invocation;
+	const char *text = flag_text(invocation, "from"), *why = "";
+	const struct map_region *region;
+
+	explanation->region = -1;
+	if (text == NULL) {
+		explanation->from = explanation->session.place;
+	} else if ((region = map_region_find(explanation->session.map, text)) != NULL) {
+		explanation->from = region->site.place;
+	} else if (strchr(text, '/') == NULL || !place_parse(text, &explanation->from, &why)) {
+		return fail(invocation, "DOM-N001", "no such region", "`domctl region list` shows them; a place has a slash", "%s", text);
+	}
+	region = map_region_of(explanation->session.map, &explanation->from);
+	if (region != NULL)
+		explanation->region = (int)(region - explanation->session.map->regions);
+	return EXIT_OK;
+}
+
+static unsigned count_matching(const struct cluster_map *map, struct bytes key)
+{
+	struct hash128 hash = hash_keyed(key, map->hash_secret);
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < map->binding_count; i++) {
+		const struct map_binding *binding = &map->bindings[i];
+
+		count += binding->exact ? hash128_equal(binding->hash, hash)
+					: bytes_starts_with(key, bytes_of(binding->prefix, binding->prefix_size));
+	}
+	return count;
+}
+
+static json_t *ms(uint32_t us)
+{
+	return us == LATENCY_UNKNOWN ? json_null() : json_real(us / 1000.0);
+}
+
+static json_t *replicas_json(const struct explanation *explanation)
+{
+	const struct map_shard *shard = explanation->judgement.shard;
+	const struct cluster_map *map = explanation->session.map;
+	json_t *list = json_array();
+
+	for (unsigned i = 0; shard != NULL && i < shard->replica_count; i++) {
+		const struct map_node *node = map_node_find(map, shard->replicas[i].node);
+		char label[PLACE_TEXT_MAX];
+		json_t *item = json_object();
+
+		node_label(map, shard->replicas[i].node, label);
+		set(item, "node", json_id(shard->replicas[i].node));
+		set(item, "label", json_string(label));
+		set(item, "place", json_string(node == NULL ? "" : node->place.text));
+		set(item, "role", json_string(role_name(shard->replicas[i].role)));
+		set(item, "leads", json_boolean(shard->replicas[i].node == explanation->leader));
+		json_array_append_new(list, item);
+	}
+	return list;
+}
+
+static void binding_text_of(const struct map_binding *binding, char *out, size_t capacity)
+{
+	char *text;
+
+	if (binding == NULL || binding->exact) {
+		snprintf(out, capacity, "%s", binding == NULL ? "none" : "exact binding of this key");
+		return;
+	}
+	text = form_encode(FORM_ESCAPE, bytes_of(binding->prefix, binding->prefix_size));
+	snprintf(out, capacity, "prefix binding \"%s\"", text);
+	free(text);
+}
+
+static json_t *explanation_item(const struct explanation *explanation)
+{
+	static const char *const survives[] = { "none", "node", "zone", "region" };
+	const struct judgement *judgement = &explanation->judgement;
+	const struct policy *policy = judgement->policy;
+	json_t *item = json_object();
+	char hash[24], binding[1200], ack[96], lead[512] = "", description[1024] = "";
+	struct text text;
+
+	snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)hash_key(owned(&explanation->key)));
+	binding_text_of(judgement->binding, binding, sizeof(binding));
+	set_bytes(item, "key", form_of(explanation->session.invocation, "key-format"), owned(&explanation->key));
+	set(item, "op", json_string(explanation->write ? "put" : "get"));
+	set(item, "from", json_string(explanation->from.text));
+	set(item, "hash", json_string(hash));
+	set(item, "shard", judgement->shard == NULL ? json_null() : json_id(judgement->shard->id));
+	set(item, "policy", policy == NULL ? json_null() : json_string(policy->name));
+	set(item, "policy_epoch", policy == NULL ? json_null() : json_integer((json_int_t)policy->epoch));
+	set(item, "binding", json_string(binding));
+	set(item, "bindings_matching", json_integer(explanation->matching));
+	set(item, "replicas", replicas_json(explanation));
+	if (policy != NULL) {
+		text_init(&text, description, sizeof(description));
+		policy_describe(policy, &text);
+		selectors_text(&policy->lead_in, lead, sizeof(lead));
+		snprintf(ack, sizeof(ack), policy->ack == ACK_MAJORITY ? "majority" : policy->ack == ACK_COPIES ? "copies %u"
+			: policy->ack == ACK_REGIONS ? "regions %u" : "all_of %u areas",
+			policy->ack == ACK_ALL_OF ? policy->ack_areas.count : policy->ack_count);
+	}
+	set(item, "ack", policy == NULL ? json_null() : json_string(ack));
+	set(item, "survive", policy == NULL ? json_null() : json_string(survives[policy->survive]));
+	set(item, "lead_in", policy == NULL || policy->lead_in.count == 0 ? json_null() : json_string(lead));
+	set(item, "rules", json_string(description));
+	set(item, "allowed", json_boolean(judgement->code == NULL));
+	set(item, "code", judgement->code == NULL ? json_null() : json_string(judgement->code));
+	set(item, "rule", json_string(judgement->rule));
+	set(item, "reason", json_string(judgement->reason));
+	set(item, "fix", json_string(judgement->cure));
+	set(item, "expected_ms", ms(explanation->write ? explanation->path.write_us : explanation->path.read_us));
+	set(item, "floor_ms", ms(explanation->write ? explanation->path.write_floor_us : explanation->path.read_floor_us));
+	set(item, "to_leader_ms", ms(explanation->path.to_leader_us));
+	set(item, "commit_ms", ms(explanation->path.commit_us));
+	return item;
+}
+
+static void print_path(const struct explanation *explanation, const char *head)
+{
+	const struct cluster_map *map = explanation->session.map;
+	const struct path *path = &explanation->path;
+	uint32_t total = explanation->write ? path->write_us : path->read_us;
+	uint32_t floor = explanation->write ? path->write_floor_us : path->read_floor_us;
+	char label[PLACE_TEXT_MAX];
+
+	if (total == LATENCY_UNKNOWN || explanation->region < 0)
+		return;
+	if (explanation->write) {
+		node_label(map, explanation->leader, label);
+		printf("%-10s leader %s: %.1f + %.1f ms = %.1f ms expected   floor %.1f ms (nearest set that commits)\n", head, label,
+			path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0, floor / 1000.0);
+		return;
+	}
+	node_label(map, path->nearest, label);
+	printf("%-10s replica %s, which asks the leader: %.1f ms expected   floor %.1f ms (that replica alone)\n", head, label,
+		total / 1000.0, floor / 1000.0);
+}
+
+static void print_replicas(const json_t *item)
+{
+	const json_t *replicas = json_object_get(item, "replicas"), *replica;
+	size_t at;
+
+	json_array_foreach(replicas, at, replica)
+	{
+		printf("%-10s %-28s %s%s   (%s)\n", at == 0 ? "replicas" : "", field_text(replica, "label"),
+			json_is_true(json_object_get(replica, "leads")) ? "leader, " : "", field_text(replica, "role"),
+			field_text(replica, "place"));
+	}
+}
+
+static void print_explanation(const struct explanation *explanation, const json_t *item)
+{
+	const struct judgement *judgement = &explanation->judgement;
+	const char *op = explanation->write ? "write" : "read";
+	const char *from = explanation->from.text[0] == '\0' ? "an administrator" : explanation->from.text;
+
+	printf("key        %s   hash %s%s%s\n", field_text(item, "key"), field_text(item, "hash"),
+		judgement->shard == NULL ? "" : "   shard ", field_text(item, "shard"));
+	if (judgement->policy != NULL) {
+		printf("policy     %s epoch %llu   by %s%s%u%s\n", judgement->policy->name,
+			(unsigned long long)judgement->policy->epoch, field_text(item, "binding"),
+			explanation->matching > 1 ? " (longest of " : " (", explanation->matching,
+			explanation->matching > 1 ? ")" : " matches)");
+		printf("rules      %s\n", field_text(item, "rules"));
+	}
+	print_replicas(item);
+	if (judgement->policy != NULL)
+		printf("ack        %s   survive: %s%s%s\n", field_text(item, "ack"), field_text(item, "survive"),
+			judgement->policy->lead_in.count == 0 ? "" : "   lead_in: ", field_text(item, "lead_in"));
+	if (judgement->code == NULL) {
+		printf("%-10s from %s: %sallowed%s by %s\n", op, from, paint(stdout, PAINT_GOOD), paint(stdout, PAINT_OFF), judgement->rule);
+		print_path(explanation, "path");
+		return;
+	}
+	printf("%-10s from %s: %sREFUSED%s before any byte leaves the client\n", op, from, paint(stdout, PAINT_BAD),
+		paint(stdout, PAINT_OFF));
+	printf("%-10s %s\n", "rule", judgement->rule);
+	printf("%-10s %s\n", "fix", judgement->cure);
+	print_path(explanation, "if allowed");
+}
+
+static int explain(struct explanation *explanation)
+{
+	static struct statuses statuses;
+	static struct rtt_matrix matrix;
+	const struct invocation *invocation = explanation->session.invocation;
+	json_t *items = json_array(), *item;
+
+	judge(explanation->session.map, owned(&explanation->key), &explanation->from, explanation->write, &explanation->judgement);
+	explanation->matching = count_matching(explanation->session.map, owned(&explanation->key));
+	memset(&explanation->path, 0xff, sizeof(explanation->path));
+	session_statuses(&explanation->session, STATUS_TIMEOUT_MS, &statuses);
+	statuses_rtt(&statuses, explanation->session.map, &matrix);
+	if (explanation->judgement.shard != NULL) {
+		explanation->leader = statuses_leader(&statuses, explanation->judgement.shard->id);
+		if (explanation->region >= 0)
+			path_of(explanation->session.map, &matrix, explanation->judgement.shard, (uint32_t)explanation->region,
+				explanation->leader, &explanation->path);
+	}
+	statuses_free(&statuses);
+	item = explanation_item(explanation);
+	json_array_append_new(items, item);
+	if (!output_machine(invocation, "Explanation", session_cluster(&explanation->session), json_incref(items), "allowed"))
+		print_explanation(explanation, item);
+	json_decref(items);
+	return explanation->judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;
+}
+
+int run_key_explain(const struct invocation *invocation)
+{
+	static struct explanation explanation;
+	const char *op = flag_text(invocation, "op");
+	int code;
+
+	memset(&explanation, 0, sizeof(explanation));
+	explanation.write = op != NULL && strcmp(op, "put") == 0;
+	code = argument_bytes(invocation, invocation->arguments[0], "key-format", &explanation.key);
+	if (code != EXIT_OK)
+		return code;
+	code = session_open_with_map(&explanation.session, invocation, flag_given(invocation, "from") ? AS_READER : AS_CLIENT);
+	if (code == EXIT_OK)
+		code = resolve_from(&explanation);
+	if (code == EXIT_OK)
+		code = explain(&explanation);
+	free(explanation.key.data);
+	session_close(&explanation.session);
+	return code;
+}
