@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "tests/unit/replication/cluster.h"
+#include "tests/unit/replication/meta_map.h"
 
 /* A refused or judged change leaves every byte; an accepted one holds the invariants. */
 static struct meta_result apply(struct cluster_map *map, const struct change *change)
