@@ -11,9 +11,11 @@ enum { ADMIN_ANY_NODE = 0 };
 /* The newest map this client can get, encoded (cluster_map_decode). */
 DOM_MUST dom_call *client_map(dom_client *client, uint32_t timeout_ms);
 /* A verb at one node (by id; ADMIN_ANY_NODE: any). Its answer's detail is the value of row 0. */
-DOM_MUST dom_call *client_admin(dom_client *client, uint64_t node, const char *verb, struct bytes body, uint32_t timeout_ms);
-/* A change of the map, sent to meta's leader wherever it is; retried until done or refused. On success version(0) is the
- * id made (operation, node), and row 0's value is the packed new epoch (u64). Refused: message has reason and cure. */
+DOM_MUST dom_call *client_admin(
+	dom_client *client, uint64_t node, const char *verb, struct bytes body, uint32_t timeout_ms);
+/* A change of the map, sent to meta's leader wherever it is; retried until done or refused. On success version(0) is
+ * the id made (operation, node), and row 0's value is the packed new epoch (u64). Refused: message has reason and cure.
+ */
 DOM_MUST dom_call *client_change(dom_client *client, const struct change *change, uint32_t timeout_ms);
 /* Measured round trip to a node: a fresh ping. version(0): microseconds. */
 DOM_MUST dom_call *client_ping(dom_client *client, uint64_t node, uint32_t timeout_ms);
