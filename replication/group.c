@@ -89,7 +89,6 @@ static void restored(struct group *group, const struct group_event *event)
 		/* The oldest runs are forgotten as far as they are applied. */
 		group->commit = group->released = min_u64(event->restored.applied, group->last);
 		log_append(group, entry->index, entry->term, entry->version);
-		assert(entry->term <= group->term);
 		if (entry->kind != ENTRY_MEMBERSHIP)
 			continue;
 		assert(nth < event->restored.membership_count);
@@ -101,6 +100,9 @@ static void restored(struct group *group, const struct group_event *event)
 	group->corrupt_below = event->restored.corrupt_below;
 	group->corrupt_match = event->restored.applied;
 	group->restored = true;
+	/* A snapshot came in just before the end, the term that it came with did not: no vote was cast in it. */
+	if (log_last_term(group) > group->term)
+		state_set(group, log_last_term(group), 0);
 	log_fold_memberships(group);
 	election_arm(group, false);
 }

@@ -352,9 +352,9 @@ void leader_reply(struct group *group, const struct message *message, struct gro
 		follower->retry_at_ns = NEVER;
 	}
 	follower->match = max_u64(follower->match, reply->match);
+	follower->next = max_u64(follower->next, follower->match + 1);
 	if (follower->state == FOLLOWER_SNAPSHOT)
 		return;
-	follower->next = max_u64(follower->next, follower->match + 1);
 	if (follower->state == FOLLOWER_PROBE && reply->probe >= follower->probe_from) {
 		follower->state = FOLLOWER_REPLICATE;
 		follower->met = follower->next - 1;

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
+#include "policy/quorum.h"
 #include "replication/group.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
 	PENDING_MAX = 8192,
 	TERMS_MAX = 4096,
 	READS_KEPT_MAX = 512,
+	HELD_MAX = 1024,
 	NODE_BASE = 100, /* node id of replica r is 100 + r */
 	MS = 1000000,
 };
@@ -81,11 +83,12 @@ struct node {
 	uint64_t committed;
 	uint64_t applied_durable; /* by the engine */
 	struct membership snapshot_membership; /* at `committed` */
-	struct write held[256];	  /* while the disk is stopped */
+	struct membership installed_membership;
+	struct write held[HELD_MAX];	  /* while the disk is stopped */
 	unsigned held_count;
 	struct message snapshot;  /* to be installed */
 	bool install, crash_on_restart;
-	uint64_t changed_request, refused_request;
+	uint64_t changed_request, refused_request, sent;
 	enum status changed, refused;
 	unsigned changed_count, refused_count, truncated, roles, snapshots, timeout_now;
 };
@@ -204,6 +207,7 @@ static inline void send_message(struct cluster *cluster, unsigned from, const st
 	unsigned to = (unsigned)message->to - 1;
 	assert_true(to < NODES_MAX);
 	cluster->sent++;
+	cluster->nodes[from].sent++;
 	if (message->kind == MESSAGE_TIMEOUT_NOW)
 		cluster->nodes[from].timeout_now++;
 	if (cluster->filter && !cluster->filter(cluster, message))
@@ -253,7 +257,7 @@ static inline void write_schedule(struct cluster *cluster, unsigned at, struct w
 {
 	struct node *node = &cluster->nodes[at];
 	if (node->disk_stopped) {
-		assert_true(node->held_count < 256);
+		assert_true(node->held_count < HELD_MAX);
 		node->held[node->held_count++] = write;
 		return;
 	}
@@ -274,7 +278,23 @@ static inline void write_schedule(struct cluster *cluster, unsigned at, struct w
 
 static inline void disk_stop(struct cluster *cluster, unsigned at)
 {
-	cluster->nodes[at].disk_stopped = true;
+	struct node *node = &cluster->nodes[at];
+	node->disk_stopped = true;
+	for (;;) { /* what is under way stops too, in its order */
+		int first = -1;
+		for (unsigned i = 0; i < cluster->pending_count; i++) {
+			const struct pending *pending = &cluster->pending[i];
+			if (pending->kind != PENDING_WRITE || pending->node != at || pending->life != node->life)
+				continue;
+			if (first < 0 || pending->write.ticket < cluster->pending[first].write.ticket)
+				first = (int)i;
+		}
+		if (first < 0)
+			return;
+		assert_true(node->held_count < HELD_MAX);
+		node->held[node->held_count++] = cluster->pending[first].write;
+		cluster->pending[first] = cluster->pending[--cluster->pending_count];
+	}
 }
 
 static inline void disk_resume(struct cluster *cluster, unsigned at)
@@ -475,6 +495,7 @@ static inline void install(struct cluster *cluster, unsigned at)
 	node->committed = event.installed.index;
 	node->snapshot_membership = event.installed.membership;
 	node->applied_durable = event.installed.index;
+	node->installed_membership = event.installed.membership;
 	step(cluster, at, &event);
 }
 
@@ -568,6 +589,14 @@ static inline void node_start(struct cluster *cluster, unsigned at, bool fresh)
 	memset(node->memory, 0xa5, group_size(&config));
 	node->group = group_init(node->memory, &config);
 	struct disk *disk = &node->disk;
+	/* A snapshot was put in place, and the crash came before the journal knew: the engine's word counts. */
+	uint64_t applied = node->applied_durable;
+	if (applied > disk->base &&
+		(applied > disk->last || disk->log[applied].entry.term != cluster->history[applied].term)) {
+		disk->base = disk->last = applied;
+		disk->base_term = cluster->history[applied].term;
+		disk->membership = node->installed_membership;
+	}
 	memcpy(node->log, disk->log, sizeof(node->log));
 	struct group_event event = { .kind = GROUP_RESTORED };
 	event.restored.term = disk->term;
@@ -642,12 +671,6 @@ static inline void pending_run(struct cluster *cluster, struct pending *pending)
 	case PENDING_WRITE:
 		if (!node->up || node->life != pending->life)
 			break;
-		if (node->disk_stopped) {
-			assert_true(node->held_count < 256);
-			node->held[node->held_count++] = pending->write;
-			pending->write.bodies = NULL;
-			break;
-		}
 		write_land(&node->disk, &pending->write);
 		event.kind = GROUP_DURABLE;
 		event.durable.ticket = pending->write.ticket;
