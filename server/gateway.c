@@ -224,6 +224,10 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 
 	if (pending == NULL)
 		return;
+	if (pending->kind == PENDING_INTERNAL) { /* our own; the mover judges by what came of it */
+		pending_release(node, pending);
+		return;
+	}
 	if (outcome->status == STATUS_NOT_LEADER) {
 		reply_not_leader(node, pending->connection, pending->request,
 			gateway_leader_node(node, hosted, outcome->leader));

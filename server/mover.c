@@ -80,10 +80,36 @@ static bool same_configuration(const struct membership *a, const struct membersh
 	return true;
 }
 
+/* Region and zone numbers mean something only within one membership: given anew, from the map, when members of two come
+ * together. A zone's number is the position of its first member. */
+static void renumber(const struct node *node, struct membership *membership)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	struct place zones[REPLICAS_MAX];
+
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct map_node *there = map_node_find(map, membership->at[i].node);
+
+		memset(&zones[i], 0, sizeof(zones[i]));
+		membership->at[i].region = UINT8_MAX;
+		membership->at[i].zone = (uint8_t)i;
+		if (there == NULL)
+			continue;
+		membership->at[i].region = (uint8_t)there->region;
+		zones[i] = place_prefix(&there->place, place_depth(&there->place) - 1);
+		for (unsigned j = 0; j < i; j++) {
+			if (place_equal(&zones[i], &zones[j])) {
+				membership->at[i].zone = membership->at[j].zone;
+				break;
+			}
+		}
+	}
+}
+
 /* The next plain membership on the way from `now` to `wanted`: first every missing member as a learner, then wanted
  * itself once they have caught up. False: nothing to do at the moment. */
-static bool next_membership(
-	const struct group *group, const struct membership *wanted, uint64_t last, struct membership *next)
+static bool next_membership(const struct node *node, const struct group *group, const struct membership *wanted,
+	uint64_t last, struct membership *next)
 {
 	const struct membership *now = group_membership(group);
 	bool missing = false, behind = false;
@@ -107,8 +133,10 @@ static bool next_membership(
 				behind = true;
 		}
 	}
-	if (missing)
+	if (missing) {
+		renumber(node, next);
 		return true;
+	}
 	*next = *wanted;
 	next->index = 0;
 	return !behind && !same_configuration(now, wanted);
@@ -125,7 +153,7 @@ static bool move_members(struct node *node, struct hosted *hosted, const struct 
 		return status.commit >= group_membership(group)->index;
 	if (status.changing || status.transferring || group_membership(group)->joint)
 		return false;
-	if (next_membership(group, wanted, status.last, &next)) {
+	if (next_membership(node, group, wanted, status.last, &next)) {
 		enum status started = driver_change_membership(hosted->driver, &next, node->time);
 
 		(void)started; /* refused: not leader any more, or a change is under way: judged again next time */

@@ -256,6 +256,7 @@ bool found_cluster(struct world *world)
 	for (uint64_t end_ns = world->now_ns + 60 * (uint64_t)WORLD_SECOND; !everybody_knows(world);) {
 		found_joins(world);
 		if (world->now_ns > end_ns || !world_run_until(world, world->now_ns + WORLD_SECOND / 20)) {
+			checkers_describe(world);
 			world_fail(world, "not every node joined");
 			return false;
 		}
