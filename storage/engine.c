@@ -1,0 +1,364 @@
+/* storage/engine.c: one engine. Reads may come from any thread, beside one writer; the swap lock keeps them off only
+ * while an install replaces the instance.
+ *
+ * What is durable: the write-ahead log is off, so the disk has what was flushed, and a flush writes whole memtables in
+ * order. The applied position is a row in the same batch as the rows that follow from it, so the position that a
+ * reopened engine shows is the truth. While it is open, `flushed` is the position as of the last flush asked for here.
+ */
+#include "storage/engine_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pack.h"
+
+enum { POSITION_SIZE = 16, MEASURE_EVERY = 16, DISK_RESERVE = 8 << 20 };
+static const char position_key[] = "mapplied";
+
+bool engine_space_known(uint8_t space)
+{
+	return space == ENGINE_SPACE_KEYS || space == ENGINE_SPACE_SESSIONS || space == ENGINE_SPACE_MARKS;
+}
+
+/* --- batches ------------------------------------------------------------------------------------- */
+
+struct engine_batch *engine_batch_new(void)
+{
+	struct engine_batch *batch = calloc(1, sizeof(*batch));
+	if (batch)
+		batch->batch = rocksdb_writebatch_create();
+	return batch;
+}
+
+void engine_batch_free(struct engine_batch *batch)
+{
+	if (!batch)
+		return;
+	rocksdb_writebatch_destroy(batch->batch);
+	free(batch);
+}
+
+void engine_batch_clear(struct engine_batch *batch)
+{
+	rocksdb_writebatch_clear(batch->batch);
+	batch->size = 0;
+}
+
+size_t engine_batch_size(const struct engine_batch *batch)
+{
+	return batch->size;
+}
+
+static const char *text_of(struct bytes bytes)
+{
+	return bytes.size ? bytes.data : "";
+}
+
+void engine_batch_put(struct engine_batch *batch, enum engine_space space, struct bytes key, struct bytes value)
+{
+	engine_batch_put_two(batch, space, key, value, bytes_of(NULL, 0));
+}
+
+void engine_batch_put_two(
+	struct engine_batch *batch, enum engine_space space, struct bytes key, struct bytes head, struct bytes tail)
+{
+	assert(engine_space_known((uint8_t)space));
+	assert(key.size <= ENGINE_KEY_MAX);
+	char tag = (char)space;
+	const char *keys[2] = { &tag, text_of(key) }, *values[2] = { text_of(head), text_of(tail) };
+	const size_t key_sizes[2] = { 1, key.size }, value_sizes[2] = { head.size, tail.size };
+	rocksdb_writebatch_putv(batch->batch, 2, keys, key_sizes, 2, values, value_sizes);
+	batch->size += 1 + key.size + head.size + tail.size;
+}
+
+void engine_batch_delete(struct engine_batch *batch, enum engine_space space, struct bytes key)
+{
+	assert(engine_space_known((uint8_t)space));
+	assert(key.size <= ENGINE_KEY_MAX);
+	char tag = (char)space;
+	const char *keys[2] = { &tag, text_of(key) };
+	const size_t key_sizes[2] = { 1, key.size };
+	rocksdb_writebatch_deletev(batch->batch, 2, keys, key_sizes);
+	batch->size += 1 + key.size;
+}
+
+/* --- the applied position ------------------------------------------------------------------------ */
+
+void engine_position_put(rocksdb_writebatch_t *batch, uint64_t index, uint64_t term)
+{
+	uint8_t row[POSITION_SIZE];
+	struct packer packer;
+	pack_init(&packer, row, sizeof(row));
+	pack_u64(&packer, index);
+	pack_u64(&packer, term);
+	rocksdb_writebatch_put(batch, position_key, sizeof(position_key) - 1, (const char *)row, sizeof(row));
+}
+
+enum status engine_position_read(
+	struct engine *engine, rocksdb_t *db, const rocksdb_readoptions_t *read, uint64_t *index, uint64_t *term)
+{
+	char *message = NULL;
+	size_t size;
+	*index = *term = 0;
+	char *row = rocksdb_get(db, read, position_key, sizeof(position_key) - 1, &size, &message);
+	if (message)
+		return engine_failed(engine, message);
+	if (!row)
+		return STATUS_OK;
+	struct unpacker unpacker;
+	unpack_init(&unpacker, bytes_of(row, size));
+	*index = unpack_u64(&unpacker);
+	*term = unpack_u64(&unpacker);
+	rocksdb_free(row);
+	return unpack_end(&unpacker) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+enum status engine_db_open(struct engine_shared *shared, const char *path, bool create, rocksdb_t **db)
+{
+	char *message = NULL;
+	rocksdb_options_t *options = rocksdb_options_create_copy(shared->options);
+	rocksdb_options_set_create_if_missing(options, create);
+	rocksdb_options_set_error_if_exists(options, create);
+	*db = rocksdb_open(options, path, &message);
+	rocksdb_options_destroy(options);
+	return message ? engine_failed(NULL, message) : STATUS_OK;
+}
+
+static bool dir_exists(const char *path)
+{
+	struct disk_file *file;
+	if (disk_open(path, DISK_READ_ONLY, &file) != STATUS_OK)
+		return false;
+	disk_close(file);
+	return true;
+}
+
+static enum status db_of(struct engine *engine, bool create)
+{
+	char path[ENGINE_PATH_MAX];
+	engine_path(engine->shared, engine->id, "", path);
+	bool there = dir_exists(path);
+	if (there == create)
+		return create ? STATUS_CONFLICT : STATUS_NOT_FOUND;
+	enum status status = engine_db_open(engine->shared, path, create, &engine->db);
+	if (status != STATUS_OK)
+		return status;
+	uint64_t index, term;
+	status = create ? disk_sync_dir(engine->shared->dir) : STATUS_OK;
+	if (status == STATUS_OK)
+		status = engine_position_read(engine, engine->db, engine->shared->read, &index, &term);
+	if (status != STATUS_OK) {
+		rocksdb_close(engine->db);
+		return status;
+	}
+	engine->applied_index = engine->flushed = index;
+	engine->applied_term = term;
+	return STATUS_OK;
+}
+
+enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, struct engine **out)
+{
+	*out = NULL;
+	assert(!engine_find(shared, id));
+	struct engine *engine = calloc(1, sizeof(*engine));
+	if (!engine)
+		return STATUS_NO_MEMORY;
+	engine->shared = shared;
+	engine->id = id;
+	enum status status = db_of(engine, create);
+	if (status != STATUS_OK) {
+		free(engine);
+		return status == STATUS_IO && !create ? STATUS_CORRUPT : status;
+	}
+	pthread_rwlock_init(&engine->swap, NULL);
+	pthread_mutex_lock(&shared->lock);
+	list_push_back(&shared->engines, &engine->link);
+	pthread_mutex_unlock(&shared->lock);
+	*out = engine;
+	return STATUS_OK;
+}
+
+void engine_close(struct engine *engine)
+{
+	if (!engine)
+		return;
+	assert(engine->users == 0);
+	pthread_mutex_lock(&engine->shared->lock);
+	list_remove(&engine->link);
+	engine->shared->memtables -= engine->memtable;
+	pthread_mutex_unlock(&engine->shared->lock);
+	if (engine->db) {
+		rocksdb_cancel_all_background_work(engine->db, 1);
+		rocksdb_close(engine->db);
+	}
+	pthread_rwlock_destroy(&engine->swap);
+	free(engine);
+}
+
+uint64_t engine_id(const struct engine *engine)
+{
+	return engine->id;
+}
+
+enum status engine_usable(const struct engine *engine)
+{
+	if (engine->failure != STATUS_OK)
+		return engine->failure == STATUS_CORRUPT ? STATUS_CORRUPT : STATUS_IO;
+	return engine->db ? STATUS_OK : STATUS_IO;
+}
+
+enum status engine_health(struct engine *engine)
+{
+	uint64_t errors = 0;
+	enum status status = engine_usable(engine);
+	if (status != STATUS_OK)
+		return status;
+	if (rocksdb_property_int(engine->db, "rocksdb.background-errors", &errors) != 0 || errors == 0)
+		return STATUS_OK;
+	engine->failure = STATUS_IO;
+	return STATUS_IO;
+}
+
+/* --- writes -------------------------------------------------------------------------------------- */
+
+/* RocksDB does not come back from a flush that found the disk full. So we look before we leap: short of room, nothing
+ * is flushed, the journal keeps what it has, and reads go on. */
+static bool disk_short(const struct engine *engine)
+{
+	uint64_t bytes;
+	if (disk_free_bytes(engine->shared->dir, &bytes) != STATUS_OK)
+		return false; /* the flush itself will tell */
+	return bytes < 2 * engine->memtable + DISK_RESERVE;
+}
+
+static void measure(struct engine *engine)
+{
+	uint64_t size = 0;
+	if (rocksdb_property_int(engine->db, "rocksdb.cur-size-all-mem-tables", &size) != 0)
+		return;
+	engine->shared->memtables += size - engine->memtable;
+	if (size < engine->memtable)
+		engine->flush_asked = false;
+	engine->memtable = size;
+}
+
+/* Keeps the sum of all memtables under the budget: asks the engine with the largest to flush, and does not wait. */
+static void keep_budget(struct engine *engine)
+{
+	struct engine_shared *shared = engine->shared;
+	struct engine *largest = NULL;
+	if (engine->applies++ % MEASURE_EVERY != 0)
+		return;
+	pthread_mutex_lock(&shared->lock);
+	measure(engine);
+	if (shared->memtables > shared->write_buffer_budget) {
+		LIST_EACH_SAFE(link, &shared->engines)
+		{
+			struct engine *other = LIST_ENTRY(link, struct engine, link);
+			if (other->flush_asked)
+				measure(other); /* it may have become small since */
+			if (!other->flush_asked && other->db && (!largest || other->memtable > largest->memtable))
+				largest = other;
+		}
+	}
+	if (largest && !disk_short(largest)) {
+		char *message = NULL;
+		largest->flush_asked = true;
+		rocksdb_flush(largest->db, shared->flush_later, &message);
+		if (message) {
+			enum status status = engine_failed(largest, message);
+			(void)status; /* sticks to that engine, which finds it at its next call */
+		}
+	}
+	pthread_mutex_unlock(&shared->lock);
+}
+
+enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint64_t index, uint64_t term)
+{
+	char *message = NULL;
+	enum status status = engine_health(engine);
+	if (status != STATUS_OK)
+		return status;
+	assert(index >= engine->applied_index);
+	assert(term >= engine->applied_term);
+	engine_position_put(batch->batch, index, term);
+	rocksdb_write(engine->db, engine->shared->write, batch->batch, &message);
+	if (message)
+		return engine_failed(engine, message);
+	engine->applied_index = index;
+	engine->applied_term = term;
+	engine_batch_clear(batch);
+	keep_budget(engine);
+	return STATUS_OK;
+}
+
+void engine_applied(const struct engine *engine, uint64_t *index, uint64_t *term)
+{
+	*index = engine->applied_index;
+	*term = engine->applied_term;
+}
+
+enum status engine_flush(struct engine *engine, uint64_t *flushed)
+{
+	char *message = NULL;
+	uint64_t index = engine->applied_index;
+	*flushed = engine->flushed;
+	enum status status = engine_health(engine);
+	if (status != STATUS_OK)
+		return status;
+	if (disk_short(engine))
+		return STATUS_NO_SPACE;
+	rocksdb_flush(engine->db, engine->shared->flush, &message);
+	if (message)
+		return engine_failed(engine, message);
+	status = engine_health(engine);
+	if (status != STATUS_OK)
+		return status;
+	pthread_mutex_lock(&engine->shared->lock);
+	measure(engine);
+	pthread_mutex_unlock(&engine->shared->lock);
+	engine->flushed = index;
+	*flushed = index;
+	return STATUS_OK;
+}
+
+uint64_t engine_flushed(const struct engine *engine)
+{
+	return engine->flushed;
+}
+
+/* --- reads --------------------------------------------------------------------------------------- */
+
+enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
+{
+	char tagged[1 + ENGINE_KEY_MAX];
+	char *message = NULL;
+	*row = NULL;
+	assert(engine_space_known((uint8_t)space));
+	if (key.size > ENGINE_KEY_MAX)
+		return STATUS_NOT_FOUND;
+	tagged[0] = (char)space;
+	if (key.size > 0)
+		memcpy(tagged + 1, key.data, key.size);
+	pthread_rwlock_rdlock(&engine->swap);
+	enum status status = engine_usable(engine);
+	rocksdb_pinnableslice_t *slice = NULL;
+	if (status == STATUS_OK)
+		slice = rocksdb_get_pinned(engine->db, engine->shared->read, tagged, key.size + 1, &message);
+	if (message)
+		status = engine_failed(engine, message);
+	else if (status == STATUS_OK && !slice)
+		status = STATUS_NOT_FOUND;
+	if (slice) {
+		size_t size = 0;
+		const char *value = rocksdb_pinnableslice_value(slice, &size);
+		*row = buffer_copy(bytes_of(value, size));
+		rocksdb_pinnableslice_destroy(slice);
+		status = *row ? STATUS_OK : STATUS_NO_MEMORY;
+	}
+	pthread_rwlock_unlock(&engine->swap);
+	return status;
+}

@@ -1,0 +1,73 @@
+/* storage/engine_internal.h: the engine's parts, by duty:
+ *
+ *   engine_shared.c    the cache, Env and budget of all engines; their directories: list, remove, leftovers
+ *   engine.c           one engine: open, apply, get, flush, health
+ *   engine_iter.c      iterators, scan, digest, verify
+ *   engine_snapshot.c  the state as a stream of chunks, out and in
+ *
+ * RocksDB's types and messages go no further than these files; engine_failed is the one place where a message becomes a
+ * status. */
+#ifndef DOMICILE_STORAGE_ENGINE_INTERNAL_H
+#define DOMICILE_STORAGE_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <rocksdb/c.h>
+
+#include "base/list.h"
+#include "storage/disk.h"
+#include "storage/engine.h"
+
+struct engine_shared {
+	char dir[DISK_PATH_MAX - 64]; /* .../shards */
+	uint64_t write_buffer_budget;
+	rocksdb_env_t *env;
+	rocksdb_cache_t *cache;
+	rocksdb_options_t *options; /* of every engine */
+	rocksdb_block_based_table_options_t *table;
+	rocksdb_readoptions_t *read;
+	rocksdb_writeoptions_t *write;
+	rocksdb_flushoptions_t *flush, *flush_later;
+	pthread_mutex_t lock; /* engines, and each engine's memtable */
+	struct list engines;
+	uint64_t memtables; /* sum of engine->memtable */
+};
+
+struct engine {
+	struct engine_shared *shared;
+	uint64_t id;
+	struct list link;      /* shared->engines */
+	pthread_rwlock_t swap; /* held for writing while an install puts another instance in */
+	rocksdb_t *db;	       /* NULL: an install failed between the two */
+	_Atomic uint64_t applied_index, applied_term;
+	_Atomic uint64_t flushed;
+	_Atomic uint32_t users; /* iterators and snapshots open */
+	_Atomic int failure;	/* enum status; OK: none; sticks */
+	uint64_t memtable;	/* bytes, under shared->lock */
+	bool flush_asked;	/* under shared->lock */
+	uint32_t applies;	/* since the memtable was measured; the writer's */
+};
+
+struct engine_batch {
+	rocksdb_writebatch_t *batch;
+	size_t size;
+};
+
+enum { ENGINE_PATH_MAX = DISK_PATH_MAX };
+/* "<dir>/<id as 16 hex digits><suffix>" */
+void engine_path(const struct engine_shared *shared, uint64_t id, const char *suffix, char path[ENGINE_PATH_MAX]);
+/* Frees the message. With an engine, what cannot be lived with sticks to it. */
+enum status engine_failed(struct engine *engine, char *message) MUST;
+enum status engine_db_open(struct engine_shared *shared, const char *path, bool create, rocksdb_t **db) MUST;
+/* Reads the applied position of an instance; 0, 0 when it has none. */
+enum status engine_position_read(
+	struct engine *engine, rocksdb_t *db, const rocksdb_readoptions_t *read, uint64_t *index, uint64_t *term) MUST;
+void engine_position_put(rocksdb_writebatch_t *batch, uint64_t index, uint64_t term);
+/* Every file in it, then itself; its parent is synced. */
+enum status engine_erase_dir(struct engine_shared *shared, const char *path) MUST;
+/* <id>.ready takes the place of <id>; the old one is unlinked. Neither is open. */
+enum status engine_dir_replace(struct engine_shared *shared, uint64_t id) MUST;
+struct engine *engine_find(struct engine_shared *shared, uint64_t id); /* NULL: not open */
+enum status engine_usable(const struct engine *engine) MUST;
+bool engine_space_known(uint8_t space);
+
+#endif
