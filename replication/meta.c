@@ -1,17 +1,16 @@
-/* replication/meta.c: see replication/meta.h: dispatch; regions, nodes, shards and reports. Policies and bindings are
- * in meta_rules.c, invariants and digest in meta_check.c.
+/* replication/meta.c: see replication/meta.h: dispatch, regions, nodes and meta's own membership. Shards and
+ * operations are in meta_shards.c, policies and bindings in meta_rules.c, invariants and digest in meta_check.c.
  *
  * Each change is judged whole before the map is touched, so a refused one has nothing to undo. The epoch grows by one
  * with each change that is taken; a report that repeats what is known is OK and is not a change. */
 #include "replication/meta_internal.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <string.h>
 
 #include "base/text.h"
 
-enum { META_GROUP_ID = 1, FIRST_NODE_ID = 2, FIRST_REPLICA_ID = 3, META_VOTERS_MAX = 5, NODE_DEPTH = 2 };
+enum { META_GROUP_ID = 1, META_VOTERS_MAX = 5, NODE_DEPTH = 2 };
 
 /* --- refusals --------------------------------------------------------------------------------------- */
 
@@ -24,7 +23,7 @@ struct number meta_number(uint64_t number)
 	return out;
 }
 
-static void join(char *out, size_t capacity, const char *const parts[])
+void meta_join(char *out, size_t capacity, const char *const parts[])
 {
 	struct text text;
 	text_init(&text, out, capacity);
@@ -38,8 +37,8 @@ bool meta_refuse(struct meta_result *result, enum status status, uint32_t line, 
 	assert(status != STATUS_OK);
 	result->status = status;
 	result->flaw = (struct flaw){ .line = line };
-	join(result->flaw.reason, sizeof(result->flaw.reason), reason);
-	join(result->flaw.cure, sizeof(result->flaw.cure), cure);
+	meta_join(result->flaw.reason, sizeof(result->flaw.reason), reason);
+	meta_join(result->flaw.cure, sizeof(result->flaw.cure), cure);
 	return false;
 }
 
@@ -236,21 +235,21 @@ static bool apply_init(struct cluster_map *map, const struct change *change, str
 		!judge_node_place(&change->region, &change->node.place, result) ||
 		!judge_addresses(&change->node.addresses, result))
 		return false;
-	result->id = FIRST_NODE_ID;
+	result->id = META_FIRST_NODE;
 	if (change->dry_run)
 		return true;
 	memcpy(map->name, change->name, strlen(change->name) + 1);
 	memcpy(map->cluster, change->cluster, sizeof(map->cluster));
 	memcpy(map->hash_secret, change->hash_secret, sizeof(map->hash_secret));
 	memcpy(map->admin_spki_sha256, change->admin_spki_sha256, sizeof(map->admin_spki_sha256));
-	static_assert(META_GROUP_ID + 1 == FIRST_NODE_ID, "ids are given in order");
-	map->id_next = FIRST_NODE_ID;
+	static_assert(META_GROUP_ID + 1 == META_FIRST_NODE, "ids are given in order");
+	map->id_next = META_FIRST_NODE;
 	region_add(map, &change->region);
 	struct map_node *node = node_add(map, &change->node, 0);
 	node->meta_voter = true;
 	node->meta_voting = true;
-	assert(node->id == FIRST_NODE_ID);
-	assert(node->meta_replica == FIRST_REPLICA_ID);
+	assert(node->id == META_FIRST_NODE);
+	assert(node->meta_replica == META_FIRST_REPLICA);
 	return true;
 }
 
@@ -353,7 +352,7 @@ static struct map_node *find_node(struct cluster_map *map, uint64_t id)
 	return NULL;
 }
 
-static bool refuse_node(struct meta_result *result, uint64_t node)
+bool meta_refuse_node(struct meta_result *result, uint64_t node)
 {
 	return meta_refuse(result, STATUS_NOT_FOUND, 0, TEXTS("there is no node ", meta_number(node).text),
 		TEXTS("domctl node list shows those there are"));
@@ -364,7 +363,7 @@ static bool apply_node_addresses(
 {
 	struct map_node *node = find_node(map, change->node.id);
 	if (!node)
-		return refuse_node(result, change->node.id);
+		return meta_refuse_node(result, change->node.id);
 	if (!judge_addresses(&change->node.addresses, result))
 		return false;
 	*changed = !address_lists_equal(&node->addresses, &change->node.addresses);
@@ -423,410 +422,6 @@ void meta_membership_wanted(const struct cluster_map *map, struct membership *me
 	}
 }
 
-/* --- operations ------------------------------------------------------------------------------------------- */
-
-uint32_t meta_operations_free(const struct cluster_map *map)
-{
-	uint32_t running = 0;
-	for (uint32_t i = 0; i < map->operation_count; i++)
-		running += map->operations[i].state == OPERATION_RUNNING;
-	return map->operation_max - running;
-}
-
-struct map_operation *meta_operation_begin(
-	struct cluster_map *map, enum operation_kind kind, uint64_t policy, uint64_t binding_policy, uint64_t now_us)
-{
-	if (map->operation_count == map->operation_max) {
-		uint32_t at = 0;
-		while (at < map->operation_count && map->operations[at].state == OPERATION_RUNNING)
-			at++;
-		assert(at < map->operation_count);
-		memmove(&map->operations[at], &map->operations[at + 1],
-			(map->operation_count - at - 1) * sizeof(*map->operations));
-		map->operation_count--;
-	}
-	struct map_operation *operation = &map->operations[map->operation_count++];
-	memset(operation, 0, sizeof(*operation));
-	operation->id = map->id_next++;
-	operation->kind = (uint8_t)kind;
-	operation->state = OPERATION_RUNNING;
-	operation->policy = policy;
-	operation->binding_policy = binding_policy;
-	operation->started_us = now_us;
-	return operation;
-}
-
-void meta_operation_add_shard(struct map_operation *operation, uint64_t shard)
-{
-	assert(operation->steps < OPERATION_SHARDS_MAX);
-	assert(operation->steps_done == 0);
-	operation->shards_done[operation->steps++] = shard;
-}
-
-enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us)
-{
-	assert(operation->state == OPERATION_RUNNING);
-	assert(operation->steps_done < operation->steps);
-	for (uint32_t i = 0; i < operation->steps; i++) {
-		if (operation->shards_done[i] != shard)
-			continue;
-		if (i < operation->steps_done)
-			return STEP_REPEATED;
-		operation->shards_done[i] = operation->shards_done[operation->steps_done];
-		operation->shards_done[operation->steps_done++] = shard;
-		if (operation->steps_done == operation->steps) {
-			operation->state = OPERATION_DONE;
-			operation->ended_us = now_us;
-		}
-		return STEP_TAKEN;
-	}
-	return STEP_UNKNOWN;
-}
-
-static struct map_operation *find_operation(struct cluster_map *map, uint64_t id)
-{
-	for (uint32_t i = 0; i < map->operation_count; i++)
-		if (map->operations[i].id == id)
-			return &map->operations[i];
-	return NULL;
-}
-
-/* --- shards -------------------------------------------------------------------------------------------------- */
-
-struct map_shard *meta_shards_of(const struct cluster_map *map, uint64_t policy, uint32_t *count)
-{
-	uint32_t first = 0;
-	while (first < map->shard_count && map->shards[first].policy < policy)
-		first++;
-	*count = 0;
-	while (first + *count < map->shard_count && map->shards[first + *count].policy == policy)
-		(*count)++;
-	return *count > 0 ? &map->shards[first] : NULL;
-}
-
-static const struct map_replica *replica_at(const struct map_replica replicas[], unsigned count, uint64_t node)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (replicas[i].node == node)
-			return &replicas[i];
-	return NULL;
-}
-
-/* The same replicas in the same roles, in any order. */
-static bool replicas_equal(
-	const struct map_replica a[], unsigned a_count, const struct map_replica b[], unsigned b_count)
-{
-	if (a_count != b_count)
-		return false;
-	for (unsigned i = 0; i < a_count; i++) {
-		const struct map_replica *other = replica_at(b, b_count, a[i].node);
-		if (!other || other->replica != a[i].replica || other->role != a[i].role)
-			return false;
-	}
-	return true;
-}
-
-bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const uint64_t nodes[], uint8_t count)
-{
-	assert(count > 0);
-	assert(count <= COPIES_MAX);
-	struct map_replica wanted[REPLICAS_MAX];
-	memset(wanted, 0, sizeof(wanted));
-	bool differs = count != shard->wanted_count, leads = false;
-	for (unsigned i = 0; i < count; i++) {
-		const struct map_replica *here = replica_at(shard->wanted, shard->wanted_count, nodes[i]);
-		differs |= here == NULL;
-		wanted[i].node = nodes[i];
-		wanted[i].replica = here ? here->replica : map->id_next++;
-		wanted[i].role = ROLE_VOTER;
-		leads |= nodes[i] == shard->lead_wanted;
-	}
-	if (!leads)
-		shard->lead_wanted = 0;
-	memcpy(shard->wanted, wanted, sizeof(shard->wanted));
-	shard->wanted_count = count;
-	return differs;
-}
-
-static struct map_shard *find_shard(struct cluster_map *map, uint64_t id)
-{
-	for (uint32_t i = 0; i < map->shard_count; i++)
-		if (map->shards[i].id == id)
-			return &map->shards[i];
-	return NULL;
-}
-
-static bool refuse_shard(struct meta_result *result, uint64_t shard)
-{
-	return meta_refuse(result, STATUS_NOT_FOUND, 0, TEXTS("there is no shard ", meta_number(shard).text),
-		TEXTS("domctl shard list shows those there are"));
-}
-
-/* Two of the nodes stand too close for the policy's spread; *a and *b then say which. */
-static bool too_close(const struct policy *policy, const struct map_node *const nodes[], unsigned count,
-	const struct map_node **a, const struct map_node **b)
-{
-	for (unsigned i = 0; i < count; i++) {
-		for (unsigned j = 0; j < i; j++) {
-			struct place zone = place_prefix(&nodes[i]->place, place_depth(&nodes[i]->place) - 1);
-			bool close = (policy->spread == SPREAD_ZONE && place_within(&nodes[j]->place, zone.text)) ||
-				     (policy->spread == SPREAD_REGION && nodes[i]->region == nodes[j]->region);
-			*a = nodes[i];
-			*b = nodes[j];
-			if (close)
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool judge_place_counts(const struct policy *policy, const struct map_node *const nodes[],
-	const struct site sites[], unsigned count, struct meta_result *result)
-{
-	if (count != policy->copies)
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("policy ", policy->name, " has copies: ", meta_number(policy->copies).text, ", and ",
-				meta_number(count).text, " nodes are named"),
-			TEXTS("name as many nodes as the policy has copies"));
-	const struct map_node *a, *b;
-	if (too_close(policy, nodes, count, &a, &b))
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS(a->place.text, " and ", b->place.text, " are in one ",
-				policy->spread == SPREAD_ZONE ? "zone" : "region", ", which spread of policy ",
-				policy->name, " forbids"),
-			TEXTS("name nodes further apart"));
-	for (unsigned i = 0; i < policy->copy_in_count; i++) {
-		const struct copy_rule *rule = &policy->copy_in[i];
-		unsigned inside = 0;
-		for (unsigned j = 0; j < count; j++)
-			inside += selector_matches(&rule->in, &sites[j].place, sites[j].tags, sites[j].tag_count);
-		if (inside < rule->copies)
-			return meta_refuse(result, STATUS_INVALID, 0,
-				TEXTS("copy_in of policy ", policy->name, " wants ", meta_number(rule->copies).text,
-					" in ", rule->in.text, ", and ", meta_number(inside).text,
-					" of the nodes are there"),
-				TEXTS("name more nodes in ", rule->in.text));
-	}
-	return true;
-}
-
-static bool judge_place(const struct cluster_map *map, const struct change *change, const struct policy *policy,
-	struct meta_result *result)
-{
-	const struct map_node *nodes[REPLICAS_MAX];
-	struct site sites[REPLICAS_MAX];
-	for (unsigned i = 0; i < change->replica_count; i++) {
-		const struct map_replica *replica = &change->replicas[i];
-		nodes[i] = map_node_find(map, replica->node);
-		if (!nodes[i])
-			return refuse_node(result, replica->node);
-		if (replica_at(change->replicas, i, replica->node) || replica->role == ROLE_LEARNER ||
-			replica->role == ROLE_WITNESS)
-			return meta_refuse(result, STATUS_INVALID, 0,
-				TEXTS("node ", nodes[i]->place.text, " is named twice, or not as a voter"),
-				TEXTS("name each node once"));
-		bool known = map_site(map, &nodes[i]->place, &sites[i]);
-		assert(known);
-		if (!policy_may_store(policy, &sites[i]))
-			return meta_refuse(result, STATUS_RESIDENCY_REFUSED, 0,
-				TEXTS("policy ", policy->name, " allows no copy on ", nodes[i]->place.text),
-				TEXTS("name nodes inside store_in and outside never_in"));
-	}
-	if (!judge_place_counts(policy, nodes, sites, change->replica_count, result))
-		return false;
-	bool leads = policy->lead_in.count == 0;
-	for (unsigned i = 0; i < change->replica_count; i++)
-		leads |= policy_lead_rank(policy, &sites[i]) != UINT_MAX;
-	if (!leads)
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("lead_in of policy ", policy->name, " lets none of these nodes lead"),
-			TEXTS("name at least one node inside lead_in"));
-	struct membership membership;
-	struct quorum_flaw flaw;
-	bool formed = placement_membership(map, policy, change->replicas, change->replica_count, &membership);
-	assert(formed);
-	for (unsigned i = 0; i < membership.count; i++)
-		membership.at[i].replica = i + 1u;
-	if (!quorum_check(&membership, (enum survive)policy->survive, &flaw))
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("on these nodes shard ", meta_number(change->shard).text,
-				" would not survive what policy ", policy->name, " promises"),
-			TEXTS("spread the nodes over more zones or regions"));
-	return true;
-}
-
-static bool apply_shard_place(struct cluster_map *map, const struct change *change, struct meta_result *result)
-{
-	struct map_shard *shard = find_shard(map, change->shard);
-	if (!shard)
-		return refuse_shard(result, change->shard);
-	const struct policy *policy = map_policy_find(map, shard->policy);
-	assert(policy);
-	if (!judge_place(map, change, policy, result))
-		return false;
-	if (shard->operation != 0)
-		return meta_refuse(result, STATUS_CONFLICT, 0,
-			TEXTS("operation ", meta_number(shard->operation).text, " moves this shard already"),
-			TEXTS("wait until it is done: domctl operation wait"));
-	if (meta_operations_free(map) == 0)
-		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS("too many operations are running"),
-			TEXTS("wait until some are done: domctl operation list"));
-	if (change->dry_run)
-		return true;
-	uint64_t nodes[REPLICAS_MAX];
-	for (unsigned i = 0; i < change->replica_count; i++)
-		nodes[i] = change->replicas[i].node;
-	if (!meta_shard_want(map, shard, nodes, change->replica_count))
-		return true;
-	struct map_operation *operation = meta_operation_begin(map, OPERATION_PLACE, shard->policy, 0, change->now_us);
-	meta_operation_add_shard(operation, shard->id);
-	join(operation->text, sizeof(operation->text),
-		TEXTS("shard ", meta_number(shard->id).text, " of ", policy->name,
-			" moves to where an administrator placed it"));
-	shard->operation = operation->id;
-	result->id = operation->id;
-	return true;
-}
-
-static bool apply_shard_lead(struct cluster_map *map, const struct change *change, struct meta_result *result)
-{
-	struct map_shard *shard = find_shard(map, change->shard);
-	if (!shard)
-		return refuse_shard(result, change->shard);
-	if (change->target_node != 0) {
-		const struct map_node *node = map_node_find(map, change->target_node);
-		if (!node)
-			return refuse_node(result, change->target_node);
-		if (!replica_at(shard->wanted, shard->wanted_count, node->id))
-			return meta_refuse(result, STATUS_INVALID, 0,
-				TEXTS(node->place.text, " holds no copy of shard ", meta_number(shard->id).text),
-				TEXTS("name one of the shard's nodes, or move the shard there first"));
-		const struct policy *policy = map_policy_find(map, shard->policy);
-		struct site site;
-		bool known = map_site(map, &node->place, &site);
-		assert(policy);
-		assert(known);
-		if (policy_lead_rank(policy, &site) == UINT_MAX)
-			return meta_refuse(result, STATUS_INVALID, 0,
-				TEXTS("lead_in of policy ", policy->name, " lets nobody lead on ", node->place.text),
-				TEXTS("name a node inside lead_in, or change the policy"));
-	}
-	if (!change->dry_run)
-		shard->lead_wanted = change->target_node;
-	return true;
-}
-
-/* --- reports --------------------------------------------------------------------------------------------------- */
-
-/* Every replica that is reported must be one that meta named, once, on its node. */
-static bool judge_reported(const struct map_shard *shard, const struct change *change)
-{
-	bool voter = false;
-	for (unsigned i = 0; i < change->replica_count; i++) {
-		const struct map_replica *replica = &change->replicas[i];
-		const struct map_replica *here = replica_at(shard->replicas, shard->replica_count, replica->node);
-		const struct map_replica *wanted = replica_at(shard->wanted, shard->wanted_count, replica->node);
-		bool named =
-			(here && here->replica == replica->replica) || (wanted && wanted->replica == replica->replica);
-		if (!named || replica_at(change->replicas, i, replica->node))
-			return false;
-		if (replica->role == ROLE_NONE || replica->role > ROLE_WITNESS)
-			return false;
-		voter |= replica->role == ROLE_VOTER;
-	}
-	return voter;
-}
-
-static bool apply_shard_report(
-	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
-{
-	struct map_shard *shard = find_shard(map, change->shard);
-	if (!shard)
-		return refuse_shard(result, change->shard);
-	bool same = change->membership_index == shard->membership_index &&
-		    replicas_equal(change->replicas, change->replica_count, shard->replicas, shard->replica_count);
-	if (change->generation == shard->generation && same) {
-		*changed = false;
-		return true;
-	}
-	if (change->generation != shard->generation + 1 || change->membership_index < shard->membership_index)
-		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS("the report is stale"),
-			TEXTS("report again from the newest map"));
-	if (!judge_reported(shard, change))
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("the report names replicas that shard ", meta_number(shard->id).text, " never had"),
-			TEXTS("report the membership as it was committed"));
-	if (change->dry_run)
-		return true;
-	shard->generation = change->generation;
-	shard->membership_index = change->membership_index;
-	shard->replica_count = change->replica_count;
-	memset(shard->replicas, 0, sizeof(shard->replicas));
-	memcpy(shard->replicas, change->replicas, change->replica_count * sizeof(change->replicas[0]));
-	bool settled = replicas_equal(shard->replicas, shard->replica_count, shard->wanted, shard->wanted_count);
-	if (settled && shard->operation != 0) {
-		struct map_operation *operation = find_operation(map, shard->operation);
-		assert(operation);
-		enum operation_step step = meta_operation_step(operation, shard->id, change->now_us);
-		assert(step == STEP_TAKEN);
-		shard->operation = 0;
-	}
-	return true;
-}
-
-static void fence_failed(struct cluster_map *map, struct map_operation *operation, const struct change *change)
-{
-	struct text text;
-	operation->state = OPERATION_FAILED;
-	operation->ended_us = change->now_us;
-	text_init(&text, operation->text, sizeof(operation->text));
-	for (uint32_t i = 0; i < map->binding_count; i++)
-		if (map->bindings[i].pending_operation == operation->id)
-			meta_binding_describe(&text, &map->bindings[i]);
-	join(operation->text + text.size, sizeof(operation->text) - text.size,
-		TEXTS(" stays as it was: ", meta_number(change->keys_found).text, " keys live there already, in shard ",
-			meta_number(change->shard).text, " (", meta_number(operation->steps_done).text, " of ",
-			meta_number(operation->steps).text, " shards held none); delete or move them, then try again"));
-}
-
-static bool apply_fence_report(
-	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
-{
-	struct map_operation *operation = find_operation(map, change->operation);
-	result->id = change->operation;
-	if (!operation && (change->operation == 0 || change->operation >= map->id_next))
-		return meta_refuse(result, STATUS_NOT_FOUND, 0,
-			TEXTS("there is no operation ", meta_number(change->operation).text),
-			TEXTS("fetch the newest map"));
-	if (!operation || operation->state != OPERATION_RUNNING) {
-		*changed = false; /* over, and maybe forgotten */
-		return true;
-	}
-	bool asked = false, repeated = false;
-	for (uint32_t i = 0; i < operation->steps; i++) {
-		asked |= operation->shards_done[i] == change->shard;
-		repeated |= operation->shards_done[i] == change->shard && i < operation->steps_done;
-	}
-	if (operation->kind != OPERATION_BINDING || !asked)
-		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("operation ", meta_number(change->operation).text, " asked shard ",
-				meta_number(change->shard).text, " for no fence"),
-			TEXTS("fetch the newest map"));
-	*changed = !repeated;
-	if (repeated || change->dry_run)
-		return true;
-	if (change->keys_found > 0) {
-		fence_failed(map, operation, change);
-		meta_binding_settle(map, operation, true);
-	} else {
-		enum operation_step step = meta_operation_step(operation, change->shard, change->now_us);
-		assert(step == STEP_TAKEN);
-		if (operation->state == OPERATION_DONE)
-			meta_binding_settle(map, operation, false);
-	}
-	return true;
-}
-
 /* --- dispatch ---------------------------------------------------------------------------------------------------- */
 
 static bool dispatch(struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
@@ -845,13 +440,13 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 	case CHANGE_BINDING_UNSET:
 		return meta_apply_rules(map, change, result);
 	case CHANGE_SHARD_PLACE:
-		return apply_shard_place(map, change, result);
+		return meta_apply_shard_place(map, change, result);
 	case CHANGE_SHARD_LEAD:
-		return apply_shard_lead(map, change, result);
+		return meta_apply_shard_lead(map, change, result);
 	case CHANGE_SHARD_REPORT:
-		return apply_shard_report(map, change, result, changed);
+		return meta_apply_shard_report(map, change, result, changed);
 	case CHANGE_FENCE_REPORT:
-		return apply_fence_report(map, change, result, changed);
+		return meta_apply_fence_report(map, change, result, changed);
 	case CHANGE_META_REPORT:
 		return apply_meta_report(map, change, result, changed);
 	}

@@ -11,38 +11,41 @@
  * what is known (a node that asks again, a membership or fence reported twice) is OK and changes nothing, not even the
  * epoch; every other change that is taken makes the epoch grow by one.
  *
- * What each change does
- *  INIT            only on an empty map (else CONFLICT). Region, node (id 2, meta's only voter, replica id 3; ids 1 = META_GROUP).
- *  REGION_ADD      CA must be given (its name constraint is checked where OpenSSL is: the server that takes the request).
- *  NODE_ADMIT      place = a registered region's path + zone + node, exactly; a place already taken by another incarnation: CONFLICT;
- *                  the same incarnation again: OK, same id. Meta's voters: one per region, odd, at most five: the node becomes a
- *                  meta voter as soon as the number of voters stays or becomes odd (regions in order of registration); others
- *                  are learners. meta_voter is the WANTED role; meta's leader moves the membership there (server/mover.c).
- *  APPLY           every policy is checked (policy_check, policy_satisfiable), then bindings. A new policy gets SHARDS_PER_POLICY
- *                  shards with equal hash ranges and their replicas placed (replicas == wanted, generation 0). A changed one:
- *                  placement_choose per shard with `current`; shards whose wanted set differs get an OPERATION_POLICY operation.
- *                  Refused while an operation of that policy runs (CONFLICT). A policy that leaves the file stays.
- *                  Bindings of the file are set as BINDING_SET does.
- *  BINDING_SET     a binding under which keys may already live elsewhere (another one covers them): pending, and an
- *                  OPERATION_BINDING is started: the shards of the covering policy fence the prefix and report how many
- *                  keys they hold. No key anywhere: in force, fences stay until then and are lifted by the epoch. A key
- *                  somewhere: the operation fails (its text says how many), all is as before. No binding covers it, or
- *                  one of the same policy: in force at once.
- *                  A binding that is there and gets another policy keeps the old one, in force, until the operation ends
- *                  (map_binding_in_force tells old from new); operation.policy is the fenced policy, binding_policy the one
- *                  to come, 0: none.
- *                  Tighten-only against the bindings around it and inside it, whatever becomes of pending ones.
- *                  Exact keys: meta sees a hash, so any prefix may be around it: all their policies are fenced (at most
- *                  eight; operation.policy is 0 when more than one), and the policy must tighten at least one of
- *                  them. That it tightens the right one is checked by who has the key (placement_tightens).
- *  BINDING_UNSET   the keys fall to the next shorter binding or to none: the same fence over its own policy's shards.
- *  SHARD_PLACE     nodes must be allowed, counts as the policy says (refused with the rule otherwise); OPERATION_PLACE.
- *  SHARD_REPORT    generation must be one above; replicas as in the committed membership; when they equal wanted (voters), the
- *                  operation's step is done; when all its steps are done, the operation is.
- *  META_REPORT     updates which nodes are meta voters in fact (meta_voting; meta_voter is what is wanted).
+ * What each change does:
+ *  - INIT: only on an empty map (else CONFLICT). Region, node (id 2, meta's only voter, replica id 3; 1 is
+ *    META_GROUP).
+ *  - REGION_ADD: the CA must be given (its name constraint is checked where OpenSSL is: the server that takes
+ *    the request).
+ *  - NODE_ADMIT: place = a registered region's path + zone + node, exactly. A place taken by another
+ *    incarnation: CONFLICT; the same incarnation again: OK, same id. Meta's voters: one a region, odd, at most
+ *    five, so they grow by two when two more regions (in order of registration) have a node; all others are
+ *    learners. meta_voter is what is wanted; meta's leader moves the membership there.
+ *  - APPLY: every policy is checked by itself and placed on the registered nodes, then all bindings on the map
+ *    as it would be. A new policy gets SHARDS_PER_POLICY shards with equal hash ranges, placed (replicas ==
+ *    wanted, generation 0). A changed one: placement_choose per shard with `current`; shards whose wanted set
+ *    differs get an OPERATION_POLICY. CONFLICT while an operation of that policy runs. A policy that leaves the
+ *    file stays. Bindings: as BINDING_SET.
+ *  - BINDING_SET: a binding under which keys may already live elsewhere (another one covers them): pending, and
+ *    an OPERATION_BINDING starts: the shards of the covering policy fence the prefix and report how many keys
+ *    they hold. No key anywhere: in force; fences stay until then and are lifted by the epoch. A key somewhere:
+ *    the operation fails (its text says how many), all is as before. No binding covers it, or one of the same
+ *    policy: in force at once.
+ *  - ... over one that is there: the old one stays in force until the operation ends (map_binding_in_force
+ *    tells old from new). operation.policy is the fenced policy, binding_policy the one to come, 0: none.
+ *  - ... tightens only, against what is around and what is inside, whatever becomes of pending ones.
+ *  - ... of an exact key: meta sees a hash, so any prefix may be around it: all their policies are fenced (at
+ *    most eight; operation.policy is 0 when more than one), and the policy must tighten at least one of them.
+ *    That it tightens the right one is checked by who has the key (placement_tightens).
+ *  - BINDING_UNSET: the keys fall to the next shorter binding or to none: the same fence, over its own policy's
+ *    shards.
+ *  - SHARD_PLACE: nodes must be allowed, counts as the policy says (refused with the rule otherwise);
+ *    OPERATION_PLACE.
+ *  - SHARD_REPORT: generation one above (else CONFLICT: stale); replicas as in the committed membership. When
+ *    they equal wanted, the operation's step is done; when all its steps are done, the operation is.
+ *  - META_REPORT: which nodes are meta voters in fact (meta_voting).
  *
- * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the map
- * during the call; about 120 KiB of stack. */
+ * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the
+ * map during the call; about 120 KiB of stack. */
 #ifndef DOMICILE_REPLICATION_META_H
 #define DOMICILE_REPLICATION_META_H
 
@@ -54,9 +57,9 @@ enum { META_FIRST_NODE = 2, META_FIRST_REPLICA = 3 };
 
 struct meta_result {
 	enum status status;
-	uint64_t id;         /* of the node admitted or the operation started */
-	uint64_t epoch;      /* after */
-	struct flaw flaw;    /* when status is not OK */
+	uint64_t id;	  /* of the node admitted or the operation started */
+	uint64_t epoch;	  /* after */
+	struct flaw flaw; /* when status is not OK */
 };
 
 /* Applies, or with dry_run only judges. `change` may point into anything; the map copies. */

@@ -1,5 +1,6 @@
-/* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes, shards, reports),
- * meta_rules.c (policies and bindings), meta_check.c (invariants and digest). Folder-internal. */
+/* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
+ * (operations, shards, reports), meta_rules.c (policies and bindings), meta_check.c (invariants and digest).
+ * Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -12,11 +13,14 @@ struct number {
 };
 struct number meta_number(uint64_t number);
 
+void meta_join(char *out, size_t capacity, const char *const parts[]); /* cut where it does not fit */
+
 /* Refuse: fill the result and return false, for `return`. */
 #define TEXTS(...) ((const char *const[]){ __VA_ARGS__, NULL })
 bool meta_refuse(struct meta_result *result, enum status status, uint32_t line, const char *const reason[],
 	const char *const cure[]);
 bool meta_refuse_flaw(struct meta_result *result, enum status status, uint32_t line); /* result->flaw is set */
+bool meta_refuse_node(struct meta_result *result, uint64_t node);
 
 /* Operations. There must be room (meta_operations_free), made by forgetting the oldest ended one; the pointer is good
  * until the next one begins. */
@@ -39,6 +43,14 @@ void meta_binding_remove(struct cluster_map *map, uint32_t at);
 /* The next shorter prefix around `prefix`; NULL: none. */
 struct map_binding *meta_binding_around(const struct cluster_map *map, struct bytes prefix);
 void meta_binding_describe(struct text *text, const struct map_binding *binding);
+
+/* meta_shards.c. *changed: false for what is known already. */
+bool meta_apply_shard_place(struct cluster_map *map, const struct change *change, struct meta_result *result);
+bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change, struct meta_result *result);
+bool meta_apply_shard_report(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+bool meta_apply_fence_report(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
 
 /* meta_rules.c */
 bool meta_apply_rules(struct cluster_map *map, const struct change *change, struct meta_result *result);
