@@ -496,6 +496,13 @@ int server_run(struct server *server)
 {
 	if (event_base_dispatch(server->base) < 0)
 		server->exit_code = EXIT_OTHER;
+	/* From here on a further signal would only cut short what is short anyway. */
+	for (unsigned i = 0; i < 2; i++) {
+		event_free(server->signals[i]);
+		server->signals[i] = NULL;
+	}
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
 	log_info("stopped", LOG_I("exit_code", server->exit_code));
 	return server->exit_code;
 }
