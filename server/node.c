@@ -736,9 +736,14 @@ void node_flush_end(struct node *node, struct journal_flush *flush, enum status 
 /* --- opening --------------------------------------------------------------------------------------------------------
  */
 
+enum { ORPHANS_MAX = 1024 };
+
 struct recovery {
 	struct node *node;
 	enum status status;
+	bool distrusted;  /* something durable was lost and even its group with it */
+	uint32_t orphans; /* groups with records and no engine: a removal was cut short */
+	uint64_t orphan[ORPHANS_MAX];
 };
 
 static struct driver *recovered(void *arg, uint64_t group)
@@ -746,7 +751,15 @@ static struct driver *recovered(void *arg, uint64_t group)
 	struct recovery *recovery = arg;
 	struct hosted *hosted = node_hosted(recovery->node, group);
 
-	return hosted == NULL ? NULL : hosted->driver; /* records of a replica that is gone */
+	if (hosted != NULL)
+		return hosted->driver;
+	for (uint32_t i = 0; i < recovery->orphans; i++) {
+		if (recovery->orphan[i] == group)
+			return NULL;
+	}
+	if (recovery->orphans < ORPHANS_MAX)
+		recovery->orphan[recovery->orphans++] = group;
+	return NULL;
 }
 
 static void recover_state(void *arg, uint64_t group, uint64_t term, uint64_t vote)
@@ -783,9 +796,15 @@ static void recover_reset(void *arg, uint64_t group, uint64_t index, uint64_t te
 
 static void recover_corrupt(void *arg, uint64_t group, uint64_t index, uint64_t term)
 {
-	struct driver *driver = recovered(arg, group);
+	struct recovery *recovery = arg;
+	struct driver *driver;
 
 	log_warn("a journal record failed its checksum", LOG_H("group", group), LOG_U("index", index));
+	if (group == 0) {
+		recovery->distrusted = true;
+		return;
+	}
+	driver = recovered(arg, group);
 	if (driver != NULL)
 		driver_recovered_corrupt(driver, index, term);
 }
@@ -905,6 +924,20 @@ enum status node_begin(struct node *node, const char **why)
 		*why = status == STATUS_CONFLICT ? "the journal is another node's or another cluster's"
 						 : "the journal could not be opened";
 		return status;
+	}
+	if (recovery.distrusted) {
+		/* Votes and log ends may be missing: whoever took part with those could elect a leader without what was
+		 * acknowledged. */
+		*why = "the journal lost records that were durable, and with them whose they were; wipe this data "
+		       "directory and join anew";
+		return STATUS_CORRUPT;
+	}
+	for (uint32_t i = 0; i < recovery.orphans; i++) {
+		status = journal_append_remove(node->journal, recovery.orphan[i]);
+		if (status != STATUS_OK && status != STATUS_INVALID) {
+			*why = "records of a removed replica could not be dropped from the journal";
+			return status;
+		}
 	}
 	for (size_t i = 0; i < node->table_size; i++) {
 		if (node->table[i] != NULL)

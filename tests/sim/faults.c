@@ -18,7 +18,7 @@ static void on_restart(struct world *world, void *arg, uint64_t slot, struct buf
 {
 	(void)arg;
 	(void)bytes;
-	if (world->nodes[slot].node == NULL)
+	if (world->nodes[slot].node == NULL && !world->nodes[slot].ruined)
 		node_start(world, (unsigned)slot);
 }
 
@@ -60,6 +60,7 @@ static void crash_region(struct world *world, unsigned region, bool power)
 		if (power && !flipped && world->knobs.bit_flips &&
 			disk_model_flip(world->nodes[i].dir, "journal", &world->faults)) {
 			flipped = true;
+			world->nodes[i].flipped = true;
 			world_log(world, "a bit of node %u's journal flips", i);
 		}
 		world_at(world, world->now_ns + down_ns, on_restart, NULL, i, NULL);
@@ -207,7 +208,7 @@ static void on_fault(struct world *world, void *arg, uint64_t value, struct buff
 	(void)arg;
 	(void)value;
 	(void)bytes;
-	if (!running)
+	if (!running || world->ruined)
 		return;
 	if (all_well(world)) {
 		one_fault(world);

@@ -218,7 +218,7 @@ static void on_supervisor(struct world *world, void *arg, uint64_t incarnation, 
 	struct world_node *node = arg;
 
 	(void)bytes;
-	if (node->node == NULL && node->incarnation == incarnation)
+	if (node->node == NULL && node->incarnation == incarnation && !node->ruined)
 		node_start(world, node->slot);
 }
 
@@ -315,7 +315,8 @@ static void io_send(void *arg, uint64_t to_id, const struct message *message)
 		return;
 	checkers_sent(world, from, to, message);
 	if (world->verbose && message->group != 0 && message->group == world->trace_group)
-		world_log(world, "node %u -> %u: kind %u term %llu%s", from->slot, to->slot, message->kind, (unsigned long long)message->term,
+		world_log(world, "node %u -> %u: kind %u term %llu%s", from->slot, to->slot, message->kind,
+			(unsigned long long)message->term,
 			message->kind == MESSAGE_APPEND_REPLY && message->append_reply.rejected ? " rejected" : "");
 	bytes = encode(world, message);
 	if (world->cut[from->slot][to->slot] || to->node == NULL ||
@@ -491,6 +492,15 @@ void node_start(struct world *world, unsigned slot)
 	node->timer_ns = UINT64_MAX;
 	node->paused_until_ns = 0;
 	status = node_open(&options, &io, &node->node, &why);
+	if (status == STATUS_CORRUPT && node->flipped) {
+		/* A flipped bit took more than can be mended: the node says so and stays away. Its region is lost, no
+		 * other may be. */
+		world_log(world, "node %u cannot start: %s", slot, why);
+		node->node = NULL;
+		node->ruined = true;
+		world->ruined = true;
+		return;
+	}
 	if (status != STATUS_OK) {
 		node->node = NULL;
 		world_fail(world, "node %u does not start: %s: %s", slot, status_name(status), why);
@@ -574,7 +584,7 @@ void world_heal(struct world *world)
 		engine_model_fail(world->nodes[i].dir, 0);
 	}
 	for (unsigned i = 0; i < world->node_count; i++) {
-		if (world->nodes[i].node == NULL)
+		if (world->nodes[i].node == NULL && !world->nodes[i].ruined)
 			node_start(world, i);
 	}
 	for (unsigned i = 0; i < world->node_count; i++) {

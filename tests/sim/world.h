@@ -64,6 +64,7 @@ struct world_node {
 	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
 	struct journal_flush *flush;
 	bool flush_queued, slow_disk, failed;
+	bool flipped, ruined; /* a bit of its disk was flipped; it found that it cannot be trusted any more */
 	struct prng prng;
 	uint64_t join_ns;
 };
@@ -89,10 +90,10 @@ struct world {
 	bool cut_clients[WORLD_NODES_MAX];	    /* clients of other regions do not reach it */
 	struct codec_scratch scratch;
 	struct world_stats stats;
-	uint64_t digest;   /* folded over every event */
-	char failure[512]; /* "": all is well */
-	uint64_t trace_group; /* verbose: print every message of this group */
-	bool verbose, healing;
+	uint64_t digest;	       /* folded over every event */
+	char failure[512];	       /* "": all is well */
+	uint64_t trace_group;	       /* verbose: print every message of this group */
+	bool verbose, healing, ruined; /* ruined: a region is lost for good; no more faults */
 	struct checkers *checkers;
 	struct load *load_state;
 };
