@@ -474,6 +474,14 @@ static bool start(struct server *server, const char *listening_file, struct serv
 	return true;
 }
 
+static void on_libevent_log(int severity, const char *text)
+{
+	if (severity >= EVENT_LOG_ERR)
+		log_error("libevent", LOG_S("what", text));
+	else
+		log_warn("libevent", LOG_S("what", text));
+}
+
 bool server_start(const struct server_config *config, const char *listening_file, struct server **out,
 	struct server_failure *failure)
 {
@@ -481,6 +489,7 @@ bool server_start(const struct server_config *config, const char *listening_file
 	struct server *server = calloc(1, sizeof(*server));
 	if (!server)
 		return fail(failure, EXIT_OTHER, "DOM-N008", "out of memory", "", "");
+	event_set_log_callback(on_libevent_log);
 	server->config = *config;
 	server->timer_fd = -1;
 	prng_seed(&server->prng, io_random(server));

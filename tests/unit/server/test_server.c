@@ -1,0 +1,378 @@
+/* The shell around the node: what it refuses to start with, whom it lets in by which protocol, and its bounds. Server
+ * and clients share the server's own loop, so nothing here waits for a clock. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+
+#include "server/listener.h"
+#include "server/server.h"
+#include "server/server_internal.h"
+#include "tests/unit/wire/authority.h"
+#include "wire/frame.h"
+
+static struct cast cast;
+static struct server_config config;
+static struct server *server;
+static char address[64];
+
+static void place_files(const char *directory, const char *leaf)
+{
+	char command[700];
+	snprintf(command, sizeof(command),
+		"mkdir -p %s/%s && cp %s/%s.crt %s/%s/node.crt && cp %s/%s.key %s/%s/node.key"
+		" && cp %s/cas.pem %s/%s/",
+		authority_directory, directory, authority_directory, leaf, authority_directory, directory,
+		authority_directory, leaf, authority_directory, directory, authority_directory, authority_directory,
+		directory);
+	assert_int_equal(system(command), 0);
+}
+
+static struct server_config config_of(const char *certs)
+{
+	const char *why;
+	struct server_config made = { .reactors = 1,
+		.cache_size = 8 << 20,
+		.memory_size = 64 << 20,
+		.journal_segment_size = 1 << 20,
+		.lease_us = 1000000,
+		.heartbeat_us = 100000,
+		.log_level = LOG_ERROR };
+	snprintf(made.cluster, sizeof(made.cluster), "acme");
+	snprintf(made.listen, sizeof(made.listen), "127.0.0.1:0");
+	snprintf(made.data, sizeof(made.data), "%s/data", authority_directory);
+	snprintf(made.certs, sizeof(made.certs), "%s/%s", authority_directory, certs);
+	made.advertise.count = 1;
+	snprintf(made.advertise.at[0].address, sizeof(made.advertise.at[0].address), "127.0.0.1:1");
+	assert_true(place_parse("eu/ie/eu-west-1/a/n1", &made.place, &why));
+	return made;
+}
+
+static int set_up(void **state)
+{
+	struct server_failure failure = { 0 };
+	(void)state;
+	log_init(LOG_LOGFMT, LOG_ERROR);
+	cast_begin(&cast);
+	place_files("certs", "eu-n1");
+	config = config_of("certs");
+	if (!server_start(&config, NULL, &server, &failure))
+		fail_msg("%s %s", failure.code, failure.text);
+	snprintf(address, sizeof(address), "127.0.0.1:%u", listener_port(server->listener));
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	server_free(server);
+	cast_end(&cast);
+	return 0;
+}
+
+/* --- starts that are refused -------------------------------------------------------------------------- */
+
+static void check_start(const struct server_config *wrong, int exit_code, const char *code, const char *reason)
+{
+	struct server *other;
+	struct server_failure failure = { 0 };
+	assert_false(server_start(wrong, NULL, &other, &failure));
+	assert_null(other);
+	if (failure.exit_code != exit_code || strcmp(failure.code, code) != 0 || !strstr(failure.text, reason))
+		fail_msg("%d %s '%s' instead of %d %s '%s'", failure.exit_code, failure.code, failure.text, exit_code,
+			code, reason);
+}
+
+static void wrong_starts_are_refused_by_name(void **state)
+{
+	(void)state;
+	const char *why;
+	struct server_config wrong = config;
+	assert_true(place_parse("eu/ie/eu-west-1/a/n2", &wrong.place, &why));
+	check_start(&wrong, 11, "DOM-N003",
+		"the configuration says eu/ie/eu-west-1/a/n2, the certificate says eu/ie/eu-west-1/a/n1");
+	wrong = config;
+	strcpy(wrong.cluster, "other");
+	check_start(&wrong, 11, "DOM-N003", "the configuration says other, the certificate says acme");
+	wrong = config_of("nowhere");
+	check_start(&wrong, 11, "DOM-N002", "cannot be read");
+	place_files("client", "app");
+	wrong = config_of("client");
+	check_start(&wrong, 11, "DOM-N003", "no node's certificate");
+	leaf_write(&cast.eu, "past",
+		&(struct leaf_form){ .names = "DNS:n1.a.eu-west-1.ie.eu.place.acme", .from_s = -7200, .to_s = -3600 });
+	place_files("past", "past");
+	wrong = config_of("past");
+	check_start(&wrong, 11, "DOM-N004", "expired");
+	leaf_write(&cast.foreign, "foreign", &(struct leaf_form){ .names = "DNS:n1.a.eu-west-1.ie.eu.place.acme" });
+	place_files("foreign", "foreign");
+	wrong = config_of("foreign");
+	check_start(&wrong, 11, "DOM-N004", "no other node would accept it");
+	check_start(&config, 16, "DOM-N005", "another process uses this data directory");
+	wrong = config;
+	strcpy(wrong.listen, address);
+	check_start(&wrong, 1, "DOM-N007", "Address already in use");
+}
+
+/* --- who may come in --------------------------------------------------------------------------------------- */
+
+struct guest {
+	struct tls_context *tls;
+	struct connection *connection;
+	bool quiet, hello, closed; /* quiet: says no HELLO by itself */
+	unsigned replies;
+	uint32_t status;
+	char detail[200], why[200];
+};
+
+static enum status on_established(struct connection *connection, void *arg, const struct certificate_name *who,
+	const uint8_t issuer[32], const char **why)
+{
+	struct guest *guest = arg;
+	struct message hello = { .kind = MESSAGE_HELLO };
+	(void)who;
+	(void)issuer;
+	(void)why;
+	hello.hello.version = PROTOCOL_VERSION;
+	return guest->quiet ? STATUS_OK : connection_send(connection, &hello);
+}
+
+static enum status on_received(struct connection *connection, void *arg, const struct message *message)
+{
+	struct guest *guest = arg;
+	(void)connection;
+	if (message->kind == MESSAGE_HELLO) {
+		guest->hello = true;
+	} else if (message->kind == MESSAGE_REPLY) {
+		guest->replies++;
+		guest->status = message->reply.status;
+		snprintf(guest->detail, sizeof(guest->detail), "%.*s", (int)message->reply.detail.size,
+			message->reply.detail.size ? (const char *)message->reply.detail.data : "");
+	}
+	return STATUS_OK;
+}
+
+static void on_closed(struct connection *connection, void *arg, enum status status, const char *why)
+{
+	struct guest *guest = arg;
+	(void)connection;
+	(void)status;
+	guest->closed = true;
+	guest->connection = NULL;
+	snprintf(guest->why, sizeof(guest->why), "%s", why);
+}
+
+static const struct connection_events guest_events = { on_established, on_received, on_closed };
+
+static void guest_begin(struct guest *guest, const char *leaf, enum tls_alpn alpn)
+{
+	const char *why;
+	assert_int_equal(tls_context_new(authority_path(leaf, ".crt"), authority_path(leaf, ".key"),
+				 authority_path("cas", ".pem"), &guest->tls, &why),
+		STATUS_OK);
+	struct connection_options options = { .base = server->base,
+		.tls = guest->tls,
+		.alpn = alpn,
+		.frame_size_max = FRAME_SIZE_MAX_CLIENT,
+		.output_size_max = 32 << 20,
+		.connect_timeout_ms = 5000,
+		.events = &guest_events,
+		.arg = guest };
+	assert_int_equal(connection_dial(&options, address, &guest->connection), STATUS_OK);
+}
+
+static void guest_end(struct guest *guest)
+{
+	connection_free(guest->connection);
+	tls_context_free(guest->tls);
+}
+
+static void over(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
+#define UNTIL(condition)                                                                                               \
+	do {                                                                                                           \
+		bool late = false;                                                                                     \
+		struct event *limit = event_new(server->base, -1, 0, over, &late);                                     \
+		struct timeval ten = { 10, 0 };                                                                        \
+		event_add(limit, &ten);                                                                                \
+		while (!(condition) && !late)                                                                          \
+			event_base_loop(server->base, EVLOOP_ONCE);                                                    \
+		event_free(limit);                                                                                     \
+		if (late)                                                                                              \
+			fail_msg("not within ten seconds: %s", #condition);                                            \
+	} while (0)
+
+static struct message ping_of(uint64_t request)
+{
+	struct message message = { .kind = MESSAGE_REQUEST, .request = request };
+	message.ask.operation = OPERATION_PING;
+	return message;
+}
+
+static void a_client_is_greeted_and_answered(void **state)
+{
+	(void)state;
+	struct guest guest = { 0 };
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	/* More than may be in flight at once: the rest waits its turn. */
+	UNTIL(guest.hello);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		struct message message = ping_of(i);
+		assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	}
+	UNTIL(guest.replies == 1000);
+	assert_int_equal(guest.status, STATUS_OK);
+	assert_int_equal(listener_inflight(server->listener), 0);
+	guest_end(&guest);
+}
+
+static void only_nodes_speak_the_peer_protocol(void **state)
+{
+	(void)state;
+	static const char *const leaves[] = { "app", "ops" };
+	for (unsigned i = 0; i < 2; i++) {
+		struct guest guest = { 0 };
+		guest_begin(&guest, leaves[i], TLS_ALPN_PEER);
+		UNTIL(guest.closed);
+		assert_false(guest.hello);
+		guest_end(&guest);
+	}
+	struct guest node = { 0 };
+	guest_begin(&node, "us-n1", TLS_ALPN_PEER);
+	UNTIL(node.hello);
+	/* A peer that is in no map is heard by nobody, and stays. */
+	struct message message = { .kind = MESSAGE_PING };
+	assert_int_equal(connection_send(node.connection, &message), STATUS_OK);
+	for (unsigned turn = 0; turn < 20; turn++)
+		event_base_loop(server->base, EVLOOP_NONBLOCK);
+	assert_false(node.closed);
+	guest_end(&node);
+}
+
+static void a_node_is_no_client(void **state)
+{
+	(void)state;
+	struct guest guest = { 0 };
+	struct message message = ping_of(1);
+	guest_begin(&guest, "us-n1", TLS_ALPN_CLIENT);
+	UNTIL(guest.hello);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.replies == 1);
+	assert_int_equal(guest.status, STATUS_DENIED);
+	assert_non_null(strstr(guest.detail, "only joins"));
+	assert_false(guest.closed);
+	guest_end(&guest);
+}
+
+static void another_clusters_certificate_is_told_why(void **state)
+{
+	(void)state;
+	struct authority other = authority_new("ca-other", "critical,permitted;DNS:eu-west-1.ie.eu.place.other");
+	leaf_write(&other, "other", &(struct leaf_form){ .names = "DNS:app.client.eu-west-1.ie.eu.place.other" });
+	unsigned char *der = NULL;
+	int size = i2d_X509(other.certificate, &der);
+	assert_int_equal(tls_context_trust(server->tls, bytes_of(der, (size_t)size)), STATUS_OK);
+	struct guest guest = { 0 };
+	guest_begin(&guest, "other", TLS_ALPN_CLIENT);
+	UNTIL(guest.closed);
+	assert_int_equal(guest.replies, 1);
+	assert_int_equal(guest.status, STATUS_DENIED);
+	assert_non_null(strstr(guest.detail, "another cluster"));
+	guest_end(&guest);
+	OPENSSL_free(der);
+	authority_free(&other);
+}
+
+static void the_first_message_is_a_hello_of_a_known_version(void **state)
+{
+	(void)state;
+	struct message wrong[3] = { ping_of(1), { .kind = MESSAGE_HELLO }, { .kind = MESSAGE_HELLO } };
+	static const char *const reasons[3] = { "no HELLO", "newer version", "newer version" };
+	wrong[2].hello.version = PROTOCOL_VERSION + 1;
+	for (unsigned i = 0; i < 3; i++) {
+		struct guest guest = { .quiet = true };
+		guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+		UNTIL(guest.hello);
+		assert_int_equal(connection_send(guest.connection, &wrong[i]), STATUS_OK);
+		UNTIL(guest.closed);
+		assert_non_null(strstr(guest.detail, reasons[i]));
+		guest_end(&guest);
+	}
+}
+
+static void large_frames_wait_until_after_the_hello(void **state)
+{
+	(void)state;
+	static uint8_t value[20000];
+	struct guest guest = { .quiet = true };
+	struct message message = ping_of(1);
+	message.ask.value = bytes_of(value, sizeof(value));
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.closed);
+	assert_int_equal(guest.replies, 0);
+	guest_end(&guest);
+	guest = (struct guest){ 0 };
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	UNTIL(guest.hello);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.replies == 1);
+	guest_end(&guest);
+}
+
+static void what_only_nodes_send_closes_a_clients_connection(void **state)
+{
+	(void)state;
+	struct guest guest = { 0 };
+	struct message message = { .kind = MESSAGE_VOTE, .group = 1, .from = 1, .to = 1, .term = 99 };
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	UNTIL(guest.hello);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.closed);
+	guest_end(&guest);
+}
+
+static void too_many_bytes_in_flight_are_refused_as_busy(void **state)
+{
+	(void)state;
+	struct guest guest = { 0 };
+	uint64_t configured = server->limits.inflight;
+	struct message message = ping_of(1);
+	server->limits.inflight = 100;
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	UNTIL(guest.hello);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.replies == 1);
+	assert_int_equal(guest.status, STATUS_BUSY);
+	server->limits.inflight = configured;
+	message.request = 2;
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.replies == 2);
+	assert_int_equal(guest.status, STATUS_OK);
+	guest_end(&guest);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(wrong_starts_are_refused_by_name),
+		cmocka_unit_test(a_client_is_greeted_and_answered),
+		cmocka_unit_test(only_nodes_speak_the_peer_protocol),
+		cmocka_unit_test(a_node_is_no_client),
+		cmocka_unit_test(another_clusters_certificate_is_told_why),
+		cmocka_unit_test(the_first_message_is_a_hello_of_a_known_version),
+		cmocka_unit_test(large_frames_wait_until_after_the_hello),
+		cmocka_unit_test(what_only_nodes_send_closes_a_clients_connection),
+		cmocka_unit_test(too_many_bytes_in_flight_are_refused_as_busy),
+	};
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
