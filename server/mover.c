@@ -162,6 +162,16 @@ static bool move_members(struct node *node, struct hosted *hosted, const struct 
 	return false;
 }
 
+static void fill_replicas(struct change *change, const struct membership *membership)
+{
+	change->membership_index = membership->index;
+	change->replica_count = 0;
+	for (unsigned i = 0; i < membership->count; i++)
+		change->replicas[change->replica_count++] = (struct map_replica){ .replica = membership->at[i].replica,
+			.node = membership->at[i].node,
+			.role = membership->at[i].role_new };
+}
+
 static void report_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct membership *membership = group_membership(driver_group(hosted->driver));
@@ -176,13 +186,7 @@ static void report_shard(struct node *node, struct hosted *hosted, const struct 
 	change.shard = shard->id;
 	change.operation = shard->operation;
 	change.generation = shard->generation + 1;
-	change.membership_index = membership->index;
-	for (unsigned i = 0; i < membership->count; i++) {
-		change.replicas[change.replica_count].replica = membership->at[i].replica;
-		change.replicas[change.replica_count].node = membership->at[i].node;
-		change.replicas[change.replica_count].role = membership->at[i].role_new;
-		change.replica_count++;
-	}
+	fill_replicas(&change, membership);
 	mover_send_change(node, &change);
 }
 
@@ -383,6 +387,32 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	return settled;
 }
 
+static bool voters_reported(const struct cluster_map *map, const struct membership *membership)
+{
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		int at = membership_find(membership, map->nodes[i].meta_replica);
+
+		if (map->nodes[i].meta_voting != (at >= 0 && membership->at[at].role_new == ROLE_VOTER))
+			return false;
+	}
+	return true;
+}
+
+static void report_meta(struct node *node, const struct membership *membership)
+{
+	struct change change;
+
+	if (!elapsed(node, node->meta->reported_ns, REPORT_PERIOD_MS) &&
+		node->meta->reported_index == membership->index)
+		return;
+	node->meta->reported_ns = node->time.now_ns;
+	node->meta->reported_index = membership->index;
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_META_REPORT;
+	fill_replicas(&change, membership);
+	mover_send_change(node, &change);
+}
+
 static bool move_meta(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -395,7 +425,12 @@ static bool move_meta(struct node *node)
 		return true;
 	meta_membership_wanted(map, &wanted);
 	settled = move_members(node, meta, &wanted);
-	(void)membership;
+	if (!membership->joint &&
+		group_status(driver_group(meta->driver), node->time.now_ns).commit >= membership->index &&
+		!voters_reported(map, membership)) {
+		report_meta(node, membership);
+		settled = false;
+	}
 	return settled;
 }
 
@@ -417,6 +452,24 @@ static const struct map_replica *own_replica(const struct node *node, const stru
 	return NULL;
 }
 
+/* Replicas are made and removed by the newest map that this directory ever acted on, or a newer one. After a restart
+ * the map comes back from meta's log step by step: by an older one, a replica that was removed would be born again
+ * without its memory, and one that came later would be removed with it. */
+static bool take_epoch(struct node *node)
+{
+	enum status status;
+
+	if (node_map_in_force(node)->epoch <= node->identity.map_epoch)
+		return true;
+	node->identity.map_epoch = node_map_in_force(node)->epoch;
+	status = identity_store(node->data, &node->identity);
+	if (status == STATUS_OK)
+		return true;
+	node->failed = true;
+	node->io.fatal(node->io.arg, status, "the data directory's identity could not be written");
+	return false;
+}
+
 static bool host_shard(struct node *node, const struct map_shard *shard)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -426,14 +479,17 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	struct membership birth;
 	enum status status;
 
+	if (own == NULL && hosted == NULL)
+		return true;
+	if (own != NULL && hosted != NULL && driver_replica_id(hosted->driver) == own->replica)
+		return true;
+	if (!take_epoch(node))
+		return false;
 	if (own == NULL) {
-		if (hosted != NULL)
-			hosted->doomed = true;
-		return hosted == NULL;
+		hosted->doomed = true;
+		return false;
 	}
 	if (hosted != NULL) {
-		if (driver_replica_id(hosted->driver) == own->replica)
-			return true;
 		hosted->doomed = true; /* an earlier replica of ours: its files go before the new one is born */
 		return false;
 	}
@@ -464,7 +520,10 @@ void mover_run(struct node *node)
 	node->mover_wanted = false;
 	if (!node->running)
 		return;
-	for (uint32_t i = 0; i < map->shard_count; i++) {
+	node->mover_ns = UINT64_MAX;
+	if (map->epoch < node->identity.map_epoch)
+		return; /* meta's log is still coming back */
+	for (uint32_t i = 0; i < map->shard_count && !node->failed; i++) {
 		const struct map_shard *shard = &map->shards[i];
 		struct hosted *hosted;
 

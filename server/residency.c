@@ -57,7 +57,7 @@ static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t 
 
 bool residency_send(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
 {
-	if (hosted->policy == 0 || !carries_data(message))
+	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
 	if (node_may_hold(node, hosted->policy, peer))
 		return true;
@@ -69,7 +69,7 @@ bool residency_send(struct node *node, const struct hosted *hosted, uint64_t pee
 
 bool residency_receive(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
 {
-	if (hosted->policy == 0 || !carries_data(message))
+	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
 	if (!residency_hold(node, hosted->policy)) {
 		node->residency.refused[RESIDENCY_REPLICATION_RECEIVE]++;

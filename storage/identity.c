@@ -62,6 +62,7 @@ static enum status encode(const struct identity *identity, uint64_t inode, uint6
 	pack_u64(&packer, identity->incarnation);
 	pack_u64(&packer, identity->support_max_us);
 	pack_u64(&packer, identity->boot);
+	pack_u64(&packer, identity->map_epoch);
 	pack_u64(&packer, inode);
 	pack_u64(&packer, birth_ns);
 	pack_text(&packer, identity->name);
@@ -100,6 +101,7 @@ static enum status decode(
 	identity->incarnation = unpack_u64(&unpacker);
 	identity->support_max_us = unpack_u64(&unpacker);
 	identity->boot = unpack_u64(&unpacker);
+	identity->map_epoch = unpack_u64(&unpacker);
 	*inode = unpack_u64(&unpacker);
 	*birth_ns = unpack_u64(&unpacker);
 	unpack_text(&unpacker, identity->name, sizeof(identity->name));

@@ -19,6 +19,7 @@ struct identity {
 	uint64_t incarnation;			/* new with each new directory */
 	uint64_t support_max_us;		/* the longest promise ever configured: how long a restart must wait */
 	uint64_t boot;				/* random, of the last start; the caller's */
+	uint64_t map_epoch; /* the newest map by which replicas were made or removed here: none older is acted on */
 };
 
 struct identity_lock;

@@ -46,7 +46,8 @@ static const struct identity given = { .cluster = { 1, 2, 3, 4 },
 	.node = 5,
 	.incarnation = 6,
 	.support_max_us = 7,
-	.boot = 8 };
+	.boot = 8,
+	.map_epoch = 9 };
 
 static void kept(void **state)
 {
