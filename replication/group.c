@@ -262,7 +262,10 @@ static void settle_follower(struct group *group)
 		if (group->role != GROUP_FOLLOWER)
 			group->leader = 0;
 		group->role = GROUP_FOLLOWER;
-		group->election_at_ns = NEVER;
+		if (!group->abdicated || group->leader != 0)
+			group->election_at_ns = NEVER;
+		else if (group->election_at_ns == NEVER)
+			election_arm(group, false);
 	} else if (group->role == GROUP_FOLLOWER && group->leader != 0 && lease_bound(group)) {
 		group->election_at_ns = NEVER; /* liveness tells when this ends (B9) */
 	} else if (group->election_at_ns == NEVER) {

@@ -13,15 +13,25 @@
 
 #include <assert.h>
 
-/* By its own membership; whoever is asked for a vote answers by the request, not by this. */
-static bool may_lead(const struct group *group)
+static bool leads_in(const struct group *group, const struct membership *membership)
 {
-	const struct membership *membership = membership_in_force(group);
 	int at = membership_find(membership, group->config.replica);
-	if (at < 0 || group->corrupt_below != 0)
+	if (at < 0)
 		return false;
 	const struct member *member = &membership->at[at];
 	return member->role_new == ROLE_VOTER || (membership->joint && member->role_old == ROLE_VOTER);
+}
+
+/* Whoever is asked for a vote answers by the request, not by this. One whom a membership leaves out may still be needed
+ * until that is committed: if only it has that entry, nobody else can be elected by those who must be asked. */
+static bool may_lead(const struct group *group)
+{
+	if (group->corrupt_below != 0)
+		return false;
+	for (uint32_t i = memberships_oldest(group); i < group->membership_count; i++)
+		if (leads_in(group, &group->memberships[i]))
+			return true;
+	return false;
 }
 
 bool may_campaign(const struct group *group)
@@ -47,19 +57,43 @@ void election_arm(struct group *group, bool soon)
 	group->election_at_ns = from + wait;
 }
 
+static void ask_vote(struct group *group, uint64_t voter, bool pre, uint64_t term, struct group_effects *out)
+{
+	struct message *message = message_new(group, out, MESSAGE_VOTE, voter);
+	message->term = term;
+	message->vote.last_index = group->durable;
+	message->vote.last_term = group_term_of(group, group->durable);
+	message->vote.pre = pre;
+	message->vote.transfer = !pre && group->campaign_transfer;
+}
+
 static void ask_votes(struct group *group, bool pre, uint64_t term, struct group_effects *out)
 {
 	const struct membership *membership = membership_in_force(group);
 	member_set voters = membership_voters(membership);
-	for (unsigned i = 0; i < membership->count; i++) {
-		if (!(voters >> i & 1) || membership->at[i].replica == group->config.replica)
-			continue;
-		struct message *message = message_new(group, out, MESSAGE_VOTE, membership->at[i].replica);
-		message->term = term;
-		message->vote.last_index = group->durable;
-		message->vote.last_term = group_term_of(group, group->durable);
-		message->vote.pre = pre;
-		message->vote.transfer = !pre && group->campaign_transfer;
+	for (unsigned i = 0; i < membership->count; i++)
+		if ((voters >> i & 1) && membership->at[i].replica != group->config.replica)
+			ask_vote(group, membership->at[i].replica, pre, term, out);
+}
+
+/* The others sit still as long as our node lives: they have to be told that we lead no more (B9), those too whom a
+ * membership not yet committed leaves out. From a follower this pre-vote is no more than that: no answer counts. */
+static void announce(struct group *group, struct group_effects *out)
+{
+	uint64_t told[REPLICAS_MAX];
+	unsigned count = 0;
+	for (uint32_t m = group->membership_count; m-- > 0;) {
+		const struct membership *membership = &group->memberships[m];
+		for (unsigned i = 0; i < membership->count && count < REPLICAS_MAX; i++) {
+			uint64_t replica = membership->at[i].replica;
+			bool known = replica == group->config.replica;
+			for (unsigned j = 0; j < count; j++)
+				known = known || told[j] == replica;
+			if (known)
+				continue;
+			told[count++] = replica;
+			ask_vote(group, replica, true, group->term + 1, out);
+		}
 	}
 }
 
@@ -91,6 +125,8 @@ static void become_precandidate(struct group *group, struct group_effects *out)
 	election_arm(group, false);
 	if (quorum_elects(membership_in_force(group), group->votes))
 		become_candidate(group, out);
+	else if (group->abdicated)
+		announce(group, out);
 	else
 		ask_votes(group, true, group->term + 1, out);
 }
@@ -116,10 +152,16 @@ void election_expired(struct group *group, struct group_effects *out)
 {
 	assert(group->role != GROUP_LEADER);
 	group->election_at_ns = NEVER;
-	if (!may_campaign(group))
+	if (!may_campaign(group)) {
+		assert(group->abdicated);
+		announce(group, out);
+		election_arm(group, false);
 		return;
+	}
 	if (group->now_ns < lease_promise_until(group) ||
 		group->now_ns < liveness_elections_from_ns(group->config.liveness)) {
+		if (group->abdicated)
+			announce(group, out);
 		election_arm(group, true);
 		return;
 	}
@@ -168,6 +210,7 @@ static void stop_leading(struct group *group, struct group_effects *out)
 	group->transfer_until_ns = NEVER;
 	group->transfer_sent = group->leaving = false;
 	group->resign_at_ns = NEVER;
+	group->abdicated = true;
 	group->role = GROUP_FOLLOWER;
 	group->leader = 0;
 	change_lost(group, out);
@@ -199,14 +242,12 @@ void become_follower(struct group *group, uint64_t term, uint64_t leader, struct
 	election_arm(group, false);
 }
 
-/* The others sit still as long as our node lives: they have to be told (B9). The pre-vote is only the announcement:
- * our own promise to ourselves keeps us out of the election until it has run out. */
 void resign(struct group *group, uint64_t term, struct group_effects *out)
 {
 	assert(group->role == GROUP_LEADER);
 	assert(term >= group->term);
 	become_follower(group, term, 0, out);
-	ask_votes(group, true, group->term + 1, out);
+	announce(group, out);
 }
 
 /* --- votes ---------------------------------------------------------------------------------------------- */

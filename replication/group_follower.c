@@ -70,6 +70,7 @@ static bool follow(struct group *group, const struct message *message, struct gr
 	assert(group->leader == message->from);
 	if (group->campaign == CAMPAIGN_NORMAL)
 		group->campaign = CAMPAIGN_NONE;
+	group->abdicated = false;
 	group->heard_ns = group->now_ns;
 	lease_bind(group, message->from);
 	election_arm(group, false); /* stands only while not bound: group_settle */

@@ -109,6 +109,7 @@ struct group {
 	enum campaign campaign; /* wanted as soon as all that was written is durable */
 	uint64_t campaign_term; /* in which it was wanted */
 	bool votes_asked, campaign_transfer;
+	bool abdicated; /* led, and nobody was heard to lead since: it goes on saying so, may it campaign or not */
 	member_set votes;
 	uint64_t vote_reply_to; /* a grant that awaits its write; 0: none */
 
@@ -172,6 +173,7 @@ void log_truncate(struct group *group, uint64_t from, struct group_effects *out)
 void log_reset(struct group *group, uint64_t index, uint64_t term);
 void log_compact(struct group *group, uint64_t index);
 const struct membership *log_push_membership(struct group *group, const struct membership *membership, uint64_t index);
+uint32_t memberships_oldest(const struct group *group);
 void log_fold_memberships(struct group *group); /* forgets those that can no longer be rolled back to */
 void state_set(struct group *group, uint64_t term, uint64_t vote);
 bool state_durable(const struct group *group);

@@ -110,20 +110,11 @@ static uint64_t blocked_until(const struct group *group, const struct membership
 	return 0;
 }
 
-/* Every membership counts that is not superseded by a committed one. */
-static uint32_t oldest_in_force(const struct group *group)
-{
-	uint32_t i = group->membership_count - 1;
-	while (i > 0 && group->memberships[i].index > group->commit)
-		i--;
-	return i;
-}
-
 uint64_t lease_lead_until(const struct group *group, uint64_t now_ns)
 {
 	assert(group->role == GROUP_LEADER);
 	uint64_t until = NEVER;
-	for (uint32_t i = oldest_in_force(group); i < group->membership_count; i++)
+	for (uint32_t i = memberships_oldest(group); i < group->membership_count; i++)
 		until = min_u64(until, blocked_until(group, &group->memberships[i], now_ns));
 	return until;
 }
@@ -145,7 +136,7 @@ void lease_promise_self(struct group *group)
 
 bool lease_blocks(const struct group *group, uint64_t above_probe)
 {
-	for (uint32_t m = oldest_in_force(group); m < group->membership_count; m++) {
+	for (uint32_t m = memberships_oldest(group); m < group->membership_count; m++) {
 		const struct membership *membership = &group->memberships[m];
 		member_set answered = 0;
 		for (unsigned i = 0; i < membership->count; i++) {

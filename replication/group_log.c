@@ -141,6 +141,15 @@ const struct membership *log_push_membership(struct group *group, const struct m
 	return to;
 }
 
+/* The last that is committed: it and all above it are in force for somebody. */
+uint32_t memberships_oldest(const struct group *group)
+{
+	uint32_t i = group->membership_count - 1;
+	while (i > 0 && group->memberships[i].index > group->commit)
+		i--;
+	return i;
+}
+
 void log_fold_memberships(struct group *group)
 {
 	while (group->membership_count > 1 && group->memberships[1].index <= group->commit)

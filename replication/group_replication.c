@@ -70,6 +70,7 @@ void leader_start(struct group *group, struct group_effects *out)
 	assert(group->vote == group->config.replica);
 	assert(state_durable(group));
 	group->role = GROUP_LEADER;
+	group->abdicated = false;
 	group->leader = group->config.replica;
 	group->election_at_ns = NEVER;
 	group->campaign = CAMPAIGN_NONE;

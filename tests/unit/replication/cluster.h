@@ -81,12 +81,12 @@ struct node {
 	struct disk disk;
 	struct body log[LOG_MAX]; /* in memory, by index */
 	uint64_t committed;
-	uint64_t applied_durable; /* by the engine */
+	uint64_t applied_durable;	       /* by the engine */
 	struct membership snapshot_membership; /* at `committed` */
 	struct membership installed_membership;
-	struct write held[HELD_MAX];	  /* while the disk is stopped */
+	struct write held[HELD_MAX]; /* while the disk is stopped */
 	unsigned held_count;
-	struct message snapshot;  /* to be installed */
+	struct message snapshot; /* to be installed */
 	bool install, crash_on_restart;
 	uint64_t changed_request, refused_request, sent;
 	enum status changed, refused;
@@ -317,8 +317,8 @@ static inline void keep(struct node *node, const struct entry *entry, const stru
 		body->membership = *membership;
 }
 
-static inline void effect_write(struct cluster *cluster, unsigned at, const struct group_effect *effect,
-	const struct group_event *event)
+static inline void effect_write(
+	struct cluster *cluster, unsigned at, const struct group_effect *effect, const struct group_event *event)
 {
 	struct node *node = &cluster->nodes[at];
 	struct write write = {

@@ -110,7 +110,8 @@ static void test_a_stale_term_can_still_vote_and_be_heard(void **state)
 	}
 }
 
-static struct message vote_request(unsigned from, unsigned to, uint64_t term, bool pre, uint64_t last_index, uint64_t last_term)
+static struct message vote_request(
+	unsigned from, unsigned to, uint64_t term, bool pre, uint64_t last_index, uint64_t last_term)
 {
 	struct message message = { .kind = MESSAGE_VOTE, .group = 7, .from = from + 1, .to = to + 1, .term = term };
 	message.vote.pre = pre;
@@ -395,8 +396,16 @@ static void test_a_corrupt_replica_does_not_campaign(void **state)
 	run_ms(cluster, 5);
 	node_crash(cluster, 0);
 	node_restart(cluster, 0);
-	struct group_config config = { .group = 7, .replica = 1, .node = NODE_BASE + 1, .seed = 1, .liveness = node->liveness,
-		.inflight_max = 8, .append_entries_max = 8, .append_window = 2, .election_us = 500000, .retransmit_us = 50000 };
+	struct group_config config = { .group = 7,
+		.replica = 1,
+		.node = NODE_BASE + 1,
+		.seed = 1,
+		.liveness = node->liveness,
+		.inflight_max = 8,
+		.append_entries_max = 8,
+		.append_window = 2,
+		.election_us = 500000,
+		.retransmit_us = 50000 };
 	node->group = group_init(node->memory, &config);
 	struct entry entries[4];
 	for (unsigned i = 0; i < 4; i++)

@@ -210,7 +210,7 @@ static void run_seeds(bool changes)
 {
 	uint64_t first = number("SEED", 1), count = number("SEED", 0) ? 1 : number("RUNS", 30);
 	for (running = first; running < first + count; running++)
-		fprintf(stderr,"%llu ",(unsigned long long)running),run_seed(running, changes, 600);
+		run_seed(running, changes, 600);
 	running = 0;
 }
 
