@@ -41,7 +41,7 @@ struct incoming {
 	struct connection *connection;
 	uint64_t number;
 	enum incoming_state state;
-	bool peer, paused;
+	bool peer, paused, evicted;
 	uint64_t accepted_ns;
 	struct peer_identity who;
 	uint64_t identity;	/* hash of role, name and place; 0: not known yet */
@@ -401,13 +401,31 @@ static void on_exhausted(struct listener *listener)
 	back_off(listener);
 }
 
+/* Who opens connections and says nothing must not keep others out: the one that has been silent longest makes room. It
+ * is gone at the end of the turn, so at most one turn's worth stands above the bound. */
+static bool evict_oldest(struct listener *listener)
+{
+	struct incoming *oldest = NULL;
+	for (uint32_t i = 0; i < listener->slot_count; i++) {
+		struct incoming *incoming = listener->slots[i].incoming;
+		if (incoming && incoming->state != INCOMING_OPEN && !incoming->evicted &&
+			(!oldest || incoming->accepted_ns < oldest->accepted_ns))
+			oldest = incoming;
+	}
+	if (!oldest || listener->greeting_count >= GREETING_MAX + ACCEPT_BUDGET)
+		return false;
+	oldest->evicted = true;
+	connection_close(oldest->connection, "others wait; no HELLO came");
+	return true;
+}
+
 static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 {
 	struct listener *listener = arg;
 	(void)what;
 	for (unsigned i = 0; i < ACCEPT_BUDGET; i++) {
-		if (listener->greeting_count >= GREETING_MAX) { /* the kernel's queue holds the rest */
-			back_off(listener);
+		if (listener->greeting_count >= GREETING_MAX && !evict_oldest(listener)) {
+			back_off(listener); /* the kernel's queue holds the rest */
 			return;
 		}
 		int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -3,8 +3,9 @@
  *
  * A connection's life: accepted (TLS) -> greeting (HELLO within 5 s, frames of at most 16 KiB) -> open. Its number is a
  * slot and a generation, so that an answer to a connection that is gone goes nowhere.
- * Bounds: 512 connections on their way to HELLO, 1,024 of one identity, 256 requests in flight on one connection (then
- * it is not read), bytes in flight of all together (then BUSY), bytes queued per connection. */
+ * Bounds: 512 connections on their way to HELLO (then the oldest makes room), 1,024 of one identity, 256 requests in
+ * flight on one connection (then it is not read), bytes in flight of all together (then BUSY), bytes queued per
+ * connection. */
 #ifndef DOMICILE_SERVER_LISTENER_H
 #define DOMICILE_SERVER_LISTENER_H
 

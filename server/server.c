@@ -22,6 +22,7 @@
 #include "server/journal_thread.h"
 #include "server/listener.h"
 #include "server/peers.h"
+#include "server/self_test.h"
 #include "server/server_internal.h"
 #include "wire/frame.h"
 
@@ -335,6 +336,9 @@ static bool load_certificates(struct server *server, uint8_t issuer_spki[32], st
 	if (tls_context_check(server->tls, &issuer, &why) != STATUS_OK || !issuer)
 		return fail(failure, EXIT_CERTIFICATE, "DOM-N004", paths[0],
 			": no other node would accept it: ", why[0] ? why : "it signed itself");
+	if (self_test(server->tls, &why) != STATUS_OK)
+		return fail(failure, EXIT_CERTIFICATE, "DOM-N009", "the check of certificates does not work: ", why,
+			"; look at cas.pem and at this machine's OpenSSL configuration");
 	if (certificate_spki_sha256(issuer, issuer_spki) != STATUS_OK)
 		return fail(failure, EXIT_CERTIFICATE, "DOM-N002", paths[2], ": its authority has no usable key", "");
 	server->region = place_prefix(&server->config.place, place_depth(&server->config.place) - 2);

@@ -8,8 +8,12 @@
 
 #include <cmocka.h>
 #include <event2/event.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "server/listener.h"
+#include "server/self_test.h"
 #include "server/server.h"
 #include "server/server_internal.h"
 #include "tests/unit/wire/authority.h"
@@ -116,6 +120,27 @@ static void wrong_starts_are_refused_by_name(void **state)
 	wrong = config;
 	strcpy(wrong.listen, address);
 	check_start(&wrong, 1, "DOM-N007", "Address already in use");
+}
+
+/* A directory in which the node's own certificate stands among the authorities: whoever signs himself by that name with
+ * another key is still refused. And a context that is in order passes. */
+static void the_self_test_tells_a_working_door(void **state)
+{
+	(void)state;
+	const char *why = NULL;
+	assert_int_equal(self_test(server->tls, &why), STATUS_OK);
+	struct tls_context *open;
+	char cas[160];
+	snprintf(cas, sizeof(cas), "%s", authority_path("with-leaf", ".pem"));
+	write_certificate(cas, cast.eu.certificate, "w");
+	X509 *leaf = certificate_load(authority_path("eu-n1", ".crt"));
+	write_certificate(cas, leaf, "a");
+	X509_free(leaf);
+	assert_int_equal(
+		tls_context_new(authority_path("eu-n1", ".crt"), authority_path("eu-n1", ".key"), cas, &open, &why),
+		STATUS_OK);
+	assert_int_equal(self_test(open, &why), STATUS_OK);
+	tls_context_free(open);
 }
 
 /* --- who may come in --------------------------------------------------------------------------------------- */
@@ -361,10 +386,44 @@ static void too_many_bytes_in_flight_are_refused_as_busy(void **state)
 	guest_end(&guest);
 }
 
+/* 700 sockets that say nothing: the oldest of them make room, and a client gets in at once. */
+static void silent_connections_keep_nobody_out(void **state)
+{
+	(void)state;
+	enum { SILENT = 700 };
+	static int silent[SILENT];
+	struct guest guest = { 0 };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+		.sin_port = htons(listener_port(server->listener)),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	for (unsigned i = 0; i < SILENT; i++) {
+		silent[i] = socket(AF_INET, SOCK_STREAM, 0);
+		assert_true(silent[i] >= 0);
+		assert_int_equal(connect(silent[i], (struct sockaddr *)&to, sizeof(to)), 0);
+		event_base_loop(server->base, EVLOOP_NONBLOCK);
+	}
+	guest_begin(&guest, "app", TLS_ALPN_CLIENT);
+	UNTIL(guest.hello);
+	struct message message = ping_of(1);
+	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
+	UNTIL(guest.replies == 1);
+	char byte;
+	assert_int_equal(recv(silent[0], &byte, 1, MSG_DONTWAIT), 0);		/* closed */
+	assert_int_equal(recv(silent[SILENT - 1], &byte, 1, MSG_DONTWAIT), -1); /* still open */
+	for (unsigned i = 0; i < SILENT; i++)
+		close(silent[i]);
+	guest_end(&guest);
+}
+
 int main(void)
 {
+	struct rlimit files;
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(wrong_starts_are_refused_by_name),
+		cmocka_unit_test(the_self_test_tells_a_working_door),
 		cmocka_unit_test(a_client_is_greeted_and_answered),
 		cmocka_unit_test(only_nodes_speak_the_peer_protocol),
 		cmocka_unit_test(a_node_is_no_client),
@@ -373,6 +432,7 @@ int main(void)
 		cmocka_unit_test(large_frames_wait_until_after_the_hello),
 		cmocka_unit_test(what_only_nodes_send_closes_a_clients_connection),
 		cmocka_unit_test(too_many_bytes_in_flight_are_refused_as_busy),
+		cmocka_unit_test(silent_connections_keep_nobody_out),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
