@@ -1,0 +1,250 @@
+/* Where a key may go from here, and in which order. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/client/world.h"
+
+#define MS ((uint64_t)1000000)
+
+static void test_resolving(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *place, *key, *guard;
+		bool write;
+		enum status status;
+		uint64_t policy;
+		const char *says;
+	} cases[] = {
+		{ "eu/ie/eu-west-1", "eu/1", NULL, false, STATUS_OK, EU_ONLY, NULL },
+		{ "eu/ie/eu-west-1", "eu/1", "eu-only", true, STATUS_OK, EU_ONLY, NULL },
+		{ "eu/ie/eu-west-1", "eu/1", "everywhere", true, STATUS_POLICY_MISMATCH, 0, "eu-only" },
+		{ "us/us-east-1", "eu/1", NULL, false, STATUS_RESIDENCY_REFUSED, 0, "not read from us/us-east-1" },
+		{ "us/us-east-1", "eu/1", NULL, true, STATUS_RESIDENCY_REFUSED, 0, "not written from us/us-east-1" },
+		{ "us/us-east-1", "open/1", NULL, true, STATUS_OK, EU_OPEN, NULL },
+		{ "us/us-east-1", "else", NULL, true, STATUS_OK, EVERYWHERE, NULL },
+		{ "us/us-east-1", "a-single-key", NULL, false, STATUS_RESIDENCY_REFUSED, 0, "eu-only" },
+		{ "us/us-east-1", "a-single-key2", NULL, false, STATUS_OK, EVERYWHERE, NULL },
+		{ "", "else", NULL, false, STATUS_RESIDENCY_REFUSED, 0, "an identity without a place" },
+		{ "mars/base-1", "else", NULL, false, STATUS_RESIDENCY_REFUSED, 0, "mars/base-1" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct router *router = router_at(cases[i].place);
+		struct router_target target = { 0 };
+		char why[ROUTER_WHY_MAX] = "";
+		assert_int_equal(
+			router_resolve(router, bytes_text(cases[i].key), cases[i].write, cases[i].guard, &target, why),
+			cases[i].status);
+		if (cases[i].status == STATUS_OK) {
+			assert_int_equal(target.policy, cases[i].policy);
+			assert_int_equal(target.shard / 10, cases[i].policy);
+			assert_int_equal(target.map_epoch, 7);
+		} else {
+			assert_non_null(strstr(why, cases[i].says));
+			assert_null(strstr(why, cases[i].key)); /* a text never holds the key */
+		}
+		free(router);
+	}
+}
+
+static void test_unbound_and_no_map(void **state)
+{
+	(void)state;
+	struct router *router = router_blank("eu/ie/eu-west-1");
+	struct router_target target;
+	char why[ROUTER_WHY_MAX];
+	assert_int_equal(router_resolve(router, bytes_text("k"), false, NULL, &target, why), STATUS_QUORUM_UNAVAILABLE);
+	struct cluster_map *map = world_map();
+	map->binding_count--; /* the catch-all is the last */
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	assert_int_equal(router_resolve(router, bytes_text("k"), false, NULL, &target, why), STATUS_RESIDENCY_REFUSED);
+	assert_non_null(strstr(why, "no binding covers this key"));
+	assert_int_equal(router_resolve(router, bytes_text("eu/k"), false, NULL, &target, why), STATUS_OK);
+	free(map);
+	free(router);
+}
+
+static void test_maps_come_and_stay(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	struct cluster_map *map = world_map();
+	router_learn_leader(router, EU_ONLY * 10 + 1, DE1);
+	router_learn_rtt(router, US1, 68000);
+	map->epoch = 6; /* older: nothing changes */
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	assert_int_equal(router_epoch(router), 7);
+	assert_int_equal(router_learn_map(router, bytes_text("not a map")), STATUS_INVALID);
+	assert_int_equal(router_epoch(router), 7);
+	map->epoch = 9;
+	map->cluster[0] ^= 1;
+	assert_int_equal(world_learn(router, map), STATUS_DENIED);
+	assert_int_equal(router_epoch(router), 7);
+	map->cluster[0] ^= 1;
+	/* A shard fewer in front: what was learned of the others stays with them. */
+	memmove(map->shards, map->shards + 1, --map->shard_count * sizeof(*map->shards));
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	assert_int_equal(router_epoch(router), 9);
+	assert_int_equal(router_leader(router, EU_ONLY * 10 + 1), DE1);
+	assert_int_equal(router_leader(router, EU_ONLY * 10), 0);
+	bool measured;
+	assert_int_equal(router_rtt_us(router, US1, &measured), 68000);
+	assert_true(measured);
+	free(map);
+	free(router);
+}
+
+static void expect_order(struct router *router, uint64_t shard, uint8_t operation, uint64_t now_ns, const char *order)
+{
+	uint64_t nodes[REPLICAS_MAX];
+	char got[32] = "";
+	unsigned count = router_candidates(router, shard, operation, READ_STRONG, now_ns, nodes);
+	for (unsigned i = 0; i < count; i++)
+		got[i] = (char)('0' + nodes[i]);
+	assert_string_equal(got, order);
+}
+
+static void test_order_of_candidates(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	uint64_t shard = EVERYWHERE * 10;		      /* IE1 = 2, DE1 = 4, US1 = 5 */
+	expect_order(router, shard, OPERATION_GET, 0, "245"); /* by guesses */
+	router_learn_rtt(router, DE1, 25000);
+	router_learn_rtt(router, US1, 10000);
+	expect_order(router, shard, OPERATION_GET, 0, "254");
+	router_learn_leader(router, shard, DE1);
+	expect_order(router, shard, OPERATION_PUT, 0, "425"); /* the leader first */
+	expect_order(router, shard, OPERATION_GET, 0, "254"); /* reads do not care */
+	router_node_lost(router, DE1, 1000 * MS);
+	expect_order(router, shard, OPERATION_PUT, 1001 * MS, "254"); /* just lost: last */
+	expect_order(router, shard, OPERATION_PUT, 3000 * MS, "425");
+	router_node_lost(router, DE1, 3000 * MS);
+	router_node_answered(router, DE1);
+	expect_order(router, shard, OPERATION_PUT, 3001 * MS, "425");
+	router_forget_leader(router, shard, US1); /* not the hint */
+	assert_int_equal(router_leader(router, shard), DE1);
+	router_forget_leader(router, shard, DE1);
+	expect_order(router, shard, OPERATION_PUT, 9000 * MS, "254");
+	expect_order(router, 4711, OPERATION_PUT, 0, "");
+	free(router);
+}
+
+static void test_only_compliant_replicas(void **state)
+{
+	(void)state;
+	struct router *router = router_at("us/us-east-1");
+	router_learn_rtt(router, US1, 500);
+	router_learn_leader(router, TIGHT * 10, US1); /* the leader itself lies where the policy forbids */
+	expect_order(router, TIGHT * 10, OPERATION_GET, 0, "24");
+	expect_order(router, TIGHT * 10, OPERATION_PUT, 0, "24");
+	assert_true(router_may_send(router, TIGHT, IE1));
+	assert_false(router_may_send(router, TIGHT, US1));
+	assert_false(router_may_send(router, TIGHT, 4711));
+	assert_false(router_may_send(router, 4711, IE1));
+	free(router);
+}
+
+static void test_roles(void **state)
+{
+	(void)state;
+	struct router *router = router_blank("eu/ie/eu-west-1");
+	struct cluster_map *map = world_map();
+	map->shards[0].replicas[0].role = ROLE_LEARNER;
+	map->shards[0].replicas[1].role = ROLE_WITNESS;
+	map->shards[1].lead_wanted = US1;
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	expect_order(router, EVERYWHERE * 10, OPERATION_GET, 0, "25"); /* a learner has data, a witness none */
+	expect_order(router, EVERYWHERE * 10, OPERATION_SCAN, 0, "25");
+	expect_order(router, EVERYWHERE * 10, OPERATION_CAS, 0, "5");
+	expect_order(router, EVERYWHERE * 10 + 1, OPERATION_PUT, 0, "524"); /* asked to lead: the first guess */
+	free(map);
+	free(router);
+}
+
+static void test_what_a_scan_may_say(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *bytes;
+		uint64_t node;
+		size_t sendable;
+	} cases[] = {
+		{ "eu/patient-7", IE1, 12 },
+		{ "eu/patient-7", US1, 3 }, /* "eu/" is an administrator's text */
+		{ "open/patient", US1, 5 },
+		{ "eu", US1, 2 }, /* the beginning of a binding, and itself everywhere */
+		{ "a-single-key", US1, 0 },
+		{ "a-single-key", DE1, 12 },
+		{ "something", US1, 9 },
+		{ "", US1, 0 },
+	};
+	struct router *router = router_at("eu/ie/eu-west-1");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(
+			router_sendable(router, bytes_text(cases[i].bytes), cases[i].node).size, cases[i].sendable);
+	free(router);
+}
+
+static void test_round_trips(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	bool measured;
+	uint32_t near = router_rtt_us(router, IE1, &measured);
+	assert_false(measured);
+	assert_true(near < router_rtt_us(router, DE1, &measured));
+	assert_true(router_rtt_us(router, DE1, &measured) < router_rtt_us(router, US1, &measured));
+	assert_int_equal(router_rtt_us(router, 4711, &measured), UINT32_MAX);
+	router_learn_rtt(router, US1, 80000);
+	assert_int_equal(router_rtt_us(router, US2, &measured), 80000); /* its region's */
+	assert_false(measured);
+	router_learn_rtt(router, US1, 160000);
+	assert_int_equal(router_rtt_us(router, US1, &measured), 90000);
+	for (unsigned i = 0; i < 100; i++)
+		router_learn_rtt(router, US1, 160000);
+	assert_true(router_rtt_us(router, US1, &measured) > 159000);
+	uint64_t nodes[8];
+	assert_int_equal(router_nodes(router, nodes, 8), 5);
+	assert_int_equal(nodes[4], US1); /* measured already */
+	assert_int_equal(router_nodes(router, nodes, 2), 2);
+	assert_int_equal(nodes[0], IE1);
+	assert_int_equal(nodes[1], IE2);
+	free(router);
+}
+
+static void test_retry_budget(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	unsigned spent = 0;
+	while (router_spend_retry(router))
+		spent++;
+	assert_int_equal(spent, 100);
+	for (unsigned i = 0; i < 1000; i++)
+		router_earn_retry(router);
+	for (spent = 0; router_spend_retry(router);)
+		spent++;
+	assert_int_equal(spent, 100); /* a tenth */
+	free(router);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_resolving),
+		cmocka_unit_test(test_unbound_and_no_map),
+		cmocka_unit_test(test_maps_come_and_stay),
+		cmocka_unit_test(test_order_of_candidates),
+		cmocka_unit_test(test_only_compliant_replicas),
+		cmocka_unit_test(test_roles),
+		cmocka_unit_test(test_what_a_scan_may_say),
+		cmocka_unit_test(test_round_trips),
+		cmocka_unit_test(test_retry_budget),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
