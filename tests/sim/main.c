@@ -68,7 +68,7 @@ static void heal_and_check(struct world *world)
 	checkers_search(world);
 }
 
-static uint64_t trace_group;
+static uint64_t trace_group, failures_max = 10;
 
 static bool run(uint64_t seed, bool verbose, struct totals *totals, char *failure, size_t failure_size)
 {
@@ -136,7 +136,7 @@ static void run_many(uint64_t first, uint64_t step, uint64_t count, bool verbose
 		if (!run(seed, verbose, totals, failure, sizeof(failure))) {
 			printf("FAILED seed %" PRIu64 ": %s\n    make sim SEED=%" PRIu64 "\n", seed, failure, seed);
 			fflush(stdout);
-			if (totals->failed >= 10)
+			if (totals->failed >= failures_max)
 				return;
 		} else if (seed % 20 == 0) {
 			/* One run in twenty is made twice: the same seed must do the same. */
@@ -161,6 +161,7 @@ int main(int argc, char **argv)
 		{ "jobs", 1, NULL, 'j' },
 		{ "verbose", 0, NULL, 'v' },
 		{ "trace", 1, NULL, 't' },
+		{ "fail-fast", 0, NULL, 'f' },
 		{ 0 },
 	};
 	uint64_t seed = 1, runs = 0, jobs = 1;
@@ -184,11 +185,14 @@ int main(int argc, char **argv)
 		case 't':
 			trace_group = strtoull(optarg, NULL, 16);
 			break;
+		case 'f':
+			failures_max = 1;
+			break;
 		case 'v':
 			verbose = true;
 			break;
 		default:
-			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--verbose] [--trace GROUP]\n", stderr);
+			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--fail-fast] [--verbose] [--trace GROUP]\n", stderr);
 			return 2;
 		}
 	}
