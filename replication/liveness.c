@@ -25,6 +25,7 @@ struct peer {
 	uint64_t ping_at_ns;
 	uint64_t ping_interval_us;
 	uint64_t held_epoch, held_until_ns;
+	uint64_t held_boot; /* of the process that gave held_epoch: epochs of two do not compare */
 	uint64_t granted_epoch;	     /* 0: none in force */
 	uint64_t granted_until_ns;   /* the last instant ever promised */
 	bool heard, held, reachable; /* reachable, held: as last told */
@@ -240,9 +241,9 @@ static void pinged(struct liveness *liveness, struct peer *peer, const struct me
 }
 
 /* Support under an epoch older than the one known, of the same process: it was overtaken. */
-static bool overtaken(const struct peer *peer, const struct message_pong *pong, bool same_boot)
+static bool overtaken(const struct peer *peer, const struct message_pong *pong)
 {
-	return same_boot && peer->held_epoch != 0 && (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
+	return pong->boot == peer->held_boot && peer->held_epoch != 0 && (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
 }
 
 static void ponged(struct liveness *liveness, struct peer *peer, const struct message_pong *pong, uint64_t now_ns,
@@ -250,7 +251,6 @@ static void ponged(struct liveness *liveness, struct peer *peer, const struct me
 {
 	if (pong->echo_boot != liveness->config.boot || pong->echo_ns > now_ns)
 		return;
-	bool same_boot = peer->boot == pong->boot;
 	if (!heard(liveness, peer, pong->boot, now_ns, out))
 		return;
 	uint64_t rtt_us = (now_ns - pong->echo_ns) / 1000;
@@ -262,11 +262,12 @@ static void ponged(struct liveness *liveness, struct peer *peer, const struct me
 	if (support_us > liveness->config.support_max_us)
 		support_us = liveness->config.support_max_us;
 	uint64_t until = pong->echo_ns + shorter_ns(liveness, support_us);
-	if (support_us > 0 && pong->support_epoch != 0 && until > now_ns && !overtaken(peer, pong, same_boot)) {
+	if (support_us > 0 && pong->support_epoch != 0 && until > now_ns && !overtaken(peer, pong)) {
 		supported = !peer->held || peer->held_epoch != pong->support_epoch;
 		if (supported || until > peer->held_until_ns)
 			peer->held_until_ns = until;
 		peer->held_epoch = pong->support_epoch;
+		peer->held_boot = pong->boot;
 		peer->held = true;
 	}
 	rise(liveness, peer, supported, now_ns, out);

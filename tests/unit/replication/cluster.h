@@ -72,7 +72,7 @@ struct disk {
 };
 
 struct node {
-	bool up, disk_stopped, no_liveness;
+	bool up, disk_stopped;
 	uint32_t life;
 	uint64_t boot, clock_offset;
 	void *memory, *liveness_memory;
@@ -87,7 +87,7 @@ struct node {
 	struct write held[HELD_MAX]; /* while the disk is stopped */
 	unsigned held_count;
 	struct message snapshot; /* to be installed */
-	bool install, crash_on_restart;
+	bool install;
 	uint64_t changed_request, refused_request, sent;
 	enum status changed, refused;
 	unsigned changed_count, refused_count, truncated, roles, snapshots, timeout_now;
@@ -105,6 +105,7 @@ struct cluster {
 	uint64_t now, sequence, version, proposed, sent, election_us;
 	struct node nodes[NODES_MAX];
 	bool cut[NODES_MAX][NODES_MAX]; /* from, to */
+	bool deaf_to_groups[NODES_MAX];	/* hears pings only */
 	struct pending *pending;
 	unsigned pending_count;
 	uint64_t committed; /* anywhere */
@@ -119,10 +120,8 @@ struct cluster {
 	uint32_t append_entries_max, append_window, inflight_max, short_appends;
 	struct group_effects effects;
 	struct liveness_effects liveness_effects;
-	uint64_t last_message_kind_to[NODES_MAX];
 	/* A test may look at, or take away (false), every message. */
 	bool (*filter)(struct cluster *cluster, const struct message *message);
-	void *filter_arg;
 };
 
 static inline void step(struct cluster *cluster, unsigned at, struct group_event *event);
@@ -212,7 +211,7 @@ static inline void send_message(struct cluster *cluster, unsigned from, const st
 		cluster->nodes[from].timeout_now++;
 	if (cluster->filter && !cluster->filter(cluster, message))
 		return;
-	if (to >= cluster->count || cluster->cut[from][to])
+	if (to >= cluster->count || cluster->cut[from][to] || cluster->deaf_to_groups[to])
 		return;
 	unsigned copies = 1;
 	if (prng_chance(&cluster->prng, cluster->loss_ppm))
