@@ -378,7 +378,8 @@ void index_trim(struct journal_index *index, struct group_log *log, uint64_t upt
 		break;
 	}
 	log->run_count -= gone;
-	memmove(log->runs, log->runs + gone, log->run_count * sizeof(*log->runs));
+	if (gone > 0)
+		memmove(log->runs, log->runs + gone, log->run_count * sizeof(*log->runs));
 	log->base_index = upto;
 	if (log->last < upto)
 		log->last = upto;

@@ -395,7 +395,8 @@ static uint64_t take_batch(
 		return recover->end;
 	}
 	recover->flush = mark->index;
-	recover->needed = mark->term;
+	if (mark->term <= recover->at->sequence) /* always, unless somebody forged it */
+		recover->needed = mark->term;
 	recover->end = truncated ? limit : align_up(end, JOURNAL_BLOCK);
 	return recover->end;
 }
@@ -622,7 +623,7 @@ static void look_at_newest(struct recover *recover)
 	window_turn(recover, last);
 	walk_segment(recover, last->size, true, last->headed ? last->header.first_flush : 0);
 	recover->dry = false;
-	journal->needed = recover->needed;
+	journal->needed = recover->needed <= last->sequence ? recover->needed : last->sequence;
 	journal->flush_next = recover->flush + 1;
 	journal->previous_sequence = last->sequence;
 	journal->previous_end = recover->end;
