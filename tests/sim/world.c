@@ -532,13 +532,13 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 		/* The flush was under way: some of its writes may have reached the page cache, none was synced. */
 		uint64_t ticket;
 
-		disk_model_skip_sync(node->dir, true);
+		disk_model_fail_sync(node->dir, true);
 		if (prng_chance(&world->disk, 500000)) {
 			enum status status = journal_flush_run(flush);
 
 			(void)status;
 		}
-		disk_model_skip_sync(node->dir, false);
+		disk_model_fail_sync(node->dir, false);
 		if (power_cut)
 			disk_model_power_cut(node->dir, &world->disk);
 		else
