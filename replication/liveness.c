@@ -25,7 +25,7 @@ struct peer {
 	uint64_t ping_at_ns;
 	uint64_t ping_interval_us;
 	uint64_t held_epoch, held_until_ns;
-	uint64_t held_boot; /* of the process that gave held_epoch: epochs of two do not compare */
+	uint64_t held_boot;	     /* of the process that gave held_epoch: epochs of two do not compare */
 	uint64_t granted_epoch;	     /* 0: none in force */
 	uint64_t granted_until_ns;   /* the last instant ever promised */
 	bool heard, held, reachable; /* reachable, held: as last told */
@@ -243,7 +243,8 @@ static void pinged(struct liveness *liveness, struct peer *peer, const struct me
 /* Support under an epoch older than the one known, of the same process: it was overtaken. */
 static bool overtaken(const struct peer *peer, const struct message_pong *pong)
 {
-	return pong->boot == peer->held_boot && peer->held_epoch != 0 && (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
+	return pong->boot == peer->held_boot && peer->held_epoch != 0 &&
+	       (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
 }
 
 static void ponged(struct liveness *liveness, struct peer *peer, const struct message_pong *pong, uint64_t now_ns,

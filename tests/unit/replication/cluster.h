@@ -105,7 +105,7 @@ struct cluster {
 	uint64_t now, sequence, version, proposed, sent, election_us;
 	struct node nodes[NODES_MAX];
 	bool cut[NODES_MAX][NODES_MAX]; /* from, to */
-	bool deaf_to_groups[NODES_MAX];	/* hears pings only */
+	bool deaf_to_groups[NODES_MAX]; /* hears pings only */
 	struct pending *pending;
 	unsigned pending_count;
 	uint64_t committed; /* anywhere */

@@ -132,7 +132,9 @@ static void test_every_attempt_has_its_nonce(void **state)
 	for (unsigned i = 1; i < nonce_count; i++)
 		assert_int_equal(nonces[i], nonces[0] + i);
 	/* An answer to an attempt that was given up answers nothing. */
-	struct message late = { .kind = MESSAGE_READ_INDEX_REPLY, .group = 7, .from = leader + 1, .to = other + 1, .term = 1 };
+	struct message late = {
+		.kind = MESSAGE_READ_INDEX_REPLY, .group = 7, .from = leader + 1, .to = other + 1, .term = 1
+	};
 	late.read_index_reply.nonce = nonces[0];
 	struct group_event event = { .kind = GROUP_RECEIVED };
 	event.received.message = &late;
@@ -180,8 +182,11 @@ static void test_a_promise_keeps_out_of_elections(void **state)
 	uint64_t term = status_of(cluster, voter).term;
 	for (unsigned pre = 0; pre < 2; pre++) {
 		for (unsigned at = 0; at < 2; at++) { /* the leader too keeps its promise to itself */
-			struct message message = { .kind = MESSAGE_VOTE, .group = 7, .from = other + 1,
-				.to = (at ? leader : voter) + 1, .term = term + 5 };
+			struct message message = { .kind = MESSAGE_VOTE,
+				.group = 7,
+				.from = other + 1,
+				.to = (at ? leader : voter) + 1,
+				.term = term + 5 };
 			message.vote.pre = pre;
 			message.vote.last_index = 99;
 			message.vote.last_term = term + 4;
@@ -207,8 +212,8 @@ static void test_leases_never_overlap(void **state)
 			if (prng_chance(&cluster->prng, 4000))
 				cut_off(cluster, (unsigned)prng_below(&cluster->prng, cluster->count), true);
 			if (prng_chance(&cluster->prng, 2000))
-				cluster->cut[prng_below(&cluster->prng, cluster->count)][prng_below(
-					&cluster->prng, cluster->count)] = true;
+				cluster->cut[prng_below(&cluster->prng, cluster->count)]
+					    [prng_below(&cluster->prng, cluster->count)] = true;
 			if (prng_chance(&cluster->prng, 3000))
 				heal(cluster);
 			run_ms(cluster, 5);

@@ -10,8 +10,9 @@ static void deliver(struct cluster *cluster, const struct message *message)
 
 static struct message append_from(unsigned from, unsigned to, uint64_t term)
 {
-	return (struct message){ .kind = MESSAGE_APPEND, .group = 7, .from = from + 1, .to = to + 1, .term = term,
-		.append.first = 1 };
+	return (struct message){
+		.kind = MESSAGE_APPEND, .group = 7, .from = from + 1, .to = to + 1, .term = term, .append.first = 1
+	};
 }
 
 static void test_entries_commit_and_apply_everywhere(void **state)
@@ -62,7 +63,8 @@ static void test_figure_8(void **state)
 		if (term == 0)
 			continue;
 		disk->last = 2;
-		disk->log[2].entry = (struct entry){ .index = 2, .term = term, .version = 10 + term, .kind = ENTRY_COMMAND };
+		disk->log[2].entry =
+			(struct entry){ .index = 2, .term = term, .version = 10 + term, .kind = ENTRY_COMMAND };
 	}
 	/* S1 wins with S2 and S3, and its no-op (index 3) reaches nobody; index 2 reaches S3. */
 	for (unsigned i = 0; i < 3; i++)
@@ -140,7 +142,7 @@ static void test_nothing_commits_before_it_is_durable(void **state)
 	disk_resume(cluster, (leader + 1) % 3);
 	run_ms(cluster, 300);
 	assert_int_equal(status_of(cluster, leader).commit, 3); /* by the other two */
-	assert_int_equal(cluster->nodes[leader].committed, 1);	 /* not applied before its own journal has it */
+	assert_int_equal(cluster->nodes[leader].committed, 1);	/* not applied before its own journal has it */
 	disk_resume(cluster, leader);
 	run_ms(cluster, 10);
 	assert_int_equal(cluster->nodes[leader].committed, 3);
@@ -310,7 +312,10 @@ static void test_behind_the_log_a_snapshot(void **state)
 	/* A late one that the log covers drops nothing, and is acknowledged. */
 	acknowledged = 0;
 	cluster->filter = note_acknowledged;
-	struct message late = { .kind = MESSAGE_SNAPSHOT, .group = 7, .from = leader + 1, .to = other + 1,
+	struct message late = { .kind = MESSAGE_SNAPSHOT,
+		.group = 7,
+		.from = leader + 1,
+		.to = other + 1,
 		.term = status_of(cluster, leader).term };
 	late.snapshot.index = 20;
 	late.snapshot.term = late.term;
@@ -351,7 +356,8 @@ static void test_impossible_messages(void **state)
 			message.append.last = message.append.first + count - 1;
 			message.append.probe = ODD;
 			for (unsigned n = 0; n < 8; n++) {
-				entries[n] = (struct entry){ .index = message.append.first + n, .term = prng_below(&prng, 4),
+				entries[n] = (struct entry){ .index = message.append.first + n,
+					.term = prng_below(&prng, 4),
 					.kind = (uint8_t)(1 + prng_below(&prng, 3)) };
 				memberships[n] = membership_of("vvv");
 				memberships[n].count = (uint8_t)prng_below(&prng, 4);
@@ -387,7 +393,8 @@ static void test_impossible_messages(void **state)
 		}
 		/* Lies that would pass for truth are left out: what is tested is that nothing breaks. */
 		bool convincing = message.kind == MESSAGE_APPEND && message.from == leader + 1 &&
-				  message.append.prev_index < 7 && message.append.prev_term == status_of(cluster, leader).term;
+				  message.append.prev_index < 7 &&
+				  message.append.prev_term == status_of(cluster, leader).term;
 		if (convincing || message.kind == MESSAGE_APPEND_REPLY)
 			message.from = 4; /* no member */
 		struct group_event event = { .kind = GROUP_RECEIVED };
