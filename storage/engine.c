@@ -245,7 +245,8 @@ static void measure(struct engine *engine)
 	engine->memtable = size;
 }
 
-/* Keeps the sum of all memtables under the budget: asks the engine with the largest to flush, and does not wait. */
+/* Keeps the sum of all memtables near the budget: asks the engine with the largest to flush. It waits for that only
+ * when flushes have fallen behind by half the budget more; the writer is held then, and memory stays bounded. */
 static void keep_budget(struct engine *engine)
 {
 	struct engine_shared *shared = engine->shared;
@@ -254,23 +255,28 @@ static void keep_budget(struct engine *engine)
 		return;
 	pthread_mutex_lock(&shared->lock);
 	measure(engine);
+	bool behind = shared->memtables > shared->write_buffer_budget + shared->write_buffer_budget / 2;
 	if (shared->memtables > shared->write_buffer_budget) {
 		LIST_EACH_SAFE(link, &shared->engines)
 		{
 			struct engine *other = LIST_ENTRY(link, struct engine, link);
-			if (other->flush_asked)
+			if (other->flush_asked && other->db)
 				measure(other); /* it may have become small since */
-			if (!other->flush_asked && other->db && (!largest || other->memtable > largest->memtable))
+			bool free_to_ask = other->db && (behind || !other->flush_asked);
+			if (free_to_ask && (!largest || other->memtable > largest->memtable))
 				largest = other;
 		}
 	}
-	if (largest && !disk_short(largest)) {
+	if (largest && shared->memtables > shared->write_buffer_budget && !disk_short(largest)) {
 		char *message = NULL;
 		largest->flush_asked = true;
-		rocksdb_flush(largest->db, shared->flush_later, &message);
+		rocksdb_flush(largest->db, behind ? shared->flush : shared->flush_later, &message);
 		if (message) {
 			enum status status = engine_failed(largest, message);
 			(void)status; /* sticks to that engine, which finds it at its next call */
+		} else if (behind) {
+			measure(largest);
+			largest->flush_asked = false;
 		}
 	}
 	pthread_mutex_unlock(&shared->lock);
@@ -332,7 +338,8 @@ uint64_t engine_flushed(const struct engine *engine)
 
 /* --- reads --------------------------------------------------------------------------------------- */
 
-enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
+static enum status get(struct engine *engine, const rocksdb_readoptions_t *how, enum engine_space space,
+	struct bytes key, struct buffer **row)
 {
 	char tagged[1 + ENGINE_KEY_MAX];
 	char *message = NULL;
@@ -347,11 +354,15 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 	enum status status = engine_usable(engine);
 	rocksdb_pinnableslice_t *slice = NULL;
 	if (status == STATUS_OK)
-		slice = rocksdb_get_pinned(engine->db, engine->shared->read, tagged, key.size + 1, &message);
-	if (message)
+		slice = rocksdb_get_pinned(engine->db, how, tagged, key.size + 1, &message);
+	if (message && strncmp(message, "Result incomplete", strlen("Result incomplete")) == 0) {
+		rocksdb_free(message);
+		status = STATUS_BUSY;
+	} else if (message) {
 		status = engine_failed(engine, message);
-	else if (status == STATUS_OK && !slice)
+	} else if (status == STATUS_OK && !slice) {
 		status = STATUS_NOT_FOUND;
+	}
 	if (slice) {
 		size_t size = 0;
 		const char *value = rocksdb_pinnableslice_value(slice, &size);
@@ -361,4 +372,14 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 	}
 	pthread_rwlock_unlock(&engine->swap);
 	return status;
+}
+
+enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
+{
+	return get(engine, engine->shared->read, space, key, row);
+}
+
+enum status engine_get_cached(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
+{
+	return get(engine, engine->shared->read_cached, space, key, row);
 }

@@ -81,6 +81,9 @@ uint64_t engine_flushed(const struct engine *engine); /* known to be durable; al
 
 /* NOT_FOUND. The row is the caller's reference. */
 enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row) MUST;
+/* The same without blocking: BUSY when it would have to read the disk. */
+enum status engine_get_cached(
+	struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row) MUST;
 
 /* Rows whose key begins with prefix, in bytewise order, behind `after` (empty: from the first), as of the call. On
  * failure *iter is NULL. */

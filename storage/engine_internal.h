@@ -25,6 +25,7 @@ struct engine_shared {
 	rocksdb_options_t *options; /* of every engine */
 	rocksdb_block_based_table_options_t *table;
 	rocksdb_readoptions_t *read;
+	rocksdb_readoptions_t *read_cached; /* never touches the disk */
 	rocksdb_writeoptions_t *write;
 	rocksdb_flushoptions_t *flush, *flush_later;
 	pthread_mutex_t lock; /* engines, and each engine's memtable */

@@ -68,6 +68,8 @@ static void set_options(struct engine_shared *shared, const struct engine_option
 	rocksdb_options_set_block_based_table_factory(options, shared->table);
 
 	rocksdb_readoptions_set_verify_checksums(shared->read, 1);
+	rocksdb_readoptions_set_verify_checksums(shared->read_cached, 1);
+	rocksdb_readoptions_set_read_tier(shared->read_cached, 1); /* kBlockCacheTier */
 	rocksdb_writeoptions_disable_WAL(shared->write, 1);
 	rocksdb_flushoptions_set_wait(shared->flush, 1);
 	rocksdb_flushoptions_set_wait(shared->flush_later, 0);
@@ -232,6 +234,7 @@ enum status engine_shared_open(const struct engine_options *options, struct engi
 	shared->options = rocksdb_options_create();
 	shared->table = rocksdb_block_based_options_create();
 	shared->read = rocksdb_readoptions_create();
+	shared->read_cached = rocksdb_readoptions_create();
 	shared->write = rocksdb_writeoptions_create();
 	shared->flush = rocksdb_flushoptions_create();
 	shared->flush_later = rocksdb_flushoptions_create();
@@ -253,6 +256,7 @@ void engine_shared_close(struct engine_shared *shared)
 	rocksdb_flushoptions_destroy(shared->flush);
 	rocksdb_writeoptions_destroy(shared->write);
 	rocksdb_readoptions_destroy(shared->read);
+	rocksdb_readoptions_destroy(shared->read_cached);
 	rocksdb_options_destroy(shared->options);
 	rocksdb_block_based_options_destroy(shared->table);
 	rocksdb_cache_destroy(shared->cache);
