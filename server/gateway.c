@@ -4,6 +4,7 @@
 #include "server/node_internal.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -303,6 +304,59 @@ static void answer_get(
 	node->io.reply(node->io.arg, pending->connection, &reply);
 }
 
+/* A read that misses the block cache: on a thread that may block; the loop goes on. */
+struct read_job {
+	struct node *node;
+	struct engine *engine;
+	struct buffer *key, *row;
+	uint64_t token, group, index;
+	enum status status;
+};
+
+static void read_job_run(void *arg)
+{
+	struct read_job *job = arg;
+
+	job->status = engine_get(job->engine, ENGINE_SPACE_KEYS, buffer_bytes(job->key), &job->row);
+}
+
+static void read_job_done(void *arg)
+{
+	struct read_job *job = arg;
+	struct hosted *hosted = node_hosted(job->node, job->group);
+	struct pending *pending = pending_find(job->node, job->token);
+
+	assert(hosted != NULL); /* a replica with a read under way is not removed */
+	hosted->reading--;
+	if (pending != NULL) { /* else the client has gone */
+		answer_get(job->node, pending, job->status, job->row, job->index);
+		pending_release(job->node, pending);
+	}
+	if (job->row != NULL)
+		buffer_unref(job->row);
+	buffer_unref(job->key);
+	free(job);
+}
+
+/* False: no memory for the job. */
+static bool read_blocking(
+	struct node *node, struct hosted *hosted, const struct pending *pending, uint64_t token, uint64_t index)
+{
+	struct read_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return false;
+	job->node = node;
+	job->engine = driver_engine(hosted->driver);
+	job->key = buffer_ref(pending->key);
+	job->token = token;
+	job->group = hosted->group;
+	job->index = index;
+	hosted->reading++;
+	node->io.block(node->io.arg, read_job_run, read_job_done, job);
+	return true;
+}
+
 static void answer_scan(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t index)
 {
 	static struct reply_row rows[SCAN_ROWS_MAX];
@@ -377,9 +431,14 @@ void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, 
 			"this replica has not applied what the session saw");
 	} else if (pending->kind == PENDING_READ) {
 		struct buffer *row = NULL;
-		enum status got =
-			engine_get(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
+		enum status got = engine_get_cached(
+			driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
 
+		if (got == STATUS_BUSY && node->io.block != NULL && read_blocking(node, hosted, pending, token, index))
+			return;
+		if (got == STATUS_BUSY)
+			got = engine_get(
+				driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
 		answer_get(node, pending, got, row, index);
 		if (row != NULL)
 			buffer_unref(row);

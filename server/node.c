@@ -440,7 +440,7 @@ static void sweep_doomed(struct node *node)
 	for (size_t i = 0; i < node->table_size;) {
 		struct hosted *hosted = node->table[i];
 
-		if (hosted != NULL && hosted->doomed && hosted != node->meta)
+		if (hosted != NULL && hosted->doomed && hosted->reading == 0 && hosted != node->meta)
 			node_unhost(node, hosted); /* another may have moved into slot i */
 		else
 			i++;

@@ -560,6 +560,11 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 	return *row == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
+enum status engine_get_cached(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
+{
+	return engine_get(engine, space, key, row);
+}
+
 enum status engine_iter_open(struct engine *engine, enum engine_space space, struct bytes prefix, struct bytes after,
 	struct engine_iter **out)
 {
