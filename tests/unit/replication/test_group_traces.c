@@ -322,6 +322,32 @@ static void test_a_promise_outlives_its_holders_restart(void **state)
 	}
 }
 
+/* B4: nor does its own restart, for it does not remember whom it promised what. */
+static void test_a_restarted_voter_waits(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= TEN; seed++) {
+		unsigned leader;
+		struct cluster *cluster = settled(seed, &leader);
+		unsigned voter = (leader + 1) % 3, other = (leader + 2) % 3;
+		uint64_t term = status_of(cluster, voter).term;
+		for (unsigned i = 0; i < 3; i++)
+			node_crash(cluster, i);
+		node_restart(cluster, voter);
+		deliver_vote(cluster, other, voter, term + 1, true);
+		deliver_vote(cluster, other, voter, term + 1, false);
+		run_ms(cluster, 500);
+		deliver_vote(cluster, other, voter, term + 2, false);
+		run_ms(cluster, 2);
+		assert_int_equal(wire.votes + wire.pre_votes, 0);
+		run_ms(cluster, 10);
+		deliver_vote(cluster, other, voter, term + 9, false);
+		run_ms(cluster, 5);
+		assert_int_equal(wire.votes, 1);
+		cluster_free(cluster);
+	}
+}
+
 /* B3: a leader that steps down stays out as long as it was promised to lead. */
 static void test_a_leader_keeps_its_promise_to_itself(void **state)
 {
@@ -520,6 +546,7 @@ static void test_no_reads_after_a_transfer_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_idle_groups_new_leader_reads_soon),
 		cmocka_unit_test(test_an_earlier_terms_entry_is_not_counted),
 		cmocka_unit_test(test_a_leader_counts_itself_when_durable),
 		cmocka_unit_test(test_a_follower_acknowledges_when_durable),
@@ -529,9 +556,9 @@ int main(void)
 		cmocka_unit_test(test_a_pre_vote_takes_no_vote_back),
 		cmocka_unit_test(test_a_promise_keeps_a_voter_out),
 		cmocka_unit_test(test_a_promise_outlives_its_holders_restart),
+		cmocka_unit_test(test_a_restarted_voter_waits),
 		cmocka_unit_test(test_a_leader_keeps_its_promise_to_itself),
 		cmocka_unit_test(test_a_new_leader_answers_after_its_no_op),
-		cmocka_unit_test(test_an_idle_groups_new_leader_reads_soon),
 		cmocka_unit_test(test_a_cut_off_leader_reads_nothing),
 		cmocka_unit_test(test_a_nodes_support_is_not_the_groups),
 		cmocka_unit_test(test_a_late_answer_confirms_no_newer_read),
