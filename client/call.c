@@ -279,7 +279,6 @@ void dom_call_on_done(dom_call *call, dom_done_fn *fn, void *arg)
 	assert(!call->fn);
 	call->fn = fn;
 	call->arg = arg;
-	call->notify_due = late;
 	pthread_mutex_unlock(&stripe->lock);
 	if (!late)
 		return;

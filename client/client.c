@@ -76,7 +76,7 @@ static void end_calls(struct dom_client *client)
 	queue_take(client->queue, &calls);
 	for (struct list *link; (link = list_pop_front(&calls));) {
 		struct dom_call *call = LIST_ENTRY(link, struct dom_call, link);
-		if (call->notify_due)
+		if (call->done) /* queued once more: its callback came after its end */
 			call_notify(call);
 		else
 			call_start(call); /* ends at once: closing */
@@ -96,7 +96,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		event_base_loopbreak(client->base);
 	for (struct list *link; (link = list_pop_front(&calls));) {
 		struct dom_call *call = LIST_ENTRY(link, struct dom_call, link);
-		if (call->notify_due)
+		if (call->done) /* queued once more: its callback came after its end */
 			call_notify(call);
 		else
 			call_start(call);

@@ -138,8 +138,7 @@ struct ask;
 struct dom_call {
 	_Atomic uint32_t refs;
 	_Atomic bool done;
-	bool waited;	 /* lock: the call's stripe, as of fn and arg */
-	bool notify_due; /* queued for its callback */
+	bool waited; /* lock: the call's stripe, as of fn and arg */
 	dom_done_fn *fn;
 	void *arg;
 	struct dom_client *client; /* valid on the loop's thread until done */
