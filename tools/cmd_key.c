@@ -59,6 +59,8 @@ static int refused(struct key_call *call, const char *what, bool write)
 		if (judgement.code != NULL)
 			return fail(invocation, judgement.code, what, judgement.cure, "%s", judgement.reason);
 	}
+	if (dom_call_status(call->call) == DOM_NOT_FOUND)
+		return fail(invocation, "DOM-K001", write ? "nothing to delete" : "no such key", NULL, NULL);
 	return fail(invocation, error_code_of(dom_call_status(call->call), false), what, NULL, "%s", dom_call_message(call->call));
 }
 
@@ -129,7 +131,7 @@ int run_key_get(const struct invocation *invocation)
 		set_bytes(item, "value", form_of(invocation, "value-format"), bytes_of(value.data, value.size));
 		set_outcome(item, call.call);
 		json_array_append_new(items, item);
-		if (!output_machine(invocation, "Key", NULL, items, "version")) {
+		if (!output_machine(invocation, "Key", NULL, items, NULL)) {
 			print_value(invocation, bytes_of(value.data, value.size));
 			if (invocation->output == OUTPUT_WIDE)
 				printf("version %s  written %s  served by %s\n", field_text(item, "version"),

@@ -86,6 +86,23 @@ static int load_topology(const char *name)
 	return EXIT_OK;
 }
 
+/* "eu-west-1-n2" at "eu/ie/eu-west-1/b/n2": each node of a region has a zone of its own. */
+static void name_node(uint32_t region, uint32_t k, char *name, size_t name_size, char *place, size_t place_size)
+{
+	const char zone[] = { '/', (char)('a' + k), '/', '\0' };
+	struct text text;
+
+	text_init(&text, name, name_size);
+	text_add(&text, demo.topology.regions[region].name);
+	text_add(&text, "-n");
+	text_add_u64(&text, k + 1);
+	text_init(&text, place, place_size);
+	text_add(&text, demo.topology.regions[region].site.place.text);
+	text_add(&text, zone);
+	text_add(&text, "n");
+	text_add_u64(&text, k + 1);
+}
+
 static int plan_nodes(void)
 {
 	uint64_t each = flag_number(demo.invocation, "nodes-per-region", demo.topology.nodes_per_region);
@@ -96,11 +113,10 @@ static int plan_nodes(void)
 	for (uint32_t r = 0; r < demo.topology.region_count; r++) {
 		for (uint32_t k = 0; k < each; k++) {
 			struct demo_node *node = &demo.nodes[demo.node_count++];
-			char place[PLACE_TEXT_MAX + 16];
+			char place[PLACE_TEXT_MAX];
 			const char *why = "";
 
-			snprintf(node->name, sizeof(node->name), "%s-n%u", demo.topology.regions[r].name, k + 1);
-			snprintf(place, sizeof(place), "%s/%c/n%u", demo.topology.regions[r].site.place.text, (char)('a' + k), k + 1);
+			name_node(r, k, node->name, sizeof(node->name), place, sizeof(place));
 			if (!place_parse(place, &node->place, &why))
 				return fail(demo.invocation, "DOM-D002", "a node's place is not one", NULL, "%s: %s", place, why);
 			node->region = r;
@@ -323,7 +339,7 @@ static void announce(void)
 	fflush(stdout);
 }
 
-static int stay(void)
+static _Noreturn void stay(void)
 {
 	char endpoints[1024];
 
@@ -353,7 +369,7 @@ static int show_or_run(void)
 		return demo_run(&demo, argv, NULL);
 	code = demo_tour(&demo);
 	if (code == EXIT_OK && on_terminal(stdin) && on_terminal(stdout))
-		return stay();
+		stay();
 	return code;
 }
 

@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "tools/output.h"
 
-enum { CANARY_SIZE = 32, SEARCH_TIMEOUT_MS = 10000, WORDS_MAX = 16 };
+enum { CANARY_SIZE = 16, SEARCH_TIMEOUT_MS = 10000, WORDS_MAX = 16 };
 
 void demo_heading(const char *text, const char *aside)
 {

@@ -55,6 +55,9 @@ const struct error_code error_codes[] = {
 	{ "DOM-R005", EXIT_RESIDENCY, "a node refused: residency",
 		"The node that was asked may not do this for the place it attests you. Its map may be newer than this tool's:\n"
 		"`domctl key explain KEY` reads the newest." },
+	{ "DOM-R006", EXIT_RESIDENCY, "the change would loosen a rule",
+		"A binding inside another may only tighten: where bytes may be and who may touch them. The reason names the field\n"
+		"and a place that the inner policy allows and the outer one does not." },
 	{ "DOM-P001", EXIT_INVALID, "the file is wrong",
 		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE` shows the\n"
 		"same without a cluster." },
@@ -161,7 +164,7 @@ const char *error_code_of(enum dom_status status, bool change)
 	case DOM_NOT_FOUND:
 		return change ? "DOM-N001" : "DOM-K001";
 	case DOM_RESIDENCY_REFUSED:
-		return "DOM-R005";
+		return change ? "DOM-R006" : "DOM-R005";
 	case DOM_POLICY_MISMATCH:
 		return "DOM-P003";
 	case DOM_QUORUM_UNAVAILABLE:

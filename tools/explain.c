@@ -11,7 +11,7 @@
 #include "tools/paths.h"
 #include "tools/session.h"
 
-enum { STATUS_TIMEOUT_MS = 3000 };
+enum { STATUS_TIMEOUT_MS = 3000, RULES_WIDTH = 88 };
 
 struct explanation {
 	struct session session;
@@ -178,6 +178,28 @@ static void print_replicas(const json_t *item)
 	}
 }
 
+/* Broken at its semicolons, so that it stands in 90 columns. */
+static void print_rules(const char *rules)
+{
+	size_t column = 0;
+
+	for (const char *at = rules; *at != '\0';) {
+		size_t size = strcspn(at, ";");
+
+		size += at[size] == ';' ? 1 : 0;
+		if (column == 0 || column + size > RULES_WIDTH) {
+			printf("%s%-10s ", column == 0 ? "" : "\n", column == 0 ? "rules" : "");
+			at += *at == ' ' ? 1 : 0;
+			size = strcspn(at, ";") + (at[strcspn(at, ";")] == ';' ? 1 : 0);
+			column = 11;
+		}
+		printf("%.*s", (int)size, at);
+		column += size;
+		at += size;
+	}
+	printf("\n");
+}
+
 static void print_explanation(const struct explanation *explanation, const json_t *item)
 {
 	const struct judgement *judgement = &explanation->judgement;
@@ -187,11 +209,12 @@ static void print_explanation(const struct explanation *explanation, const json_
 	printf("key        %s   hash %s%s%s\n", field_text(item, "key"), field_text(item, "hash"),
 		judgement->shard == NULL ? "" : "   shard ", field_text(item, "shard"));
 	if (judgement->policy != NULL) {
-		printf("policy     %s epoch %llu   by %s%s%u%s\n", judgement->policy->name,
-			(unsigned long long)judgement->policy->epoch, field_text(item, "binding"),
-			explanation->matching > 1 ? " (longest of " : " (", explanation->matching,
-			explanation->matching > 1 ? ")" : " matches)");
-		printf("rules      %s\n", field_text(item, "rules"));
+		printf("policy     %s epoch %llu   by %s", judgement->policy->name, (unsigned long long)judgement->policy->epoch,
+			field_text(item, "binding"));
+		if (explanation->matching > 1)
+			printf(" (longest of %u)", explanation->matching);
+		printf("\n");
+		print_rules(field_text(item, "rules"));
 	}
 	print_replicas(item);
 	if (judgement->policy != NULL)

@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "base/units.h"
 
-enum { TIMEOUT_MS_DEFAULT = 10000, TIMEOUT_MS_MAX = 3600000, CANDIDATES_MAX = 128 };
+enum { TIMEOUT_MS_DEFAULT = 10000, TIMEOUT_MS_MAX = 3600000, CANDIDATES_MAX = 256 };
 
 const struct command *command_find(const char *noun, const char *verb)
 {
@@ -175,8 +175,12 @@ static bool unknown_flag(struct complaint *complaint, const struct command *comm
 	snprintf(word, sizeof(word), "%.*s", (int)(size > TEXT_WORD_MAX ? TEXT_WORD_MAX : size), name);
 	for (size_t i = 0; global_flags[i] != NULL; i++)
 		candidates[count++] = global_flags[i]->name;
-	for (size_t i = 0; command != NULL && command->flags != NULL && command->flags[i] != NULL; i++)
-		candidates[count++] = command->flags[i]->name;
+	for (size_t c = 0; c < command_count; c++) {
+		for (size_t i = 0; commands[c].flags != NULL && commands[c].flags[i] != NULL; i++) {
+			if ((command == NULL || command == &commands[c]) && count < CANDIDATES_MAX)
+				candidates[count++] = commands[c].flags[i]->name;
+		}
+	}
 	nearest = text_nearest(word, candidates, count);
 	if (command == NULL)
 		snprintf(what, sizeof(what), "no command has a flag --%s", word);
@@ -185,10 +189,11 @@ static bool unknown_flag(struct complaint *complaint, const struct command *comm
 			command->verb == NULL ? "" : command->verb, word);
 	if (nearest != NULL)
 		snprintf(cure, sizeof(cure), "did you mean --%s?", nearest);
+	else if (command == NULL)
+		snprintf(cure, sizeof(cure), "see `domctl help`; what begins with a dash and is no flag goes behind --");
 	else
-		snprintf(cure, sizeof(cure), "see `domctl %s%s%s --help`", command == NULL ? "" : command->noun,
-			command == NULL || command->verb == NULL ? "" : " ",
-			command == NULL || command->verb == NULL ? "" : command->verb);
+		snprintf(cure, sizeof(cure), "see `domctl help %s%s%s`", command->noun, command->verb == NULL ? "" : " ",
+			command->verb == NULL ? "" : command->verb);
 	return refuse(complaint, "DOM-U002", what, "", cure);
 }
 
