@@ -523,6 +523,52 @@ static void recycling(void **state)
 	journal_close(journal);
 }
 
+/* More is pending than one flush, or one segment, takes; at each step of the way a restart finds a state that was. */
+static void narrow_flushes(void **state)
+{
+	(void)state;
+	struct journal_options options = options_of();
+	struct journal *journal;
+	options.flush_size_max = 20000;
+	assert_int_equal(journal_open(&options, NULL, &journal), STATUS_OK);
+	for (uint64_t i = 1; i <= 300; i++)
+		append(journal, 1, i, 1);
+	flush_all(journal);
+	for (uint64_t i = 301; i <= 3000; i++)
+		append(journal, 1, i, 1); /* then a cut and a trim, far behind in the queue */
+	assert_int_equal(journal_append_cut(journal, 1, 250), STATUS_OK);
+	for (uint64_t i = 250; i <= 270; i++)
+		append(journal, 1, i, 2);
+	assert_int_equal(journal_trim(journal, 1, 260), STATUS_OK);
+	struct journal_stats stats;
+	for (unsigned steps = 0; flush(journal); steps++) {
+		assert_true(steps < 1000);
+		if (steps % 8 != 3)
+			continue;
+		bool all = journal_durable(journal) == journal_ticket(journal);
+		journal_close(journal); /* what is still pending is lost */
+		memset(&seen, 0, sizeof(seen));
+		assert_int_equal(journal_open(&options, &recovery, &journal), STATUS_OK);
+		assert_int_equal(seen.corrupt_count, 0);
+		assert_true(all || (seen.group[1].base == 0 && seen.group[1].last > 300));
+		for (uint64_t i = seen.group[1].last + 1; i <= 3000 && !all; i++)
+			append(journal, 1, i, 1);
+		if (steps > 16 && !all) {
+			assert_int_equal(journal_append_cut(journal, 1, 250), STATUS_OK);
+			append(journal, 1, 250, 2);
+		}
+	}
+	journal_stats(journal, &stats);
+	assert_true(stats.flushes > 1);
+	journal_close(journal);
+	journal = open_journal();
+	assert_int_equal(seen.corrupt_count, 0);
+	assert_int_equal(seen.group[1].last, 250);
+	assert_int_equal(seen.group[1].terms[250], 2);
+	assert_int_equal(seen.group[1].terms[249], 1);
+	journal_close(journal);
+}
+
 /* --- images of a disk -------------------------------------------------------------------------------- */
 
 struct image {
@@ -825,6 +871,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cut_reset_remove, setup, teardown),
 		cmocka_unit_test_setup_teardown(removal_is_physical, setup, teardown),
 		cmocka_unit_test_setup_teardown(recycling, setup, teardown),
+		cmocka_unit_test_setup_teardown(narrow_flushes, setup, teardown),
 		cmocka_unit_test_setup_teardown(torn_at_each_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_headers, setup, teardown),
