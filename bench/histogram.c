@@ -26,7 +26,7 @@ static uint64_t bucket_high(unsigned bucket)
 
 	if (bucket < HISTOGRAM_SUB)
 		return bucket;
-	shift = bucket / (HISTOGRAM_SUB / 2) - 2 + 1;
+	shift = bucket / (HISTOGRAM_SUB / 2) - 2;
 	return ((uint64_t)(bucket - (shift + 1) * (HISTOGRAM_SUB / 2) + 1) << shift) - 1;
 }
 
