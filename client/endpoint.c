@@ -469,8 +469,9 @@ static void lost(struct endpoint *endpoint)
 {
 	struct dom_client *client = endpoint->client;
 	bool delivered = endpoint->established;
+	bool missed = !delivered || !list_empty(&endpoint->slots); /* else it was only idle */
 	went_down(endpoint, client_now());
-	if (endpoint->node != 0)
+	if (endpoint->node != 0 && missed)
 		router_node_lost(client->router, endpoint->node, client_now());
 	fail_slots(endpoint, delivered);
 }

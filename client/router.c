@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "policy/latency.h"
 
 enum {
 	RTT_SAME_REGION_US = 1000, /* guesses, until measured */
 	RTT_SAME_TOP_US = 30000,
 	RTT_ELSEWHERE_US = 150000,
-	RTT_SHARED_COMPONENT_US = 100, /* a longer shared path breaks ties between guesses */
+	RTT_SHARED_COMPONENT_US = 800, /* over the greatest depth; a longer shared path breaks ties between guesses */
 	SUSPECT_MS_FIRST = 250,
 	SUSPECT_DOUBLINGS_MAX = 5, /* 8 s */
 	RETRY_EARNED = 100,	   /* thousandths of a retry per operation */
@@ -154,7 +155,7 @@ enum status router_learn_map(struct router *router, struct bytes encoded)
 	struct half *spare = &router->spare;
 	enum status status = cluster_map_decode(encoded, spare->map);
 	if (status != STATUS_OK)
-		return STATUS_INVALID;
+		return status == STATUS_UNSUPPORTED ? status : STATUS_INVALID;
 	if (spare->map->epoch <= router_epoch(router))
 		return STATUS_OK;
 	if (router_epoch(router) != 0 && memcmp(spare->map->cluster, router->in_use.map->cluster, 16) != 0)
@@ -381,14 +382,21 @@ static unsigned shared_depth(const struct place *a, const struct place *b)
 	}
 }
 
+/* Light's own time where both regions have coordinates. */
 static uint32_t guess_rtt_us(const struct router *router, const struct map_node *node)
 {
-	const struct map_region *region = map_region_of(router->in_use.map, &node->place);
+	const struct map_region *theirs = map_region_of(router->in_use.map, &node->place);
+	const struct map_region *ours = map_region_of(router->in_use.map, &router->place);
 	unsigned depth = shared_depth(&router->place, &node->place);
 	uint32_t guess = depth > 0 ? RTT_SAME_TOP_US : RTT_ELSEWHERE_US;
-	if (region && place_within(&router->place, region->site.place.text))
-		guess = RTT_SAME_REGION_US;
-	return guess - depth * RTT_SHARED_COMPONENT_US;
+	if (ours && ours == theirs)
+		return RTT_SAME_REGION_US - depth * RTT_SHARED_COMPONENT_US / PLACE_DEPTH_MAX;
+	if (ours && theirs) {
+		uint32_t fibre_us = latency_fibre(ours->latitude, ours->longitude, theirs->latitude, theirs->longitude);
+		if (fibre_us != LATENCY_UNKNOWN)
+			guess = fibre_us + RTT_SAME_REGION_US;
+	}
+	return guess - depth * RTT_SHARED_COMPONENT_US / PLACE_DEPTH_MAX;
 }
 
 uint32_t router_rtt_us(const struct router *router, uint64_t node_id, bool *measured)

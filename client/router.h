@@ -27,8 +27,8 @@ size_t router_size(const struct map_limits *limits);
  * administrator, who may touch no key. Until a map is learned everything is refused. */
 struct router *router_init(void *memory, const struct map_limits *limits, const char *place);
 
-/* A map as it came from a node. An older or equal epoch changes nothing and is OK. INVALID: malformed. DENIED: of
- * another cluster. On failure the map in use stays. */
+/* A map as it came from a node. An older or equal epoch changes nothing and is OK. INVALID: malformed. UNSUPPORTED: of
+ * a newer format. DENIED: of another cluster. On failure the map in use stays. */
 enum status router_learn_map(struct router *router, struct bytes encoded) MUST;
 const struct cluster_map *router_map(const struct router *router); /* epoch 0: none yet; valid until the next learn */
 uint64_t router_epoch(const struct router *router);
@@ -58,7 +58,8 @@ uint64_t router_leader(const struct router *router, uint64_t shard);		 /* 0: unk
 
 /* Round trips, smoothed: each sample moves the mean by an eighth. */
 void router_learn_rtt(struct router *router, uint64_t node, uint32_t rtt_us);
-/* Measured; else that of the nearest measured node of its region; else a guess by how much of the place is shared. */
+/* Measured; else that of the nearest measured node of its region; else a guess from coordinates, or by how
+ * much of the place is shared. */
 uint32_t router_rtt_us(const struct router *router, uint64_t node, bool *measured);
 /* The connection to the node failed: it comes last for a while, longer each time. */
 void router_node_lost(struct router *router, uint64_t node, uint64_t now_ns);

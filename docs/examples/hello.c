@@ -1,6 +1,5 @@
 #include <domicile.h>
 #include <stdio.h>
-
 int main(int count, char **words) /* hello ENDPOINT cas.pem client.crt client.key */
 {
 	dom_connect_options options = DOM_CONNECT_OPTIONS;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "tests/unit/client/world.h"
 
@@ -78,7 +79,8 @@ static void test_maps_come_and_stay(void **state)
 	map->epoch = 6; /* older: nothing changes */
 	assert_int_equal(world_learn(router, map), STATUS_OK);
 	assert_int_equal(router_epoch(router), 7);
-	assert_int_equal(router_learn_map(router, bytes_text("not a map")), STATUS_INVALID);
+	assert_int_equal(router_learn_map(router, bytes_text("not a map")), STATUS_UNSUPPORTED);
+	assert_int_equal(router_learn_map(router, bytes_text("\001not a map")), STATUS_INVALID);
 	assert_int_equal(router_epoch(router), 7);
 	map->epoch = 9;
 	map->cluster[0] ^= 1;
@@ -195,11 +197,25 @@ static void test_round_trips(void **state)
 	(void)state;
 	struct router *router = router_at("eu/ie/eu-west-1");
 	bool measured;
+	struct cluster_map *map = world_map();
+	map->epoch = 8;
+	for (unsigned i = 0; i < 3; i++)
+		map->regions[i].latitude = map->regions[i].longitude = NAN;
+	assert_int_equal(world_learn(router, map), STATUS_OK);
 	uint32_t near = router_rtt_us(router, IE1, &measured);
 	assert_false(measured);
 	assert_true(near < router_rtt_us(router, DE1, &measured));
 	assert_true(router_rtt_us(router, DE1, &measured) < router_rtt_us(router, US1, &measured));
 	assert_int_equal(router_rtt_us(router, 4711, &measured), UINT32_MAX);
+	/* With coordinates: Dublin, and us-east-1 moved next door while Frankfurt stays where it is. */
+	map->epoch = 9;
+	map->regions[0].latitude = 53.3, map->regions[0].longitude = -6.2;
+	map->regions[1].latitude = 50.1, map->regions[1].longitude = 8.7;
+	map->regions[2].latitude = 51.5, map->regions[2].longitude = -0.1;
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	assert_true(router_rtt_us(router, US1, &measured) < router_rtt_us(router, DE1, &measured));
+	assert_true(router_rtt_us(router, IE1, &measured) < router_rtt_us(router, US1, &measured));
+	free(map);
 	router_learn_rtt(router, US1, 80000);
 	assert_int_equal(router_rtt_us(router, US2, &measured), 80000); /* its region's */
 	assert_false(measured);
