@@ -118,6 +118,7 @@ struct cluster {
 	uint32_t loss_ppm, duplicate_ppm, jitter_us, disk_jitter_us;
 	bool trace;
 	uint32_t append_entries_max, append_window, inflight_max, short_appends;
+	uint64_t entries_upto; /* not 0: no append carries an entry above it */
 	struct group_effects effects;
 	struct liveness_effects liveness_effects;
 	/* A test may look at, or take away (false), every message. */
@@ -189,9 +190,11 @@ static inline void packet_fill(struct cluster *cluster, struct node *node, struc
 		return;
 	if (cluster->short_appends > 0 && append->last - append->first + 1 > cluster->short_appends)
 		append->last = append->first + cluster->short_appends - 1;
+	if (cluster->entries_upto != 0 && append->last > cluster->entries_upto)
+		append->last = append->first <= cluster->entries_upto ? cluster->entries_upto : append->first - 1;
 	packet->count = (uint32_t)(append->last - append->first + 1);
-	packet->entries = calloc(packet->count, sizeof(*packet->entries));
-	packet->memberships = calloc(packet->count, sizeof(*packet->memberships));
+	packet->entries = calloc(packet->count + 1, sizeof(*packet->entries));
+	packet->memberships = calloc(packet->count + 1, sizeof(*packet->memberships));
 	for (uint32_t i = 0; i < packet->count; i++) {
 		const struct body *body = &node->log[append->first + i];
 		assert_int_equal(body->entry.index, append->first + i);

@@ -89,14 +89,6 @@ static void test_figure_8(void **state)
 }
 
 /* The counting itself: a leader whose old-term entry is on all, its own term's on none, commits nothing. */
-static bool drop_entries_of_own_term(struct cluster *cluster, const struct message *message)
-{
-	(void)cluster;
-	if (message->kind != MESSAGE_APPEND)
-		return true;
-	return message->append.last < message->append.first || message->append.last <= 2;
-}
-
 static void test_old_terms_are_not_counted(void **state)
 {
 	(void)state;
@@ -111,7 +103,7 @@ static void test_old_terms_are_not_counted(void **state)
 		disk->log[1].entry = (struct entry){ .index = 1, .term = 1, .version = 1, .kind = ENTRY_NOOP };
 		disk->log[2].entry = (struct entry){ .index = 2, .term = 2, .version = 2, .kind = ENTRY_COMMAND };
 	}
-	cluster->filter = drop_entries_of_own_term;
+	cluster->entries_upto = 2;
 	cluster_start(cluster);
 	run_ms(cluster, 3000);
 	int leader = leader_of(cluster);
@@ -120,7 +112,10 @@ static void test_old_terms_are_not_counted(void **state)
 		assert_int_equal(group_term_of(cluster->nodes[i].group, 2), 2); /* on all three */
 		assert_int_equal(status_of(cluster, i).commit, 0);
 	}
-	cluster->filter = NULL;
+	struct group_progress progress;
+	assert_true(group_progress(cluster->nodes[leader].group, (uint64_t)(leader + 1) % 3 + 1, &progress));
+	assert_int_equal(progress.match, 2); /* the leader knows */
+	cluster->entries_upto = 0;
 	run_ms(cluster, 2000);
 	assert_true(status_of(cluster, 0).commit >= 3);
 	cluster_free(cluster);
@@ -192,6 +187,35 @@ static void test_an_old_write_acknowledges_nothing_new(void **state)
 	durable.durable.ticket = node->held[1].ticket;
 	step(cluster, 2, &durable);
 	assert_int_equal(acknowledged, 3);
+	cluster_free(cluster);
+}
+
+/* An append without entries is answered at once: with what is durable, not with what was taken. */
+static void test_an_answer_tells_what_is_durable(void **state)
+{
+	(void)state;
+	struct membership membership = membership_of("vvv");
+	struct cluster *cluster = cluster_new(3, &membership, 5);
+	node_start(cluster, 2, true);
+	acknowledged = 0;
+	struct message empty = append_from(0, 2, 1), full = append_from(0, 2, 1);
+	deliver(cluster, &empty);
+	run_ms(cluster, 5); /* the term is durable */
+	cluster->filter = note_acknowledged;
+	struct entry entry = { .index = 1, .term = 1, .version = 1, .kind = ENTRY_COMMAND };
+	full.append.last = 1;
+	full.append.entries = &entry;
+	full.append.probe = 1;
+	empty.append.probe = 2;
+	disk_stop(cluster, 2);
+	deliver(cluster, &full);
+	deliver(cluster, &empty);
+	run_ms(cluster, 5);
+	assert_int_equal(status_of(cluster, 2).last, 1);
+	assert_int_equal(acknowledged, 0);
+	disk_resume(cluster, 2);
+	run_ms(cluster, 5);
+	assert_int_equal(acknowledged, 1);
 	cluster_free(cluster);
 }
 
@@ -416,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_old_terms_are_not_counted),
 		cmocka_unit_test(test_nothing_commits_before_it_is_durable),
 		cmocka_unit_test(test_an_old_write_acknowledges_nothing_new),
+		cmocka_unit_test(test_an_answer_tells_what_is_durable),
 		cmocka_unit_test(test_many_writes_under_way),
 		cmocka_unit_test(test_proposals_are_bounded),
 		cmocka_unit_test(test_a_follower_far_behind_catches_up),
