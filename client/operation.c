@@ -12,7 +12,7 @@
 enum state { STATE_IDLE, STATE_SENT, STATE_WAITING, STATE_FETCHING, STATE_DONE };
 enum {
 	BACK_OFF_MS_FIRST = 10,
-	BACK_OFF_DOUBLINGS_MAX = 6, /* 640 ms */
+	BACK_OFF_DOUBLINGS_MAX = 5, /* 320 ms: what a failover may cost on top of the election */
 	BACK_OFF_POOR_MS = 1000,    /* when the retry budget is spent */
 	MAP_WAIT_MS = 1000,
 	HINTS_MAX = 3,	       /* redirections followed in one round */
@@ -467,7 +467,12 @@ struct operation_action operation_expired(struct operation_machine *operation, u
 {
 	if (operation->state == STATE_DONE || now_ns < operation->until_ns)
 		return keep_on(operation);
-	if (operation->state == STATE_SENT)
-		operation->overloaded = true; /* silence: the attempt stays open, and its answer stays welcome */
+	if (operation->state == STATE_SENT) {
+		/* Silence: the attempt stays open, and its answer stays welcome; others need not wait there too. */
+		operation->overloaded = true;
+		for (unsigned i = 0; i < operation->open_count; i++)
+			if (operation->open[i].number == operation->attempt_current)
+				router_node_lost(operation->router, operation->open[i].node, now_ns);
+	}
 	return go_on(operation, now_ns);
 }

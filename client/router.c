@@ -422,8 +422,8 @@ uint32_t router_rtt_us(const struct router *router, uint64_t node_id, bool *meas
 void router_node_lost(struct router *router, uint64_t node_id, uint64_t now_ns)
 {
 	struct router_node *node = node_state(router, node_id);
-	if (!node)
-		return;
+	if (!node || now_ns < node->suspect_until_ns)
+		return; /* many requests that fail together are one failure */
 	uint32_t doublings = node->losses < SUSPECT_DOUBLINGS_MAX ? node->losses : SUSPECT_DOUBLINGS_MAX;
 	node->suspect_until_ns = now_ns + ((uint64_t)SUSPECT_MS_FIRST << doublings) * 1000000;
 	if (node->losses < SUSPECT_DOUBLINGS_MAX)

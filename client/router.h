@@ -61,7 +61,8 @@ void router_learn_rtt(struct router *router, uint64_t node, uint32_t rtt_us);
 /* Measured; else that of the nearest measured node of its region; else a guess from coordinates, or by how
  * much of the place is shared. */
 uint32_t router_rtt_us(const struct router *router, uint64_t node, bool *measured);
-/* The connection to the node failed: it comes last for a while, longer each time. */
+/* The connection to the node failed, or it is silent: it comes last for a while, longer each time, or until it answers.
+ */
 void router_node_lost(struct router *router, uint64_t node, uint64_t now_ns);
 void router_node_answered(struct router *router, uint64_t node);
 /* At most `max` nodes, those not yet measured first, the near before the far: whom to ping. */

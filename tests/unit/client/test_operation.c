@@ -202,6 +202,11 @@ static void test_silence_asks_another_and_late_answers_count(void **state)
 		expire(&bench);
 		assert_true(sent(&bench).retry);
 		assert_int_not_equal(bench.action.node, node);
+		uint64_t order[REPLICAS_MAX]; /* others need not find out for themselves */
+		unsigned count = router_candidates(
+			bench.router, bench.operation.target.shard, OPERATION_PUT, 0, bench.now_ns, order);
+		assert_int_equal(count, 3);
+		assert_int_equal(order[2], node);
 		if (late == 0) { /* the first one's answer ends it all the same */
 			reply(&bench, first, STATUS_OK, 0, 7);
 			expect_finished(&bench, STATUS_OK);
