@@ -247,6 +247,11 @@ static void settle_lease(struct group *group, struct group_effects *out)
 {
 	assert(group->role == GROUP_LEADER);
 	lease_promise_self(group);
+	/* Nor is one of use whose disk stands still, though its node is heard. */
+	if (write_stall_ns(group) <= group->now_ns) {
+		resign(group, group->term, out);
+		return;
+	}
 	if (lease_lead_until(group, group->now_ns) > group->now_ns)
 		group->resign_at_ns = NEVER;
 	else if (group->resign_at_ns == NEVER)

@@ -137,8 +137,11 @@ void election_campaign(struct group *group, enum campaign campaign, struct group
 	assert(campaign != CAMPAIGN_NONE);
 	group->campaign = campaign;
 	group->campaign_term = group->term;
-	if (group->durable < group->last || !state_durable(group))
+	if (group->durable < group->last || !state_durable(group)) {
+		if (group->abdicated) /* others need not wait for our disk */
+			announce(group, out);
 		return;
+	}
 	group->campaign = CAMPAIGN_NONE;
 	if (campaign == CAMPAIGN_TRANSFER) {
 		group->campaign_transfer = true;

@@ -26,6 +26,7 @@ enum {
 	GROUP_WRITES_MAX = 32, /* writes not yet durable that are told apart; later ones join the last */
 	GROUP_WINDOW_MAX = 16, /* appends in flight per follower */
 	GROUP_SENDS_MAX = 2,   /* appends to one follower in one step: the window opens as answers come */
+	GROUP_STALL_MAX = 4,   /* elections that a leader's disk may stand still before it resigns */
 	GROUP_BACKOFF_MAX = 3, /* an unanswered append is probed again after retransmit_us << 0..3 */
 };
 
@@ -103,6 +104,7 @@ struct group {
 	struct membership memberships[GROUP_MEMBERSHIPS_MAX]; /* rising index; the last is in force */
 	struct pending_write writes[GROUP_WRITES_MAX];
 	uint32_t write_count;
+	uint64_t disk_heard_ns; /* last completion, or the first write after all were complete */
 
 	/* Elections. */
 	uint64_t election_at_ns;
@@ -179,6 +181,7 @@ void state_set(struct group *group, uint64_t term, uint64_t vote);
 bool state_durable(const struct group *group);
 void write_emit(struct group *group, struct group_effects *out, uint64_t cut_from, uint64_t first, uint64_t last);
 void write_durable(struct group *group, uint64_t ticket);
+uint64_t write_stall_ns(const struct group *group); /* when the disk has stood still for too long to lead; NEVER: no */
 void commit_to(struct group *group, uint64_t index);
 void commit_release(struct group *group, struct group_effects *out);
 

@@ -190,6 +190,8 @@ void write_emit(struct group *group, struct group_effects *out, uint64_t cut_fro
 	effect->write.first = first;
 	effect->write.last = last;
 	group->state_dirty = false;
+	if (group->write_count == 0)
+		group->disk_heard_ns = group->now_ns;
 	/* A full table: the last one's completion is then known a little later, never too early. */
 	if (group->write_count == GROUP_WRITES_MAX)
 		group->write_count--;
@@ -202,6 +204,7 @@ void write_durable(struct group *group, uint64_t ticket)
 	if (ticket <= group->ticket_durable)
 		return;
 	group->ticket_durable = ticket;
+	group->disk_heard_ns = group->now_ns;
 	uint32_t done = 0;
 	while (done < group->write_count && group->writes[done].ticket <= ticket) {
 		group->durable = max_u64(group->durable, group->writes[done].last);
@@ -210,6 +213,13 @@ void write_durable(struct group *group, uint64_t ticket)
 	group->write_count -= done;
 	memmove(group->writes, group->writes + done, group->write_count * sizeof(group->writes[0]));
 	assert(group->durable <= group->last);
+}
+
+uint64_t write_stall_ns(const struct group *group)
+{
+	if (group->write_count == 0)
+		return NEVER;
+	return group->disk_heard_ns + GROUP_STALL_MAX * us_ns(group->config.election_us);
 }
 
 /* --- commit ------------------------------------------------------------------------------------------- */

@@ -380,6 +380,7 @@ uint64_t leader_deadline(const struct group *group)
 {
 	const struct membership *membership = membership_in_force(group);
 	uint64_t deadline = min_u64(group->resign_at_ns, group->transfer_until_ns);
+	deadline = min_u64(deadline, write_stall_ns(group));
 	for (unsigned i = 0; i < membership->count; i++)
 		if (group->followers[i].active)
 			deadline = min_u64(deadline, group->followers[i].retry_at_ns);

@@ -383,6 +383,40 @@ static void test_a_higher_term_deposes(void **state)
 	cluster_free(cluster);
 }
 
+/* C10: a leader whose disk stands still, heard by all, gives up the lead; and goes on saying so. */
+static bool lose_votes;
+static bool drop_votes_once(struct cluster *cluster, const struct message *message)
+{
+	(void)cluster;
+	return !(lose_votes && message->kind == MESSAGE_VOTE);
+}
+
+static void test_a_stalled_disk_does_not_lead(void **state)
+{
+	(void)state;
+	struct cluster *cluster = cluster_begin("vvv", 4);
+	unsigned leader = await_leader(cluster, 5000);
+	run_ms(cluster, 300);
+	disk_stop(cluster, leader);
+	propose(cluster, leader, 1);
+	cluster->filter = drop_votes_once;
+	lose_votes = true; /* the first announcement is lost */
+	run_ms(cluster, 2100);
+	assert_false(leads(cluster, leader));
+	lose_votes = false;
+	run_ms(cluster, 5000);
+	int other = leader_of(cluster);
+	assert_true(other >= 0);
+	assert_int_not_equal(other, leader);
+	propose(cluster, (unsigned)other, 1);
+	run_ms(cluster, 100);
+	assert_int_equal(status_of(cluster, (unsigned)other).commit, status_of(cluster, (unsigned)other).last);
+	disk_resume(cluster, leader);
+	run_ms(cluster, 1000);
+	assert_int_equal(status_of(cluster, leader).commit, status_of(cluster, (unsigned)other).last);
+	cluster_free(cluster);
+}
+
 static void test_a_corrupt_replica_does_not_campaign(void **state)
 {
 	(void)state;
@@ -447,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_a_mute_leader_is_replaced),
 		cmocka_unit_test(test_a_chain_keeps_a_leader),
 		cmocka_unit_test(test_a_higher_term_deposes),
+		cmocka_unit_test(test_a_stalled_disk_does_not_lead),
 		cmocka_unit_test(test_a_corrupt_replica_does_not_campaign),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
