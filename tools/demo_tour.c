@@ -72,17 +72,21 @@ static int show_key(struct demo *demo, const char *canary)
 
 static int show_refusals(struct demo *demo)
 {
+	unsigned shown = 0;
 	char words[400];
 	int code = EXIT_OK;
 
 	demo_heading("Who may not touch it", "refused before a byte of the key leaves the client");
-	for (uint32_t i = 0; i < demo->topology.region_count && code == EXIT_OK; i++) {
+	for (uint32_t i = 0; i < demo->topology.region_count && code == EXIT_OK && shown < 2; i++) {
 		const struct topology_region *region = &demo->topology.regions[i];
 
 		if (place_within(&region->site.place, demo->home))
 			continue;
-		snprintf(words, sizeof(words), "--as-region %s key get pat/%s/4711", region->name, demo->home_label);
+		/* A reader, then a writer. */
+		snprintf(words, sizeof(words), "--as-region %s key %s pat/%s/4711%s", region->name, shown == 0 ? "get" : "put",
+			demo->home_label, shown == 0 ? "" : " other");
 		code = show(demo, words, EXIT_RESIDENCY);
+		shown++;
 	}
 	return code;
 }
