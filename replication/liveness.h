@@ -30,13 +30,13 @@ enum { LIVENESS_PEERS_MAX = 256 };
 
 struct liveness_config {
 	uint64_t node, seed;
-	uint64_t boot;           /* a random number, another at each start; not 0 */
+	uint64_t boot; /* a random number, another at each start; not 0 */
 	uint64_t started_ns;
-	uint64_t heartbeat_us;   /* between pings to one peer */
-	uint64_t support_us;     /* d: how long each answer supports */
+	uint64_t heartbeat_us;	 /* between pings to one peer */
+	uint64_t support_us;	 /* d: how long each answer supports */
 	uint64_t support_max_us; /* the largest d ever in force here: the wait after a restart */
-	uint32_t drift_ppm;      /* clocks of two nodes differ in rate by at most this; 10000 = 1 % */
-	bool fresh;              /* first start of a new data directory: nothing was ever promised */
+	uint32_t drift_ppm;	 /* clocks of two nodes differ in rate by at most this; 10000 = 1 % */
+	bool fresh;		 /* first start of a new data directory: nothing was ever promised */
 };
 
 struct liveness;
@@ -58,7 +58,7 @@ struct liveness_effect {
 	enum liveness_effect_kind kind;
 	uint64_t node;
 	enum liveness_change change; /* CHANGED */
-	struct message message;      /* SEND: MESSAGE_PING or MESSAGE_PONG */
+	struct message message;	     /* SEND: MESSAGE_PING or MESSAGE_PONG */
 };
 enum { LIVENESS_EFFECTS_MAX = 2 * LIVENESS_PEERS_MAX + 8 };
 struct liveness_effects {
@@ -82,7 +82,8 @@ uint64_t liveness_promised_until_ns(const struct liveness *liveness, uint64_t no
 /* Before a vote against `node`: its support must have lapsed; the epoch goes up so that it never revives. */
 void liveness_withdraw(struct liveness *liveness, uint64_t node, uint64_t now_ns);
 uint64_t liveness_elections_from_ns(const struct liveness *liveness); /* no election before */
-bool liveness_alive(const struct liveness *liveness, uint64_t node, uint64_t now_ns); /* heard from within the support time */
+bool liveness_alive(
+	const struct liveness *liveness, uint64_t node, uint64_t now_ns); /* heard from within the support time */
 uint32_t liveness_rtt_us(const struct liveness *liveness, uint64_t node); /* EWMA; 0: unknown */
 void liveness_check(const struct liveness *liveness);
 
