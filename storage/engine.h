@@ -77,7 +77,7 @@ enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint
 void engine_applied(const struct engine *engine, uint64_t *index, uint64_t *term); /* 0, 0: nothing yet */
 /* The newest memtable to disk, synced; *flushed: the applied index that is durable now. */
 enum status engine_flush(struct engine *engine, uint64_t *flushed) MUST;
-uint64_t engine_flushed(const struct engine *engine); /* known to be durable; also follows RocksDB's own flushes */
+uint64_t engine_flushed(const struct engine *engine); /* known to be durable: as of the last engine_flush */
 
 /* NOT_FOUND. The row is the caller's reference. */
 enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row) MUST;
