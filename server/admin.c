@@ -46,7 +46,8 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_SHARD_PLACE:
 	case CHANGE_SHARD_LEAD:
 		return who->role == PEER_ADMIN;
-	case CHANGE_NODE_ADDRESSES:
+	case CHANGE_NODE_ADDRESSES: /* an administrator's, when nodes have moved and cannot reach each other to say so */
+		return who->role == PEER_ADMIN || who->role == PEER_NODE;
 	case CHANGE_SHARD_REPORT:
 	case CHANGE_FENCE_REPORT:
 	case CHANGE_META_REPORT:

@@ -327,6 +327,45 @@ static int bring_up(void)
 	return code;
 }
 
+/* What --keep leaves must run without the proxy: every node is told to the others by its own address, and its
+ * configuration says so too. Not when nodes have been ended meanwhile: then it is left as it is. */
+static int go_direct(void)
+{
+	static struct change change;
+	static struct invocation admin;
+	struct change_answer answer;
+	struct session session;
+	int code;
+
+	for (uint32_t i = 0; i < demo.node_count; i++) {
+		if (demo.nodes[i].pid == 0)
+			return EXIT_OK;
+	}
+	demo_act(&demo, -1, &admin);
+	code = session_open_with_map(&session, &admin, AS_ADMIN);
+	for (uint32_t i = 0; i < demo.node_count && code == EXIT_OK; i++) {
+		const struct map_node *node = map_node_by_place(session.map, demo.nodes[i].place.text);
+		struct text address;
+
+		if (node == NULL)
+			continue;
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_NODE_ADDRESSES;
+		change.node.id = node->id;
+		change.node.addresses.count = 1;
+		text_init(&address, change.node.addresses.at[0].address, ADDRESS_TEXT_MAX);
+		text_add(&address, "127.0.0.1:");
+		text_add_u64(&address, demo.nodes[i].port);
+		code = session_change(&session, &change, "a node's address is not changed", &answer);
+	}
+	if (code == EXIT_OK)
+		code = wait_until_well(&session, 0);
+	session_close(&session);
+	for (uint32_t i = 0; i < demo.node_count && code == EXIT_OK; i++)
+		code = demo_write_configuration(&demo, &demo.nodes[i], true);
+	return code;
+}
+
 /* --- the whole --------------------------------------------------------------------------------------- */
 
 static void announce(void)
@@ -394,6 +433,8 @@ int run_demo(const struct invocation *invocation)
 	if (code == EXIT_OK)
 		code = show_or_run();
 	fflush(stdout);
+	if (demo.keep && demo.proxied && code != EXIT_CHECK && demo_delay(&demo, false) == EXIT_OK)
+		(void)go_direct();
 	pthread_mutex_lock(&demo.lock);
 	demo_clean_up(&demo);
 	listening = flag_text(invocation, "listening-file");

@@ -342,30 +342,35 @@ int demo_run(struct demo *demo, char *const argv[], const char *indent)
 
 /* --- the end ----------------------------------------------------------------------------------------- */
 
-static void signal_children(const struct demo *demo, int number)
+static void signal_children(const struct demo *demo, int number, bool proxy_too)
 {
 	char path[64], *line = NULL, *rest;
 	size_t capacity = 0;
 	FILE *file;
 
-	/* All of ours, those that commands left behind too: domctl adopts orphans of its children. */
+	/* Those that commands left behind too: domctl adopts the orphans of its children. Only what is ours is listed. */
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	file = fopen(path, "r");
 	if (file != NULL && getline(&line, &capacity, file) > 0) {
 		for (char *word = strtok_r(line, " \n", &rest); word != NULL; word = strtok_r(NULL, " \n", &rest)) {
-			if (atoi(word) > 1 && atoi(word) != demo->proxy_pid)
+			if (atoi(word) > 1 && (proxy_too || atoi(word) != demo->proxy_pid))
 				kill(atoi(word), number);
 		}
 	}
 	free(line);
-	if (file != NULL)
+	if (file != NULL) {
 		fclose(file);
+		return;
+	}
+	/* A kernel without that list: at least what we started ourselves. */
 	for (uint32_t i = 0; i < demo->node_count; i++) {
 		if (demo->nodes[i].pid > 0)
 			kill(demo->nodes[i].pid, number);
 	}
 	if (demo->command_pid > 0)
 		kill(demo->command_pid, number);
+	if (proxy_too && demo->proxy_pid > 0)
+		kill(demo->proxy_pid, number);
 }
 
 /* False: some are left when the time is over. */
@@ -413,14 +418,14 @@ void demo_clean_up(struct demo *demo)
 	demo->cleaned = true;
 	if (demo->keep) {
 		/* While the proxy still stands, so that they can hand over what they lead. */
-		signal_children(demo, SIGTERM);
+		signal_children(demo, SIGTERM, false);
 		(void)wait_for_nodes(demo, END_TIMEOUT_MS);
 	}
 	if (demo->control_fd >= 0)
 		close(demo->control_fd); /* the proxy ends by itself */
 	demo->control_fd = -1;
 	do
-		signal_children(demo, SIGKILL);
+		signal_children(demo, SIGKILL, true);
 	while (!wait_for_children(END_STEP_MS));
 	if (!demo->keep && demo->root_made)
 		demo_remove_tree(demo->root);
