@@ -1,4 +1,5 @@
-/* tools/cmd_binding.c: domctl binding. An exact binding's key never leaves this process: the map holds its keyed hash. */
+/* tools/cmd_binding.c: domctl binding. An exact binding's key never leaves this process: the map holds its keyed hash.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +9,9 @@
 #include "tools/output.h"
 #include "tools/session.h"
 
-static const struct column binding_columns[] = { { .title = "BINDING", .field = "text" }, { .title = "KIND", .field = "match" },
-	{ .title = "POLICY", .field = "policy" }, { .title = "STATE", .field = "state" },
-	{ .title = "OPERATION", .field = "operation", .wide = true }, { 0 } };
+static const struct column binding_columns[] = { { .title = "BINDING", .field = "text" },
+	{ .title = "KIND", .field = "match" }, { .title = "POLICY", .field = "policy" },
+	{ .title = "STATE", .field = "state" }, { .title = "OPERATION", .field = "operation", .wide = true }, { 0 } };
 
 static json_t *binding_item(const struct session *session, const struct map_binding *binding, enum form form)
 {
@@ -32,9 +33,10 @@ static json_t *binding_item(const struct session *session, const struct map_bind
 	}
 	set(item, "match", json_string(binding->exact ? "key" : "prefix"));
 	set(item, "policy", json_string(policy_name_of(session->map, binding->policy)));
-	set(item, "state", json_string(binding->pending_operation == 0				? "in force"
-				       : map_binding_in_force(session->map, binding) ? "in force, to go"
-										      : "to come"));
+	set(item, "state",
+		json_string(binding->pending_operation == 0		  ? "in force"
+			    : map_binding_in_force(session->map, binding) ? "in force, to go"
+									  : "to come"));
 	set(item, "operation", binding->pending_operation == 0 ? json_null() : json_id(binding->pending_operation));
 	return item;
 }
@@ -55,9 +57,11 @@ int run_binding_list(const struct invocation *invocation)
 			const struct map_binding *binding = &session.map->bindings[i];
 
 			if (policy == NULL || binding->policy == policy->id)
-				json_array_append_new(items, binding_item(&session, binding, form_of(invocation, "key-format")));
+				json_array_append_new(
+					items, binding_item(&session, binding, form_of(invocation, "key-format")));
 		}
-		code = output_items(invocation, "BindingList", session_cluster(&session), items, binding_columns, "text");
+		code = output_items(
+			invocation, "BindingList", session_cluster(&session), items, binding_columns, "text");
 	}
 	session_close(&session);
 	return code;
@@ -75,19 +79,21 @@ int run_binding_which(const struct invocation *invocation)
 		return code;
 	code = session_open_with_map(&session, invocation, AS_READER);
 	if (code == EXIT_OK && (binding = map_binding_of(session.map, owned(&key))) == NULL)
-		code = fail(invocation, "DOM-R001", "the key has no place", "bind its prefix: `domctl binding set PREFIX POLICY`",
-			"no binding covers it");
+		code = fail(invocation, "DOM-R001", "the key has no place",
+			"bind its prefix: `domctl binding set PREFIX POLICY`", "no binding covers it");
 	if (code == EXIT_OK) {
 		items = json_array();
 		json_array_append_new(items, binding_item(&session, binding, form_of(invocation, "key-format")));
-		code = output_items(invocation, "BindingList", session_cluster(&session), items, binding_columns, "text");
+		code = output_items(
+			invocation, "BindingList", session_cluster(&session), items, binding_columns, "text");
 	}
 	free(key.data);
 	session_close(&session);
 	return code;
 }
 
-static int name_binding(const struct session *session, const struct owned_bytes *bytes, bool exact, struct change_binding *binding)
+static int name_binding(
+	const struct session *session, const struct owned_bytes *bytes, bool exact, struct change_binding *binding)
 {
 	memset(binding, 0, sizeof(*binding));
 	binding->exact = exact;
@@ -96,14 +102,15 @@ static int name_binding(const struct session *session, const struct owned_bytes 
 		return EXIT_OK;
 	}
 	if (bytes->size > BINDING_PREFIX_MAX)
-		return fail(session->invocation, "DOM-K002", "the prefix is too long", NULL, "a prefix has at most %u bytes",
-			(unsigned)BINDING_PREFIX_MAX);
+		return fail(session->invocation, "DOM-K002", "the prefix is too long", NULL,
+			"a prefix has at most %u bytes", (unsigned)BINDING_PREFIX_MAX);
 	binding->prefix_size = (uint16_t)bytes->size;
 	memcpy(binding->prefix, bytes->data, bytes->size);
 	return EXIT_OK;
 }
 
-static int change_one(const struct invocation *invocation, uint8_t kind, const char *policy, const char *what, const char *failure)
+static int change_one(
+	const struct invocation *invocation, uint8_t kind, const char *policy, const char *what, const char *failure)
 {
 	static struct change change;
 	struct change_binding binding;
@@ -140,7 +147,8 @@ static int change_one(const struct invocation *invocation, uint8_t kind, const c
 
 int run_binding_set(const struct invocation *invocation)
 {
-	return change_one(invocation, CHANGE_BINDING_SET, invocation->arguments[1], "binding set", "the binding is not set");
+	return change_one(
+		invocation, CHANGE_BINDING_SET, invocation->arguments[1], "binding set", "the binding is not set");
 }
 
 int run_binding_unset(const struct invocation *invocation)

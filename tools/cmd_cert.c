@@ -55,7 +55,9 @@ static int create(const struct invocation *invocation, create_fn *make, bool nee
 	enum status status;
 
 	if (args.ca_dir == NULL || args.cluster == NULL || (needs_place && args.place == NULL))
-		return fail(invocation, "DOM-U003", what, needs_place ? "give --ca-dir DIR --cluster NAME --place PLACE" : "give --ca-dir DIR --cluster NAME",
+		return fail(invocation, "DOM-U003", what,
+			needs_place ? "give --ca-dir DIR --cluster NAME --place PLACE"
+				    : "give --ca-dir DIR --cluster NAME",
 			"a directory%s and the cluster's name are needed", needs_place ? ", the place" : "");
 	text_init(&text, text_data, sizeof(text_data));
 	status = make(&args, &text);
@@ -105,9 +107,11 @@ static json_t *certificate_item(const struct pki_info *info, int64_t now_s)
 	return item;
 }
 
-static const struct column certificate_columns[] = { { .title = "FILE", .field = "file" }, { .title = "ROLE", .field = "role" },
-	{ .title = "PLACE", .field = "place" }, { .title = "NAME", .field = "name" }, { .title = "CLUSTER", .field = "cluster" },
-	{ .title = "DAYS LEFT", .field = "days_left", .right = true }, { .title = "NOT AFTER", .field = "not_after", .wide = true },
+static const struct column certificate_columns[] = { { .title = "FILE", .field = "file" },
+	{ .title = "ROLE", .field = "role" }, { .title = "PLACE", .field = "place" },
+	{ .title = "NAME", .field = "name" }, { .title = "CLUSTER", .field = "cluster" },
+	{ .title = "DAYS LEFT", .field = "days_left", .right = true },
+	{ .title = "NOT AFTER", .field = "not_after", .wide = true },
 	{ .title = "KEY SHA-256", .field = "spki_sha256", .wide = true }, { 0 } };
 
 int run_cert_list(const struct invocation *invocation)
@@ -141,8 +145,8 @@ int run_cert_list(const struct invocation *invocation)
 	}
 	output_items(invocation, "CertificateList", NULL, items, certificate_columns, "file");
 	if (soon > 0)
-		return fail(invocation, "DOM-S003", "a certificate has expired or soon will", "make a new one", "%zu with less than %d days",
-			soon, DAYS_SOON);
+		return fail(invocation, "DOM-S003", "a certificate has expired or soon will", "make a new one",
+			"%zu with less than %d days", soon, DAYS_SOON);
 	return EXIT_OK;
 }
 
@@ -183,8 +187,8 @@ int run_cert_verify(const struct invocation *invocation)
 	text_init(&text, text_data, sizeof(text_data));
 	status = cert_verify(&args, &text);
 	if (status != STATUS_OK)
-		return fail(invocation, status == STATUS_NOT_FOUND ? "DOM-N001" : "DOM-S003", "the certificate would be refused", NULL, "%s",
-			text_data);
+		return fail(invocation, status == STATUS_NOT_FOUND ? "DOM-N001" : "DOM-S003",
+			"the certificate would be refused", NULL, "%s", text_data);
 	printf("%s%s", text_data, text.size > 0 && text_data[text.size - 1] == '\n' ? "" : "\n");
 	return EXIT_OK;
 }

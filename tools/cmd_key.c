@@ -61,7 +61,8 @@ static int refused(struct key_call *call, const char *what, bool write)
 	}
 	if (dom_call_status(call->call) == DOM_NOT_FOUND)
 		return fail(invocation, "DOM-K001", write ? "nothing to delete" : "no such key", NULL, NULL);
-	return fail(invocation, error_code_of(dom_call_status(call->call), false), what, NULL, "%s", dom_call_message(call->call));
+	return fail(invocation, error_code_of(dom_call_status(call->call), false), what, NULL, "%s",
+		dom_call_message(call->call));
 }
 
 static json_t *key_item(const struct invocation *invocation, struct bytes key)
@@ -212,15 +213,16 @@ int run_key_cas(const struct invocation *invocation)
 	int code;
 
 	if (!parse_u64(invocation->arguments[1], &version))
-		return fail(invocation, "DOM-U003", "the version is not a number", "give the version that `key get -o json` shows",
-			NULL);
+		return fail(invocation, "DOM-U003", "the version is not a number",
+			"give the version that `key get -o json` shows", NULL);
 	code = begin(&call, invocation, invocation->arguments[2]);
 	if (code == EXIT_OK && invocation->dry_run) {
 		code = dry(&call, "the key cannot be written");
 	} else if (code == EXIT_OK) {
 		call.call = dom_cas(call.session.client, view(&call.key), version, view(&call.value), &call.options);
 		if (call.call != NULL && dom_call_wait(call.call) == DOM_CONFLICT)
-			code = fail(invocation, "DOM-K003", "the key was not written", "read it, decide, and repeat with its version",
+			code = fail(invocation, "DOM-K003", "the key was not written",
+				"read it, decide, and repeat with its version",
 				"expected version %llu, the current one is %llu", (unsigned long long)version,
 				(unsigned long long)dom_call_version(call.call, 0));
 		else
@@ -233,7 +235,8 @@ int run_key_cas(const struct invocation *invocation)
 static int print_scan(const struct invocation *invocation, const dom_call *call)
 {
 	static const struct column columns[] = { { .title = "KEY", .field = "key" },
-		{ .title = "VALUE", .field = "value" }, { .title = "VERSION", .field = "version", .right = true }, { 0 } };
+		{ .title = "VALUE", .field = "value" }, { .title = "VERSION", .field = "version", .right = true },
+		{ 0 } };
 	json_t *items = json_array();
 
 	for (size_t row = 0; row < dom_call_rows(call); row++) {
@@ -264,11 +267,13 @@ int run_key_scan(const struct invocation *invocation)
 	if (code == EXIT_OK && text != NULL)
 		code = argument_bytes(invocation, text, "key-format", &after);
 	if (code == EXIT_OK) {
-		call.call = dom_scan(call.session.client, view(&call.key), view(&after), (uint32_t)limit, &call.options);
+		call.call =
+			dom_scan(call.session.client, view(&call.key), view(&after), (uint32_t)limit, &call.options);
 		if (call.call == NULL)
 			code = fail(invocation, "DOM-X001", "out of memory", NULL, NULL);
 		else if (dom_call_wait(call.call) != DOM_OK)
-			code = fail_call(invocation, dom_call_status(call.call), dom_call_message(call.call), "the prefix cannot be scanned");
+			code = fail_call(invocation, dom_call_status(call.call), dom_call_message(call.call),
+				"the prefix cannot be scanned");
 		else
 			code = print_scan(invocation, call.call);
 	}

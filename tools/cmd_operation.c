@@ -16,13 +16,15 @@ static const struct column operation_columns[] = { { .title = "ID", .field = "id
 
 static json_t *operation_item(const struct session *session, const struct map_operation *operation)
 {
-	static const char *const kinds[] = { "?", "policy", "binding", "place" }, *const states[] = { "?", "running", "done", "failed" };
+	static const char *const kinds[] = { "?", "policy", "binding", "place" }, *const states[] = { "?", "running",
+		"done", "failed" };
 	json_t *item = json_object();
 
 	set(item, "id", json_id(operation->id));
 	set(item, "operation_kind", json_string(operation->kind < 4 ? kinds[operation->kind] : "?"));
 	set(item, "state", json_string(operation->state < 4 ? states[operation->state] : "?"));
-	set(item, "policy", operation->policy == 0 ? json_null() : json_string(policy_name_of(session->map, operation->policy)));
+	set(item, "policy",
+		operation->policy == 0 ? json_null() : json_string(policy_name_of(session->map, operation->policy)));
 	set(item, "steps", json_integer(operation->steps));
 	set(item, "steps_done", json_integer(operation->steps_done));
 	set(item, "started_at", json_time_us(operation->started_us));
@@ -41,7 +43,8 @@ int run_operation_list(const struct invocation *invocation)
 		items = json_array();
 		for (uint32_t i = 0; i < session.map->operation_count; i++)
 			json_array_append_new(items, operation_item(&session, &session.map->operations[i]));
-		code = output_items(invocation, "OperationList", session_cluster(&session), items, operation_columns, "id");
+		code = output_items(
+			invocation, "OperationList", session_cluster(&session), items, operation_columns, "id");
 	}
 	session_close(&session);
 	return code;
@@ -53,8 +56,8 @@ static int named_operations(const struct session *session, uint64_t ids[64])
 
 	for (uint32_t i = 0; i < invocation->argument_count; i++) {
 		if (!parse_u64(invocation->arguments[i], &ids[i]) || map_operation_find(session->map, ids[i]) == NULL)
-			return fail(invocation, "DOM-N001", "no such operation", "`domctl operation list` shows them", "%s",
-				invocation->arguments[i]);
+			return fail(invocation, "DOM-N001", "no such operation", "`domctl operation list` shows them",
+				"%s", invocation->arguments[i]);
 	}
 	return EXIT_OK;
 }
@@ -69,7 +72,8 @@ static int show(const struct session *session, const uint64_t *ids, uint32_t cou
 		if (operation != NULL)
 			json_array_append_new(items, operation_item(session, operation));
 	}
-	return output_items(session->invocation, "OperationList", session_cluster(session), items, operation_columns, "id");
+	return output_items(
+		session->invocation, "OperationList", session_cluster(session), items, operation_columns, "id");
 }
 
 int run_operation_show(const struct invocation *invocation)

@@ -52,7 +52,8 @@ int run_policy_lint(const struct invocation *invocation)
 		for (size_t i = 0; i < json_array_size(items); i++)
 			puts(field_text(json_array_get(items, i), "text"));
 		if (!wrong)
-			printf("%u file%s, nothing wrong\n", invocation->argument_count, invocation->argument_count == 1 ? "" : "s");
+			printf("%u file%s, nothing wrong\n", invocation->argument_count,
+				invocation->argument_count == 1 ? "" : "s");
 	}
 	json_decref(items);
 	if (wrong && invocation->output == OUTPUT_TABLE)
@@ -105,8 +106,9 @@ static void file_judge(const struct policy_file *file, struct bytes key, const s
 	if (*binding == NULL)
 		snprintf(judgement->reason, sizeof(judgement->reason), "no binding of the file covers this key");
 	else
-		snprintf(judgement->reason, sizeof(judgement->reason), "line %u binds it to policy %s, which the file does not have",
-			(*binding)->line, (*binding)->policy);
+		snprintf(judgement->reason, sizeof(judgement->reason),
+			"line %u binds it to policy %s, which the file does not have", (*binding)->line,
+			(*binding)->policy);
 	snprintf(judgement->cure, sizeof(judgement->cure), "add a binding; the prefix \"\" catches every key");
 }
 
@@ -127,8 +129,9 @@ int run_policy_test(const struct invocation *invocation)
 	if (key_text == NULL || from == NULL || !place_parse(from, &site.place, &why)) {
 		json_decref(items);
 		json_decref(item);
-		return fail(invocation, "DOM-U003", "which key, from where?", "give --key KEY and --from PLACE, such as eu/ie/eu-west-1",
-			"%s", why == NULL ? "both are needed" : why);
+		return fail(invocation, "DOM-U003", "which key, from where?",
+			"give --key KEY and --from PLACE, such as eu/ie/eu-west-1", "%s",
+			why == NULL ? "both are needed" : why);
 	}
 	code = argument_bytes(invocation, key_text, "key-format", &key);
 	if (code == EXIT_OK && (code = policies_load(invocation, invocation->arguments[0], &file)) == EXIT_OK) {
@@ -143,8 +146,8 @@ int run_policy_test(const struct invocation *invocation)
 		set(item, "reason", json_string(judgement.reason));
 		json_array_append(items, item);
 		if (!output_machine(invocation, "Verdict", NULL, json_incref(items), "allowed")) {
-			printf("%s  %s from %s: policy %s, %s\n", judgement.code == NULL ? "allowed" : "REFUSED", op, from,
-				judgement.policy == NULL ? "none" : judgement.policy->name,
+			printf("%s  %s from %s: policy %s, %s\n", judgement.code == NULL ? "allowed" : "REFUSED", op,
+				from, judgement.policy == NULL ? "none" : judgement.policy->name,
 				judgement.code == NULL ? judgement.rule : judgement.reason);
 		}
 		code = judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;
@@ -169,7 +172,8 @@ static json_t *selectors_json(const struct selectors *selectors)
 
 json_t *policy_item(const struct session *session, const struct policy *policy)
 {
-	static const char *const spreads[] = { "?", "node", "zone", "region" }, *const survives[] = { "none", "node", "zone", "region" };
+	static const char *const spreads[] = { "?", "node", "zone", "region" }, *const survives[] = { "none", "node",
+		"zone", "region" };
 	static const char *const acks[] = { "majority", "copies", "regions", "all_of" };
 	json_t *item = json_object(), *copy_in = json_object();
 	char line[1024], ack[64];
@@ -214,9 +218,11 @@ int run_policy_list(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "POLICY", .field = "name" },
 		{ .title = "STORE_IN", .field = "store_in" }, { .title = "COPIES", .field = "copies", .right = true },
-		{ .title = "SPREAD", .field = "spread" }, { .title = "SURVIVE", .field = "survive" }, { .title = "ACK", .field = "ack" },
-		{ .title = "READ_FROM", .field = "read_from" }, { .title = "WRITE_FROM", .field = "write_from" },
-		{ .title = "NEVER_IN", .field = "never_in", .wide = true }, { .title = "LEAD_IN", .field = "lead_in", .wide = true },
+		{ .title = "SPREAD", .field = "spread" }, { .title = "SURVIVE", .field = "survive" },
+		{ .title = "ACK", .field = "ack" }, { .title = "READ_FROM", .field = "read_from" },
+		{ .title = "WRITE_FROM", .field = "write_from" },
+		{ .title = "NEVER_IN", .field = "never_in", .wide = true },
+		{ .title = "LEAD_IN", .field = "lead_in", .wide = true },
 		{ .title = "EPOCH", .field = "epoch", .right = true, .wide = true },
 		{ .title = "BINDINGS", .field = "bindings", .right = true, .wide = true },
 		{ .title = "SHARDS", .field = "shards", .right = true, .wide = true }, { 0 } };
@@ -329,7 +335,8 @@ int policies_running(const struct session *session, uint64_t ids[MAP_OPERATIONS_
 }
 
 /* Operations that this change started: those not there before it. */
-static int started(struct session *session, uint64_t id_before, json_t *list, uint64_t ids[MAP_OPERATIONS_MAX], size_t *count)
+static int started(
+	struct session *session, uint64_t id_before, json_t *list, uint64_t ids[MAP_OPERATIONS_MAX], size_t *count)
 {
 	int code = session_refresh(session);
 
@@ -345,8 +352,8 @@ static int started(struct session *session, uint64_t id_before, json_t *list, ui
 	return code;
 }
 
-static int report_apply(struct session *session, const struct policy_file *file, uint64_t id_before,
-	const struct change_answer *answer)
+static int report_apply(
+	struct session *session, const struct policy_file *file, uint64_t id_before, const struct change_answer *answer)
 {
 	const struct invocation *invocation = session->invocation;
 	json_t *items = json_array(), *item = json_object(), *operations = json_array();
@@ -367,13 +374,15 @@ static int report_apply(struct session *session, const struct policy_file *file,
 		if (!invocation->dry_run)
 			printf("   epoch %llu\n", (unsigned long long)answer->epoch);
 		for (size_t i = 0; i < count; i++)
-			printf("operation %llu: %s\n", (unsigned long long)ids[i], map_operation_find(session->map, ids[i])->text);
+			printf("operation %llu: %s\n", (unsigned long long)ids[i],
+				map_operation_find(session->map, ids[i])->text);
 		json_decref(items);
 	}
 	if (code != EXIT_OK || count == 0 || flag_given(invocation, "detach") ||
 		!(flag_given(invocation, "wait") || on_terminal(stdout)))
 		return code;
-	return session_wait_operations(session, ids, count, flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
+	return session_wait_operations(
+		session, ids, count, flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
 }
 
 int run_policy_apply(const struct invocation *invocation)

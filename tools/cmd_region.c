@@ -17,8 +17,8 @@ enum { STATUS_TIMEOUT_MS = 3000, PEM_SIZE_MAX = 16384 };
 
 /* --- adding ------------------------------------------------------------------------------------------ */
 
-int change_region_make(const struct invocation *invocation, const struct site *site, const char *ca_file, double latitude,
-	double longitude, struct map_region *region)
+int change_region_make(const struct invocation *invocation, const struct site *site, const char *ca_file,
+	double latitude, double longitude, struct map_region *region)
 {
 	char pem[PEM_SIZE_MAX];
 	FILE *file = fopen(ca_file, "rb");
@@ -27,7 +27,8 @@ int change_region_make(const struct invocation *invocation, const struct site *s
 	if (file != NULL)
 		fclose(file);
 	if (size == 0 || size == sizeof(pem) ||
-		certificate_pem_to_der(bytes_of(pem, size), region->ca_der, sizeof(region->ca_der), &der_size) != STATUS_OK)
+		certificate_pem_to_der(bytes_of(pem, size), region->ca_der, sizeof(region->ca_der), &der_size) !=
+			STATUS_OK)
 		return fail(invocation, "DOM-D003", "the region's CA cannot be read",
 			"give --ca FILE, a PEM certificate made by `domctl cert create-ca`", "%s", ca_file);
 	region->ca_size = (uint32_t)der_size;
@@ -57,14 +58,18 @@ int change_region_fill(const struct invocation *invocation, const char *place, s
 	struct site site = { 0 };
 
 	if (ca == NULL)
-		return fail(invocation, "DOM-U003", "which CA signs the region's certificates?", "give --ca FILE", NULL);
+		return fail(
+			invocation, "DOM-U003", "which CA signs the region's certificates?", "give --ca FILE", NULL);
 	if (!place_parse(place, &site.place, &why))
-		return fail(invocation, "DOM-U003", "the region's place is not one", "write it wide to narrow: eu/ie/eu-west-1", "%s", why);
+		return fail(invocation, "DOM-U003", "the region's place is not one",
+			"write it wide to narrow: eu/ie/eu-west-1", "%s", why);
 	if (at != NULL && !parse_coordinates(at, &latitude, &longitude))
 		return fail(invocation, "DOM-U003", "the coordinates are not ones", "write --at 53.35,-6.26", "%s", at);
 	for (int i = flag_next(invocation, "tag", -1); i >= 0; i = flag_next(invocation, "tag", i)) {
-		if (site.tag_count == TAGS_MAX || !tag_parse(invocation->given[i].value, site.tags[site.tag_count], &why))
-			return fail(invocation, "DOM-U003", "a tag is not one", "write --tag cloud=aws, at most 8", "%s", why);
+		if (site.tag_count == TAGS_MAX ||
+			!tag_parse(invocation->given[i].value, site.tags[site.tag_count], &why))
+			return fail(invocation, "DOM-U003", "a tag is not one", "write --tag cloud=aws, at most 8",
+				"%s", why);
 		site.tag_count++;
 	}
 	return change_region_make(invocation, &site, ca, latitude, longitude, region);
@@ -118,8 +123,9 @@ static json_t *region_item(const struct cluster_map *map, uint32_t index)
 
 int run_region_list(const struct invocation *invocation)
 {
-	static const struct column columns[] = { { .title = "REGION", .field = "name" }, { .title = "PLACE", .field = "place" },
-		{ .title = "NODES", .field = "nodes", .right = true }, { .title = "TAGS", .field = "tags" },
+	static const struct column columns[] = { { .title = "REGION", .field = "name" },
+		{ .title = "PLACE", .field = "place" }, { .title = "NODES", .field = "nodes", .right = true },
+		{ .title = "TAGS", .field = "tags" },
 		{ .title = "LAT", .field = "latitude", .right = true, .wide = true },
 		{ .title = "LON", .field = "longitude", .right = true, .wide = true },
 		{ .title = "CA KEY", .field = "ca_spki_sha256", .wide = true }, { 0 } };
@@ -174,7 +180,8 @@ static void print_matrix(const struct cluster_map *map, const struct rtt_matrix 
 int run_region_rtt(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "FROM", .field = "from" }, { .title = "TO", .field = "to" },
-		{ .title = "RTT MS", .field = "rtt_ms", .right = true }, { .title = "FIBRE MS", .field = "floor_ms", .right = true },
+		{ .title = "RTT MS", .field = "rtt_ms", .right = true },
+		{ .title = "FIBRE MS", .field = "floor_ms", .right = true },
 		{ .title = "RATIO", .field = "ratio", .right = true }, { 0 } };
 	static struct statuses statuses;
 	static struct rtt_matrix matrix;
@@ -250,9 +257,10 @@ static json_t *node_item(const struct session *session, const struct statuses *s
 
 int run_node_list(const struct invocation *invocation)
 {
-	static const struct column columns[] = { { .title = "ID", .field = "id", .right = true }, { .title = "PLACE", .field = "place" },
-		{ .title = "STATE", .field = "state" }, { .title = "META", .field = "meta" },
-		{ .title = "REPLICAS", .field = "replicas", .right = true }, { .title = "LEADS", .field = "leads", .right = true },
+	static const struct column columns[] = { { .title = "ID", .field = "id", .right = true },
+		{ .title = "PLACE", .field = "place" }, { .title = "STATE", .field = "state" },
+		{ .title = "META", .field = "meta" }, { .title = "REPLICAS", .field = "replicas", .right = true },
+		{ .title = "LEADS", .field = "leads", .right = true },
 		{ .title = "EPOCH", .field = "map_epoch", .right = true }, { .title = "ADDRESS", .field = "address" },
 		{ .title = "WHY", .field = "why", .wide = true }, { 0 } };
 	static struct statuses statuses;
@@ -276,17 +284,20 @@ static void print_node(const json_t *item)
 {
 	static const struct column replicas[] = { { .title = "SHARD", .field = "shard", .right = true },
 		{ .title = "MEMBER", .field = "member" }, { .title = "ROLE", .field = "role" },
-		{ .title = "TERM", .field = "term", .right = true }, { .title = "LAST", .field = "last", .right = true },
-		{ .title = "COMMIT", .field = "commit", .right = true }, { .title = "APPLIED", .field = "applied", .right = true }, { 0 } };
-	const json_t *addresses = json_object_get(item, "addresses"), *address, *status = json_object_get(item, "status");
+		{ .title = "TERM", .field = "term", .right = true },
+		{ .title = "LAST", .field = "last", .right = true },
+		{ .title = "COMMIT", .field = "commit", .right = true },
+		{ .title = "APPLIED", .field = "applied", .right = true }, { 0 } };
+	const json_t *addresses = json_object_get(item, "addresses"), *address,
+		     *status = json_object_get(item, "status");
 	size_t at;
 
-	printf("node %s   %s   %s   meta %s\n", field_text(item, "id"), field_text(item, "place"), field_text(item, "state"),
-		field_text(item, "meta"));
+	printf("node %s   %s   %s   meta %s\n", field_text(item, "id"), field_text(item, "place"),
+		field_text(item, "state"), field_text(item, "meta"));
 	json_array_foreach(addresses, at, address)
 	{
-		printf("dial      %s%s%s\n", field_text(address, "address"), field_text(address, "from")[0] == '\0' ? "" : "   from ",
-			field_text(address, "from"));
+		printf("dial      %s%s%s\n", field_text(address, "address"),
+			field_text(address, "from")[0] == '\0' ? "" : "   from ", field_text(address, "from"));
 	}
 	if (json_is_object(status)) {
 		printf("residency %llu violations, %llu refused\n\n",
@@ -313,7 +324,8 @@ int run_node_show(const struct invocation *invocation)
 		item = node_item(&session, &statuses, node);
 		for (uint32_t i = 0; i < statuses.count; i++) {
 			if (statuses.at[i].node == node->id)
-				set(item, "status", statuses.at[i].json == NULL ? json_null() : json_incref(statuses.at[i].json));
+				set(item, "status",
+					statuses.at[i].json == NULL ? json_null() : json_incref(statuses.at[i].json));
 		}
 		json_array_append_new(items, item);
 		if (!output_machine(invocation, "Node", session_cluster(&session), json_incref(items), "id"))

@@ -11,9 +11,10 @@ enum { STATUS_TIMEOUT_MS = 3000 };
 
 const struct column shard_columns[] = { { .title = "ID", .field = "id", .right = true },
 	{ .title = "POLICY", .field = "policy" }, { .title = "HASHES", .field = "hash_first", .wide = true },
-	{ .title = "COPIES", .field = "copies", .right = true }, { .title = "OF", .field = "copies_wanted", .right = true },
-	{ .title = "LEADER", .field = "leader" }, { .title = "REGIONS", .field = "regions" },
-	{ .title = "NODES", .field = "labels", .wide = true }, { .title = "OPERATION", .field = "operation" }, { 0 } };
+	{ .title = "COPIES", .field = "copies", .right = true },
+	{ .title = "OF", .field = "copies_wanted", .right = true }, { .title = "LEADER", .field = "leader" },
+	{ .title = "REGIONS", .field = "regions" }, { .title = "NODES", .field = "labels", .wide = true },
+	{ .title = "OPERATION", .field = "operation" }, { 0 } };
 
 static bool listed(const json_t *array, const char *text)
 {
@@ -93,7 +94,8 @@ int run_shard_list(const struct invocation *invocation)
 	if (code == EXIT_OK && policy_name != NULL && (policy = session_policy(&session, policy_name)) == NULL)
 		code = EXIT_NOT_FOUND;
 	if (code == EXIT_OK && region_name != NULL && (region = map_region_find(session.map, region_name)) == NULL)
-		code = fail(invocation, "DOM-N001", "no such region", "`domctl region list` shows them", "%s", region_name);
+		code = fail(
+			invocation, "DOM-N001", "no such region", "`domctl region list` shows them", "%s", region_name);
 	if (code == EXIT_OK) {
 		items = json_array();
 		session_statuses(&session, STATUS_TIMEOUT_MS, &statuses);
@@ -111,7 +113,8 @@ int run_shard_list(const struct invocation *invocation)
 	return code;
 }
 
-static json_t *replica_details(const struct session *session, const struct statuses *statuses, const struct map_shard *shard)
+static json_t *replica_details(
+	const struct session *session, const struct statuses *statuses, const struct map_shard *shard)
 {
 	json_t *list = json_array();
 
@@ -140,10 +143,11 @@ static json_t *replica_details(const struct session *session, const struct statu
 int run_shard_show(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "REPLICA", .field = "replica", .right = true },
-		{ .title = "NODE", .field = "label" }, { .title = "ROLE", .field = "role" }, { .title = "STATE", .field = "state" },
-		{ .title = "TERM", .field = "term", .right = true }, { .title = "LAST", .field = "last", .right = true },
-		{ .title = "COMMIT", .field = "commit", .right = true }, { .title = "APPLIED", .field = "applied", .right = true },
-		{ 0 } };
+		{ .title = "NODE", .field = "label" }, { .title = "ROLE", .field = "role" },
+		{ .title = "STATE", .field = "state" }, { .title = "TERM", .field = "term", .right = true },
+		{ .title = "LAST", .field = "last", .right = true },
+		{ .title = "COMMIT", .field = "commit", .right = true },
+		{ .title = "APPLIED", .field = "applied", .right = true }, { 0 } };
 	static struct statuses statuses;
 	const struct map_shard *shard;
 	struct session session;
@@ -158,11 +162,12 @@ int run_shard_show(const struct invocation *invocation)
 		set(item, "replicas", replica_details(&session, &statuses, shard));
 		json_array_append_new(items, item);
 		if (!output_machine(invocation, "Shard", session_cluster(&session), json_incref(items), "id")) {
-			printf("shard %s of policy %s, hashes %s to %s, %llu of %llu copies, leader %s\n", field_text(item, "id"),
-				field_text(item, "policy"), field_text(item, "hash_first"), field_text(item, "hash_last"),
-				(unsigned long long)field_u64(item, "copies"), (unsigned long long)field_u64(item, "copies_wanted"),
-				field_text(item, "leader"));
-			output_table(stdout, json_object_get(item, "replicas"), columns, invocation->output == OUTPUT_WIDE);
+			printf("shard %s of policy %s, hashes %s to %s, %llu of %llu copies, leader %s\n",
+				field_text(item, "id"), field_text(item, "policy"), field_text(item, "hash_first"),
+				field_text(item, "hash_last"), (unsigned long long)field_u64(item, "copies"),
+				(unsigned long long)field_u64(item, "copies_wanted"), field_text(item, "leader"));
+			output_table(
+				stdout, json_object_get(item, "replicas"), columns, invocation->output == OUTPUT_WIDE);
 		}
 		statuses_free(&statuses);
 	}
@@ -185,13 +190,15 @@ static int lead_target(const struct session *session, const struct map_shard *sh
 	for (unsigned i = 0; i < shard->replica_count && region != NULL; i++) {
 		const struct map_node *holder = map_node_find(session->map, shard->replicas[i].node);
 
-		if (holder != NULL && &session->map->regions[holder->region] == region && shard->replicas[i].role == ROLE_VOTER) {
+		if (holder != NULL && &session->map->regions[holder->region] == region &&
+			shard->replicas[i].role == ROLE_VOTER) {
 			*node = holder->id;
 			return EXIT_OK;
 		}
 	}
 	if (region != NULL)
-		return fail(session->invocation, "DOM-P002", "no voter of the shard is there", "`domctl shard show` lists them", "%s", in);
+		return fail(session->invocation, "DOM-P002", "no voter of the shard is there",
+			"`domctl shard show` lists them", "%s", in);
 	named = session_node(session, in);
 	if (named == NULL)
 		return EXIT_NOT_FOUND;
@@ -234,8 +241,10 @@ static int wanted_nodes(const struct session *session, const char *list, struct 
 		if (node == NULL)
 			return EXIT_NOT_FOUND;
 		if (change->replica_count == REPLICAS_MAX)
-			return fail(session->invocation, "DOM-U003", "too many nodes", "a shard has at most 16 replicas", NULL);
-		change->replicas[change->replica_count++] = (struct map_replica){ .node = node->id, .role = ROLE_VOTER };
+			return fail(session->invocation, "DOM-U003", "too many nodes",
+				"a shard has at most 16 replicas", NULL);
+		change->replicas[change->replica_count++] =
+			(struct map_replica){ .node = node->id, .role = ROLE_VOTER };
 	}
 	return EXIT_OK;
 }

@@ -14,7 +14,9 @@ enum { STATUS_TIMEOUT_MS = 3000, WAIT_STEP_MS = 200, WAIT_DEFAULT_MS = 60000 };
 
 static void print_verdict(const struct session *session, const struct health *health)
 {
-	enum paint color = health->verdict == VERDICT_WELL ? PAINT_GOOD : health->verdict == VERDICT_DEGRADED ? PAINT_WARN : PAINT_BAD;
+	enum paint color = health->verdict == VERDICT_WELL	 ? PAINT_GOOD
+			   : health->verdict == VERDICT_DEGRADED ? PAINT_WARN
+								 : PAINT_BAD;
 
 	printf("%s%s %s%s   %u of %u nodes, %u of %u shards led%s%s\n", paint(stdout, color), session->map->name,
 		verdict_word(health->verdict), paint(stdout, PAINT_OFF), health->alive, health->nodes, health->led,
@@ -24,33 +26,38 @@ static void print_verdict(const struct session *session, const struct health *he
 static void print_status(const struct session *session, const struct health *health, const json_t *item, bool details)
 {
 	static const struct column regions[] = { { .title = "REGION", .field = "region" },
-		{ .title = "NODES", .field = "nodes", .right = true }, { .title = "ALIVE", .field = "alive", .right = true },
-		{ .title = "SHARDS", .field = "shards", .right = true }, { .title = "LEADERS", .field = "leaders", .right = true },
+		{ .title = "NODES", .field = "nodes", .right = true },
+		{ .title = "ALIVE", .field = "alive", .right = true },
+		{ .title = "SHARDS", .field = "shards", .right = true },
+		{ .title = "LEADERS", .field = "leaders", .right = true },
 		{ .title = "UNDER-COPIED", .field = "under_copied", .right = true }, { 0 } };
 	static const struct column nodes[] = { { .title = "NODE", .field = "node", .right = true },
 		{ .title = "PLACE", .field = "place" }, { .title = "ANSWERS", .field = "answers" },
-		{ .title = "REPLICAS", .field = "replicas", .right = true }, { .title = "EPOCH", .field = "map_epoch", .right = true },
+		{ .title = "REPLICAS", .field = "replicas", .right = true },
+		{ .title = "EPOCH", .field = "map_epoch", .right = true },
 		{ .title = "REFUSED", .field = "residency.refused_total", .right = true },
-		{ .title = "VIOLATIONS", .field = "residency.violation_total", .right = true }, { .title = "WHY", .field = "why" }, { 0 } };
+		{ .title = "VIOLATIONS", .field = "residency.violation_total", .right = true },
+		{ .title = "WHY", .field = "why" }, { 0 } };
 	const json_t *worst = json_object_get(item, "worst_rtt");
 
 	printf("\n");
 	output_table(stdout, json_object_get(item, "regions"), regions, false);
 	printf("\nmeta        leader %s, %u of %u voters, epoch %llu, %u operation%s running\n",
-		field_text(item, "meta_leader")[0] == '\0' ? "none" : field_text(item, "meta_leader"), health->meta_voters,
-		health->meta_voters_wanted, (unsigned long long)session->map->epoch, health->operations,
-		health->operations == 1 ? "" : "s");
+		field_text(item, "meta_leader")[0] == '\0' ? "none" : field_text(item, "meta_leader"),
+		health->meta_voters, health->meta_voters_wanted, (unsigned long long)session->map->epoch,
+		health->operations, health->operations == 1 ? "" : "s");
 	if (json_is_object(worst)) {
 		printf("worst rtt   %s - %s %.1f ms", field_text(worst, "from"), field_text(worst, "to"),
 			json_number_value(json_object_get(worst, "rtt_ms")));
 		if (json_is_real(json_object_get(worst, "floor_ms")))
-			printf(", %.2f x the floor of light in fibre", json_number_value(json_object_get(worst, "rtt_ms")) /
-				json_number_value(json_object_get(worst, "floor_ms")));
+			printf(", %.2f x the floor of light in fibre",
+				json_number_value(json_object_get(worst, "rtt_ms")) /
+					json_number_value(json_object_get(worst, "floor_ms")));
 		printf("\n");
 	}
-	printf("residency   %llu violation%s, %llu request%s refused by rule\n", (unsigned long long)health->violation_total,
-		health->violation_total == 1 ? "" : "s", (unsigned long long)health->refused_total,
-		health->refused_total == 1 ? "" : "s");
+	printf("residency   %llu violation%s, %llu request%s refused by rule\n",
+		(unsigned long long)health->violation_total, health->violation_total == 1 ? "" : "s",
+		(unsigned long long)health->refused_total, health->refused_total == 1 ? "" : "s");
 	if (details) {
 		printf("\n");
 		output_table(stdout, json_object_get(item, "nodes"), nodes, false);
@@ -69,7 +76,8 @@ static int show_health(const struct session *session, const struct statuses *sta
 		print_verdict(session, &health);
 		if (depth == NULL || strcmp(depth, "minimal") != 0)
 			print_status(session, &health, item,
-				session->invocation->output == OUTPUT_WIDE || (depth != NULL && strcmp(depth, "details") == 0));
+				session->invocation->output == OUTPUT_WIDE ||
+					(depth != NULL && strcmp(depth, "details") == 0));
 	}
 	json_decref(items);
 	return verdict_exit(health.verdict);
@@ -83,10 +91,12 @@ int run_status(const struct invocation *invocation)
 	int code;
 
 	if (depth != NULL && strcmp(depth, "minimal") != 0 && strcmp(depth, "details") != 0)
-		return fail(invocation, "DOM-U004", "status takes minimal or details", NULL, "it was given '%s'", depth);
+		return fail(
+			invocation, "DOM-U004", "status takes minimal or details", NULL, "it was given '%s'", depth);
 	code = session_open_with_map(&session, invocation, AS_READER);
 	if (code == EXIT_OK) {
-		session_statuses(&session, invocation->timeout_ms < STATUS_TIMEOUT_MS ? invocation->timeout_ms : STATUS_TIMEOUT_MS,
+		session_statuses(&session,
+			invocation->timeout_ms < STATUS_TIMEOUT_MS ? invocation->timeout_ms : STATUS_TIMEOUT_MS,
 			&statuses);
 		code = show_health(&session, &statuses, depth);
 		statuses_free(&statuses);
@@ -113,7 +123,8 @@ int run_cluster_wait(const struct invocation *invocation)
 		health_of(session.map, &statuses, &health);
 		reached = health.verdict == VERDICT_WELL && (!settled || health.operations == 0);
 		if (!reached && clock_boot_ns() >= end_ns) {
-			code = fail(invocation, "DOM-Q003", "the cluster is not as wanted yet", "`domctl status details`", "%s",
+			code = fail(invocation, "DOM-Q003", "the cluster is not as wanted yet",
+				"`domctl status details`", "%s",
 				health.problem[0] == '\0' ? "operations are running" : health.problem);
 		} else if (!reached) {
 			statuses_free(&statuses);
@@ -149,9 +160,12 @@ static json_t *cluster_item(const struct cluster_map *map)
 }
 
 static const struct column cluster_columns[] = { { .title = "NAME", .field = "name" }, { .title = "ID", .field = "id" },
-	{ .title = "EPOCH", .field = "epoch", .right = true }, { .title = "REGIONS", .field = "regions", .right = true },
-	{ .title = "NODES", .field = "nodes", .right = true }, { .title = "POLICIES", .field = "policies", .right = true },
-	{ .title = "BINDINGS", .field = "bindings", .right = true }, { .title = "SHARDS", .field = "shards", .right = true }, { 0 } };
+	{ .title = "EPOCH", .field = "epoch", .right = true },
+	{ .title = "REGIONS", .field = "regions", .right = true },
+	{ .title = "NODES", .field = "nodes", .right = true },
+	{ .title = "POLICIES", .field = "policies", .right = true },
+	{ .title = "BINDINGS", .field = "bindings", .right = true },
+	{ .title = "SHARDS", .field = "shards", .right = true }, { 0 } };
 
 static int show_cluster(struct session *session)
 {
@@ -183,12 +197,13 @@ int cluster_init_send(struct session *session, struct change *change)
 	change_encode(change, &packer);
 	if (packer.overflow)
 		return fail(session->invocation, "DOM-X001", "the change does not fit", NULL, NULL);
-	call = client_admin(session->client, ADMIN_ANY_NODE, "cluster.init", pack_result(&packer), session->invocation->timeout_ms);
+	call = client_admin(
+		session->client, ADMIN_ANY_NODE, "cluster.init", pack_result(&packer), session->invocation->timeout_ms);
 	if (call == NULL)
 		return fail(session->invocation, "DOM-X001", "out of memory", NULL, NULL);
 	if (dom_call_wait(call) != DOM_OK)
-		code = fail(session->invocation, error_code_of(dom_call_status(call), true), "the cluster is not begun", NULL, "%s",
-			dom_call_message(call));
+		code = fail(session->invocation, error_code_of(dom_call_status(call), true), "the cluster is not begun",
+			NULL, "%s", dom_call_message(call));
 	dom_call_free(call);
 	return code;
 }
@@ -201,7 +216,8 @@ int run_cluster_init(const struct invocation *invocation)
 	int code;
 
 	if (name == NULL || strlen(name) >= sizeof(change.name) || flag_text(invocation, "region") == NULL)
-		return fail(invocation, "DOM-U003", "name and region are needed", "give --name NAME --region PLACE --ca FILE", NULL);
+		return fail(invocation, "DOM-U003", "name and region are needed",
+			"give --name NAME --region PLACE --ca FILE", NULL);
 	memset(&change, 0, sizeof(change));
 	change.kind = CHANGE_INIT;
 	snprintf(change.name, sizeof(change.name), "%s", name);

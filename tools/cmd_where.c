@@ -15,8 +15,8 @@ enum { STATUS_TIMEOUT_MS = 3000 };
 
 static int no_binding(const struct invocation *invocation)
 {
-	return fail(invocation, "DOM-R001", "the key has no place", "bind its prefix: `domctl binding set PREFIX POLICY`",
-		"no binding covers it");
+	return fail(invocation, "DOM-R001", "the key has no place",
+		"bind its prefix: `domctl binding set PREFIX POLICY`", "no binding covers it");
 }
 
 /* The leader's log end less what the replica has applied; null while either is unknown. */
@@ -68,7 +68,8 @@ int run_key_where(const struct invocation *invocation)
 		{ .title = "SHARD", .field = "shard", .right = true }, { .title = "POLICY", .field = "policy" },
 		{ .title = "REPLICA", .field = "replica", .right = true }, { .title = "REGION", .field = "region" },
 		{ .title = "NODE", .field = "label" }, { .title = "ROLE", .field = "duty" },
-		{ .title = "LAG", .field = "lag", .right = true }, { .title = "PLACE", .field = "place", .wide = true }, { 0 } };
+		{ .title = "LAG", .field = "lag", .right = true }, { .title = "PLACE", .field = "place", .wide = true },
+		{ 0 } };
 	static struct statuses statuses;
 	struct session session;
 	json_t *items = json_array();
@@ -93,7 +94,8 @@ int run_key_where(const struct invocation *invocation)
 		free(key.data);
 	}
 	if (code == EXIT_OK)
-		code = output_items(invocation, "KeyPlaces", session_cluster(&session), json_incref(items), columns, "label");
+		code = output_items(
+			invocation, "KeyPlaces", session_cluster(&session), json_incref(items), columns, "label");
 	json_decref(items);
 	statuses_free(&statuses);
 	session_close(&session);
@@ -122,7 +124,8 @@ int run_shard_of(const struct invocation *invocation)
 
 			session_statuses(&session, STATUS_TIMEOUT_MS, &statuses);
 			json_array_append_new(items, shard_item(&session, &statuses, shard));
-			code = output_items(invocation, "ShardList", session_cluster(&session), items, shard_columns, "id");
+			code = output_items(
+				invocation, "ShardList", session_cluster(&session), items, shard_columns, "id");
 			statuses_free(&statuses);
 		}
 	}

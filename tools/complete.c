@@ -13,7 +13,8 @@ enum { CLUSTER_TIMEOUT_MS = 300 };
 int run_completion(const struct invocation *invocation)
 {
 	if (strcmp(invocation->arguments[0], "bash") != 0)
-		return fail(invocation, "DOM-U004", "no completion for that shell", "bash is supported", "%s", invocation->arguments[0]);
+		return fail(invocation, "DOM-U004", "no completion for that shell", "bash is supported", "%s",
+			invocation->arguments[0]);
 	fputs("# bash completion of domctl; put it into /usr/share/bash-completion/completions/domctl\n"
 	      "_domctl() {\n"
 	      "\tlocal IFS=$'\\n' word=${COMP_WORDS[COMP_CWORD]}\n"
@@ -116,7 +117,8 @@ static void offer_value(const struct invocation *invocation, const struct flag *
 {
 	if (flag->kind == FLAG_WORD)
 		offer_words(flag->value, prefix);
-	else if (strcmp(flag->name, "as-region") == 0 || strcmp(flag->name, "from") == 0 || strcmp(flag->name, "region") == 0)
+	else if (strcmp(flag->name, "as-region") == 0 || strcmp(flag->name, "from") == 0 ||
+		 strcmp(flag->name, "region") == 0)
 		offer_from_cluster(invocation, COMPLETE_REGION, prefix);
 	else if (strcmp(flag->name, "policy") == 0 || strcmp(flag->name, "must-be") == 0)
 		offer_from_cluster(invocation, COMPLETE_POLICY, prefix);
@@ -158,7 +160,8 @@ int run_complete(const struct invocation *invocation)
 	}
 	for (uint32_t i = 0; i + 1 < count && found < 2; i++) {
 		const char *word = invocation->arguments[i];
-		const struct flag *flag = strncmp(word, "--", 2) == 0 ? flag_anywhere(word + 2, strlen(word + 2)) : NULL;
+		const struct flag *flag =
+			strncmp(word, "--", 2) == 0 ? flag_anywhere(word + 2, strlen(word + 2)) : NULL;
 
 		if (word[0] == '-')
 			i += (flag != NULL && flag->kind != FLAG_SWITCH) || strcmp(word, "-o") == 0;

@@ -67,17 +67,20 @@ static int load_topology(const char *name)
 		config_errors_init(&errors);
 		if (strchr(name, '/') == NULL && strchr(name, '.') == NULL && access(name, R_OK) != 0) {
 			uint32_t count;
-			const char *const *names = topology_builtin_names(&count), *nearest = text_nearest(name, names, count);
+			const char *const *names = topology_builtin_names(&count),
+					  *nearest = text_nearest(name, names, count);
 			char cure[128];
 
-			snprintf(cure, sizeof(cure), nearest == NULL ? "lan3, eu3, wan3, wan5, or a map file" : "did you mean %s?",
-				nearest);
-			return fail(demo.invocation, "DOM-D002", "no such map", cure, "%s is neither built in nor a file", name);
+			snprintf(cure, sizeof(cure),
+				nearest == NULL ? "lan3, eu3, wan3, wan5, or a map file" : "did you mean %s?", nearest);
+			return fail(demo.invocation, "DOM-D002", "no such map", cure,
+				"%s is neither built in nor a file", name);
 		}
 		if (!topology_load(name, &demo.topology, &errors)) {
 			for (uint32_t i = 0; i < errors.count; i++)
 				fprintf(stderr, "%s\n", config_error_format(&errors.at[i], text, sizeof(text)));
-			return fail(demo.invocation, "DOM-D002", "the map file is wrong", "mend it at the places above", NULL);
+			return fail(demo.invocation, "DOM-D002", "the map file is wrong", "mend it at the places above",
+				NULL);
 		}
 	}
 	if (demo.topology.region_count > DEMO_REGIONS_MAX)
@@ -118,7 +121,8 @@ static int plan_nodes(void)
 
 			name_node(r, k, node->name, sizeof(node->name), place, sizeof(place));
 			if (!place_parse(place, &node->place, &why))
-				return fail(demo.invocation, "DOM-D002", "a node's place is not one", NULL, "%s: %s", place, why);
+				return fail(demo.invocation, "DOM-D002", "a node's place is not one", NULL, "%s: %s",
+					place, why);
 			node->region = r;
 			do {
 				node->port = demo_free_port();
@@ -150,8 +154,8 @@ static int find_programs(void)
 	snprintf(demo.domctl, sizeof(demo.domctl), "%s", path);
 	snprintf(demo.domiciled, sizeof(demo.domiciled), "%s/domiciled", dirname(path));
 	if (access(demo.domiciled, X_OK) != 0)
-		return fail(demo.invocation, "DOM-D001", "domiciled is missing", "build or install it beside domctl", "%s",
-			demo.domiciled);
+		return fail(demo.invocation, "DOM-D001", "domiciled is missing", "build or install it beside domctl",
+			"%s", demo.domiciled);
 	return EXIT_OK;
 }
 
@@ -212,7 +216,8 @@ static uint32_t voters_wanted(void)
 	return most % 2 == 1 ? most : most - 1;
 }
 
-/* Until every node is in and answers by the newest map, meta has its voters, and every shard its copies and a leader. */
+/* Until every node is in and answers by the newest map, meta has its voters, and every shard its copies and a leader.
+ */
 static int wait_until_well(struct session *session, uint32_t shards_min)
 {
 	static struct statuses statuses;
@@ -227,15 +232,16 @@ static int wait_until_well(struct session *session, uint32_t shards_min)
 			return code;
 		session_statuses(session, STATUS_TIMEOUT_MS, &statuses);
 		health_of(session->map, &statuses, &health);
-		well = health.verdict == VERDICT_WELL && health.nodes == demo.node_count && health.meta_voters >= voters_wanted() &&
-		       health.shards >= shards_min && health.operations == 0;
+		well = health.verdict == VERDICT_WELL && health.nodes == demo.node_count &&
+		       health.meta_voters >= voters_wanted() && health.shards >= shards_min && health.operations == 0;
 		for (uint32_t i = 0; i < statuses.count; i++)
 			well &= field_u64(statuses.at[i].json, "map_epoch") == session->map->epoch;
 		statuses_free(&statuses);
 		if (well)
 			return EXIT_OK;
 		if (clock_boot_ns() >= end_ns)
-			return fail(demo.invocation, "DOM-D001", "the cluster does not become well", "--keep DIR keeps the logs", "%s",
+			return fail(demo.invocation, "DOM-D001", "the cluster does not become well",
+				"--keep DIR keeps the logs", "%s",
 				health.problem[0] != '\0' ? health.problem : "nodes or voters are missing");
 		usleep(STEP_MS * 1000);
 	}
@@ -256,7 +262,8 @@ static int apply_policies(struct session *session)
 	} else {
 		config_errors_init(&errors);
 		if (!policy_file_parse("built-in", bytes_text(text), &file, &errors))
-			return fail(demo.invocation, "DOM-X001", "the built-in policies do not parse", NULL, "%s", errors.at[0].reason);
+			return fail(demo.invocation, "DOM-X001", "the built-in policies do not parse", NULL, "%s",
+				errors.at[0].reason);
 		code = EXIT_OK;
 	}
 	if (code != EXIT_OK)
@@ -266,7 +273,8 @@ static int apply_policies(struct session *session)
 		code = wait_until_well(session, file.policy_count * SHARDS_PER_POLICY);
 	policy_file_free(&file);
 	if (code == EXIT_OK)
-		demo_step(&demo, "policies", "%s", path != NULL ? path : "built in; every shard has its copies and a leader");
+		demo_step(&demo, "policies", "%s",
+			path != NULL ? path : "built in; every shard has its copies and a leader");
 	return code;
 }
 
@@ -279,7 +287,8 @@ static int start_nodes(void)
 		if (code == EXIT_OK && i == 0)
 			code = begin_cluster();
 		if (code == EXIT_OK && i == 0)
-			demo_step(&demo, "cluster", "begun at %s; %u regions registered", demo.nodes[0].name, demo.topology.region_count);
+			demo_step(&demo, "cluster", "begun at %s; %u regions registered", demo.nodes[0].name,
+				demo.topology.region_count);
 	}
 	return code;
 }
@@ -316,7 +325,8 @@ static int bring_up(void)
 	if (code == EXIT_OK)
 		code = wait_until_well(&session, 0);
 	if (code == EXIT_OK) {
-		demo_step(&demo, "nodes", "%u joined, TLS on every connection; meta has %u voters", demo.node_count, voters_wanted());
+		demo_step(&demo, "nodes", "%u joined, TLS on every connection; meta has %u voters", demo.node_count,
+			voters_wanted());
 		code = apply_policies(&session);
 	}
 	session_close(&session);
@@ -372,8 +382,8 @@ static void announce(void)
 {
 	if (demo.invocation->quiet)
 		return;
-	printf("%sDomicile%s  %s: %u nodes in %u regions on this machine%s\n\n", paint(stdout, PAINT_HEAD), paint(stdout, PAINT_OFF),
-		demo.topology.name, demo.node_count, demo.topology.region_count,
+	printf("%sDomicile%s  %s: %u nodes in %u regions on this machine%s\n\n", paint(stdout, PAINT_HEAD),
+		paint(stdout, PAINT_OFF), demo.topology.name, demo.node_count, demo.topology.region_count,
 		demo.proxied ? ", with the delays of the distances between them" : "");
 	fflush(stdout);
 }
@@ -423,7 +433,8 @@ int run_demo(const struct invocation *invocation)
 	demo.began_ns = clock_boot_ns();
 	demo.control_fd = -1;
 	pthread_mutex_init(&demo.lock, NULL);
-	if ((code = load_topology(map)) != EXIT_OK || (code = plan_nodes()) != EXIT_OK || (code = find_programs()) != EXIT_OK)
+	if ((code = load_topology(map)) != EXIT_OK || (code = plan_nodes()) != EXIT_OK ||
+		(code = find_programs()) != EXIT_OK)
 		return code;
 	announce();
 	if (demo.proxied && (code = demo_start_proxy(&demo)) != EXIT_OK)

@@ -1,9 +1,9 @@
-/* tools/demo.h: a whole cluster on this machine: real nodes, and between its regions a proxy that delays bytes. Shared by
- * the demo_*.c files only.
+/* tools/demo.h: a whole cluster on this machine: real nodes, and between its regions a proxy that delays bytes. Shared
+ * by the demo_*.c files only.
  *
- * Processes: domctl starts the proxy and one domiciled a node, each in a group of its own so that a Ctrl-C reaches domctl
- * alone, each told by the kernel to die with domctl. Threads: the main one, and one that waits for signals; `lock` is
- * held by the main one while it makes files or processes, so that a signal's clean-up finds all of them. */
+ * Processes: domctl starts the proxy and one domiciled a node, each in a group of its own so that a Ctrl-C reaches
+ * domctl alone, each told by the kernel to die with domctl. Threads: the main one, and one that waits for signals;
+ * `lock` is held by the main one while it makes files or processes, so that a signal's clean-up finds all of them. */
 #ifndef DOMICILE_TOOLS_DEMO_H
 #define DOMICILE_TOOLS_DEMO_H
 
@@ -45,7 +45,7 @@ struct demo {
 	int control_fd; /* of the proxy; -1: none */
 	pid_t proxy_pid, command_pid;
 	uint64_t began_ns;
-	struct rtt_matrix measured; /* by region of the topology */
+	struct rtt_matrix measured;				   /* by region of the topology */
 	char home[SELECTOR_TEXT_MAX], home_label[REGION_NAME_MAX]; /* of the built-in policy: "eu" */
 	pthread_mutex_t lock;
 	bool root_made, cleaned, staying;
@@ -74,12 +74,13 @@ int demo_run(struct demo *demo, char *const argv[], const char *indent);
 uint16_t demo_free_port(void);
 
 /* demo_measure.c */
-int demo_measure(struct demo *demo);	    /* the matrix, checked against the map's */
+int demo_measure(struct demo *demo); /* the matrix, checked against the map's */
 int demo_measure_latencies(struct demo *demo, const char *key_prefix);
 
 /* demo_tour.c */
 int demo_tour(struct demo *demo);
-void demo_step(const struct demo *demo, const char *what, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void demo_step(const struct demo *demo, const char *what, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 void demo_heading(const char *text, const char *aside);
 
 /* An invocation that acts as a client of the region, or as the administrator with -1. */

@@ -15,7 +15,8 @@ enum { DEPTH_MAX = 16, SEARCH_CHUNK = 1 << 20 };
 
 static int trouble(const struct demo *demo, const char *path)
 {
-	return fail(demo->invocation, "DOM-D003", "the demo cannot make its files", NULL, "%s: %s", path, strerror(errno));
+	return fail(
+		demo->invocation, "DOM-D003", "the demo cannot make its files", NULL, "%s: %s", path, strerror(errno));
 }
 
 static bool empty_directory(const char *path)
@@ -36,14 +37,16 @@ int demo_make_root(struct demo *demo)
 	char absolute[PATH_MAX];
 
 	if (keep == NULL) {
-		snprintf(demo->root, sizeof(demo->root), "%.400s/domicile-demo.XXXXXX", tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
+		snprintf(demo->root, sizeof(demo->root), "%.400s/domicile-demo.XXXXXX",
+			tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp");
 		if (mkdtemp(demo->root) == NULL)
 			return trouble(demo, demo->root);
 	} else {
 		if (mkdir(keep, 0700) != 0 && errno != EEXIST)
 			return trouble(demo, keep);
 		if (!empty_directory(keep))
-			return fail(demo->invocation, "DOM-D003", "the directory of --keep is not empty", "name another one", "%s", keep);
+			return fail(demo->invocation, "DOM-D003", "the directory of --keep is not empty",
+				"name another one", "%s", keep);
 		if (realpath(keep, absolute) == NULL || strlen(absolute) >= sizeof(demo->root))
 			return trouble(demo, keep);
 		snprintf(demo->root, sizeof(demo->root), "%.*s", DEMO_PATH_MAX - 1, absolute);
@@ -65,7 +68,8 @@ int demo_make_root(struct demo *demo)
 	return EXIT_OK;
 }
 
-static int issue(const struct demo *demo, const char *ca, const char *out, uint8_t role, const char *place, const char *name)
+static int issue(
+	const struct demo *demo, const char *ca, const char *out, uint8_t role, const char *place, const char *name)
 {
 	struct certificate_name who = { .role = (enum certificate_role)role };
 	char reason[512];
@@ -89,17 +93,21 @@ int demo_make_certificates(struct demo *demo)
 	text_init(&why, reason, sizeof(reason));
 	snprintf(ca, sizeof(ca), "%s/ca", demo->root);
 	for (uint32_t i = 0; i < demo->topology.region_count; i++) {
-		if (pki_create_region_ca(ca, DEMO_CLUSTER, demo->topology.regions[i].site.place.text, 0, &why) != STATUS_OK)
-			return fail(demo->invocation, "DOM-D003", "the demo cannot make its authorities", NULL, "%s", reason);
+		if (pki_create_region_ca(ca, DEMO_CLUSTER, demo->topology.regions[i].site.place.text, 0, &why) !=
+			STATUS_OK)
+			return fail(demo->invocation, "DOM-D003", "the demo cannot make its authorities", NULL, "%s",
+				reason);
 	}
 	if (pki_create_admin_ca(ca, DEMO_CLUSTER, 0, &why) != STATUS_OK)
 		return fail(demo->invocation, "DOM-D003", "the demo cannot make its authorities", NULL, "%s", reason);
 	for (uint32_t i = 0; i < demo->node_count && code == EXIT_OK; i++) {
 		snprintf(out, sizeof(out), "%s/certs", demo->nodes[i].dir);
-		code = issue(demo, ca, out, CERTIFICATE_NODE, demo->nodes[i].place.text, place_last(&demo->nodes[i].place));
+		code = issue(
+			demo, ca, out, CERTIFICATE_NODE, demo->nodes[i].place.text, place_last(&demo->nodes[i].place));
 	}
 	for (uint32_t i = 0; i < demo->topology.region_count && code == EXIT_OK; i++)
-		code = issue(demo, ca, demo->certs, CERTIFICATE_CLIENT, demo->topology.regions[i].site.place.text, "demo");
+		code = issue(
+			demo, ca, demo->certs, CERTIFICATE_CLIENT, demo->topology.regions[i].site.place.text, "demo");
 	return code != EXIT_OK ? code : issue(demo, ca, demo->certs, CERTIFICATE_ADMIN, "", "demo");
 }
 
@@ -115,13 +123,16 @@ int demo_write_configuration(const struct demo *demo, const struct demo_node *no
 	file = fopen(path, "w");
 	if (file == NULL)
 		return trouble(demo, path);
-	fprintf(file, "# A node of `domctl demo`. Start it with: domiciled --config %s\ncluster: %s\nplace: %s\nlisten: 127.0.0.1:%u\n",
+	fprintf(file,
+		"# A node of `domctl demo`. Start it with: domiciled --config %s\ncluster: %s\nplace: %s\nlisten: "
+		"127.0.0.1:%u\n",
 		path, DEMO_CLUSTER, node->place.text, node->port);
 	fprintf(file, "advertise:\n  default: 127.0.0.1:%u\n", node->port);
 	if (proxied) {
 		fprintf(file, "  from:\n");
 		for (uint32_t i = 0; i < demo->topology.region_count; i++)
-			fprintf(file, "    %s: 127.0.0.1:%u\n", demo->topology.regions[i].site.place.text, node->from_port[i]);
+			fprintf(file, "    %s: 127.0.0.1:%u\n", demo->topology.regions[i].site.place.text,
+				node->from_port[i]);
 	}
 	fprintf(file, "data: %s/data\ncerts: %s/certs\n", node->dir, node->dir);
 	if (node != first)
@@ -175,7 +186,8 @@ static unsigned nodes_within(const struct demo *demo, const char *selector)
 	return count;
 }
 
-/* Home is eu where the map has eu and something else; elsewhere the first region alone, so that a rule has an outside. */
+/* Home is eu where the map has eu and something else; elsewhere the first region alone, so that a rule has an outside.
+ */
 int demo_builtin_policies(struct demo *demo, char *text, size_t capacity)
 {
 	const struct topology_region *first = &demo->topology.regions[0];
@@ -193,10 +205,11 @@ int demo_builtin_policies(struct demo *demo, char *text, size_t capacity)
 	size = snprintf(text, capacity,
 		"policies:\n"
 		"  %s-only: { store_in: [%s], copies: %u, spread: zone, read_from: [%s], write_from: [%s] }\n"
-		"  default: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"], write_from: [\"*\"] }\n"
+		"  default: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"], write_from: [\"*\"] "
+		"}\n"
 		"bindings:\n  \"pat/%s/\": %s-only\n  \"%s/\": %s-only\n  \"\": default\n",
-		demo->home_label, demo->home, home_copies, demo->home, demo->home, regions < 3 ? regions : 3, demo->home_label,
-		demo->home_label, demo->home_label, demo->home_label);
+		demo->home_label, demo->home, home_copies, demo->home, demo->home, regions < 3 ? regions : 3,
+		demo->home_label, demo->home_label, demo->home_label, demo->home_label);
 	assert(size > 0);
 	assert((size_t)size < capacity);
 	return EXIT_OK;

@@ -81,7 +81,8 @@ static int ping(const struct demo *demo, struct pair *pair, uint32_t round)
 		abort();
 	if (dom_call_wait(call) != DOM_OK)
 		code = fail(demo->invocation, "DOM-D001", "a ping got no answer", NULL, "%s to %s: %s",
-			demo->topology.regions[pair->from].name, demo->topology.regions[pair->to].name, dom_call_message(call));
+			demo->topology.regions[pair->from].name, demo->topology.regions[pair->to].name,
+			dom_call_message(call));
 	else if (round < PINGS)
 		pair->samples[round] = (uint32_t)dom_call_version(call, 0);
 	dom_call_free(call);
@@ -142,7 +143,8 @@ static int measure_once(const struct demo *demo, struct pair *pairs, uint32_t co
 
 static void show_pair(const struct demo *demo, const struct pair *pair)
 {
-	const struct topology_region *from = &demo->topology.regions[pair->from], *to = &demo->topology.regions[pair->to];
+	const struct topology_region *from = &demo->topology.regions[pair->from],
+				     *to = &demo->topology.regions[pair->to];
 	uint32_t fibre = latency_fibre(from->latitude, from->longitude, to->latitude, to->longitude);
 	char name[2 * REGION_NAME_MAX + 8];
 
@@ -156,7 +158,10 @@ static void show_pair(const struct demo *demo, const struct pair *pair)
 	else
 		printf(" %16.1f", fibre / 1000.0);
 	printf("   %s%s%s\n", paint(stdout, pair->settled ? PAINT_GOOD : PAINT_BAD),
-		!demo->proxied ? "" : pair->settled ? "ok" : "OFF", paint(stdout, PAINT_OFF));
+		!demo->proxied	? ""
+		: pair->settled ? "ok"
+				: "OFF",
+		paint(stdout, PAINT_OFF));
 }
 
 static int show_matrix(const struct demo *demo, const struct pair *pairs, uint32_t count, uint32_t attempts)
@@ -167,8 +172,8 @@ static int show_matrix(const struct demo *demo, const struct pair *pairs, uint32
 		all &= pairs[i].settled;
 	if (!demo->invocation->quiet || !all) {
 		demo_heading("How far apart the regions are", "round trips in ms, median of 21 pings");
-		printf("%s  %-34s %10s %10s %16s%s\n", paint(stdout, PAINT_DIM), "", "configured", "measured", "light in fibre",
-			paint(stdout, PAINT_OFF));
+		printf("%s  %-34s %10s %10s %16s%s\n", paint(stdout, PAINT_DIM), "", "configured", "measured",
+			"light in fibre", paint(stdout, PAINT_OFF));
 		for (uint32_t i = 0; i < count; i++)
 			show_pair(demo, &pairs[i]);
 		if (attempts > 1)
@@ -177,7 +182,8 @@ static int show_matrix(const struct demo *demo, const struct pair *pairs, uint32
 	}
 	if (!all)
 		return fail(demo->invocation, "DOM-S002", "the round trips are not as configured",
-			"try again with less running on this machine", "more than 2%% + 0.3 ms off in %u attempts", attempts);
+			"try again with less running on this machine", "more than 2%% + 0.3 ms off in %u attempts",
+			attempts);
 	return EXIT_OK;
 }
 
@@ -190,8 +196,11 @@ int demo_measure(struct demo *demo)
 
 	for (uint32_t step = 0; step < 2; step++) { /* between regions first, then inside them */
 		for (uint32_t i = 0; i < regions; i++) {
-			for (uint32_t j = step == 0 ? i + 1 : i; j < (step == 0 ? regions : i + 1) && code == EXIT_OK; j++)
-				pairs[count++] = (struct pair){ .from = i, .to = j, .configured_us = demo->topology.rtt_us[i][j],
+			for (uint32_t j = step == 0 ? i + 1 : i; j < (step == 0 ? regions : i + 1) && code == EXIT_OK;
+				j++)
+				pairs[count++] = (struct pair){ .from = i,
+					.to = j,
+					.configured_us = demo->topology.rtt_us[i][j],
 					.node = node_of_region(demo, clients.sessions[i].map, j) };
 		}
 	}
@@ -271,7 +280,8 @@ static void matrix_of_map(const struct demo *demo, const struct cluster_map *map
 	}
 }
 
-static void show_latency(const char *region, const char *op, uint32_t median_us, uint32_t expected_us, uint32_t floor_us)
+static void show_latency(
+	const char *region, const char *op, uint32_t median_us, uint32_t expected_us, uint32_t floor_us)
 {
 	char expected[24] = "-", floor[24] = "-", ratio[24] = "-";
 
@@ -295,8 +305,8 @@ static void show_latencies(const struct demo *demo, struct timed *timed, const s
 	matrix_of_map(demo, map, &matrix);
 	binding = map_binding_of(map, bytes_text(timed[0].key));
 	shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, bytes_text(timed[0].key));
-	printf("%s  %-20s %-6s %10s %12s %10s %10s%s\n", paint(stdout, PAINT_DIM), "client in", "", "measured", "expected", "floor",
-		"of floor", paint(stdout, PAINT_OFF));
+	printf("%s  %-20s %-6s %10s %12s %10s %10s%s\n", paint(stdout, PAINT_DIM), "client in", "", "measured",
+		"expected", "floor", "of floor", paint(stdout, PAINT_OFF));
 	for (uint32_t i = 0; i < demo->topology.region_count; i++) {
 		const struct map_region *region = map_region_find(map, demo->topology.regions[i].name);
 		struct path path;

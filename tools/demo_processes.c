@@ -23,9 +23,14 @@
 #include "tools/proxy.h"
 
 enum {
-	PORT_FIRST = 10240, PORT_LAST = 32000, /* below what the kernel gives to outgoing connections */
-	CONTROL_TIMEOUT_MS = 5000, LISTEN_TIMEOUT_MS = 15000, POLL_MS = 10,
-	END_TIMEOUT_MS = 10000, END_STEP_MS = 300, LOG_LINES = 12,
+	PORT_FIRST = 10240,
+	PORT_LAST = 32000, /* below what the kernel gives to outgoing connections */
+	CONTROL_TIMEOUT_MS = 5000,
+	LISTEN_TIMEOUT_MS = 15000,
+	POLL_MS = 10,
+	END_TIMEOUT_MS = 10000,
+	END_STEP_MS = 300,
+	LOG_LINES = 12,
 };
 
 /* --- children ---------------------------------------------------------------------------------------- */
@@ -96,7 +101,8 @@ static int node_ended(struct demo *demo, struct demo_node *node, int status)
 	fprintf(stderr, "last lines of the log of %s:\n", node->name);
 	node_log_tail(node);
 	if (WIFSIGNALED(status))
-		return fail(demo->invocation, "DOM-D001", "a node ended", NULL, "%s was ended by signal %d", node->name, WTERMSIG(status));
+		return fail(demo->invocation, "DOM-D001", "a node ended", NULL, "%s was ended by signal %d", node->name,
+			WTERMSIG(status));
 	return fail(demo->invocation, "DOM-D001", "a node ended", NULL, "%s ended with exit code %d", node->name,
 		WEXITSTATUS(status));
 }
@@ -141,7 +147,8 @@ int demo_start_node(struct demo *demo, struct demo_node *node)
 	node->ended = false;
 	pthread_mutex_unlock(&demo->lock);
 	if (pid < 0)
-		return fail(demo->invocation, "DOM-D001", "a node cannot be started", NULL, "fork: %s", strerror(errno));
+		return fail(
+			demo->invocation, "DOM-D001", "a node cannot be started", NULL, "fork: %s", strerror(errno));
 	while (access(listening, R_OK) != 0) {
 		if ((code = demo_check_nodes(demo)) != EXIT_OK)
 			return code;
@@ -163,7 +170,8 @@ int demo_start_proxy(struct demo *demo)
 
 	demo->control_fd = -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-		return fail(demo->invocation, "DOM-D001", "the delay proxy cannot be started", NULL, "%s", strerror(errno));
+		return fail(
+			demo->invocation, "DOM-D001", "the delay proxy cannot be started", NULL, "%s", strerror(errno));
 	fflush(stdout);
 	fflush(stderr);
 	pid = fork(); /* before any thread exists: the child goes on in C */
@@ -177,7 +185,8 @@ int demo_start_proxy(struct demo *demo)
 	demo->control_fd = pair[0];
 	demo->proxy_pid = pid > 0 ? pid : 0;
 	if (pid < 0)
-		return fail(demo->invocation, "DOM-D001", "the delay proxy cannot be started", NULL, "%s", strerror(errno));
+		return fail(
+			demo->invocation, "DOM-D001", "the delay proxy cannot be started", NULL, "%s", strerror(errno));
 	return EXIT_OK;
 }
 
@@ -216,10 +225,12 @@ int demo_link_all(struct demo *demo)
 			unsigned port = 0;
 
 			snprintf(name, sizeof(name), "%s:%s", demo->topology.regions[from].name, node->name);
-			snprintf(line, sizeof(line), "link %s %u\n", name, demo->topology.rtt_us[from][node->region] / 2);
+			snprintf(line, sizeof(line), "link %s %u\n", name,
+				demo->topology.rtt_us[from][node->region] / 2);
 			code = ask(demo, line, answer);
 			if (code == EXIT_OK && sscanf(answer, "link %*s %u", &port) != 1)
-				code = fail(demo->invocation, "DOM-X001", "the delay proxy answers something else", NULL, "%s", answer);
+				code = fail(demo->invocation, "DOM-X001", "the delay proxy answers something else",
+					NULL, "%s", answer);
 			node->from_port[from] = (uint16_t)port;
 			snprintf(line, sizeof(line), "target %s %u\n", name, node->port);
 			if (code == EXIT_OK)
@@ -348,7 +359,8 @@ static void signal_children(const struct demo *demo, int number, bool proxy_too)
 	size_t capacity = 0;
 	FILE *file;
 
-	/* Those that commands left behind too: domctl adopts the orphans of its children. Only what is ours is listed. */
+	/* Those that commands left behind too: domctl adopts the orphans of its children. Only what is ours is listed.
+	 */
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	file = fopen(path, "r");
 	if (file != NULL && getline(&line, &capacity, file) > 0) {

@@ -14,8 +14,8 @@ enum { CANARY_SIZE = 16, SEARCH_TIMEOUT_MS = 10000, WORDS_MAX = 16 };
 
 void demo_heading(const char *text, const char *aside)
 {
-	printf("\n%s%s%s%s%s%s%s\n", paint(stdout, PAINT_HEAD), text, paint(stdout, PAINT_OFF), paint(stdout, PAINT_DIM),
-		aside[0] == '\0' ? "" : "   ", aside, paint(stdout, PAINT_OFF));
+	printf("\n%s%s%s%s%s%s%s\n", paint(stdout, PAINT_HEAD), text, paint(stdout, PAINT_OFF),
+		paint(stdout, PAINT_DIM), aside[0] == '\0' ? "" : "   ", aside, paint(stdout, PAINT_OFF));
 	fflush(stdout);
 }
 
@@ -27,7 +27,8 @@ static int show(struct demo *demo, const char *words, int wanted)
 	int code;
 
 	snprintf(copy, sizeof(copy), "%s", words);
-	for (char *word = strtok_r(copy, " ", &rest); word != NULL && count < WORDS_MAX; word = strtok_r(NULL, " ", &rest))
+	for (char *word = strtok_r(copy, " ", &rest); word != NULL && count < WORDS_MAX;
+		word = strtok_r(NULL, " ", &rest))
 		argv[count++] = word;
 	argv[count] = NULL;
 	printf("  %s$ domctl %s%s\n", paint(stdout, PAINT_ACCENT), words, paint(stdout, PAINT_OFF));
@@ -61,9 +62,10 @@ static int show_key(struct demo *demo, const char *canary)
 	int code;
 
 	demo_heading("A key with a domicile", "");
-	printf("  policy %s-only: store_in [%s], no two copies in one zone; bound to \"pat/%s/\"\n", demo->home_label, demo->home,
-		demo->home_label);
-	snprintf(words, sizeof(words), "--as-region %s key put pat/%s/4711 %s", home_region(demo), demo->home_label, canary);
+	printf("  policy %s-only: store_in [%s], no two copies in one zone; bound to \"pat/%s/\"\n", demo->home_label,
+		demo->home, demo->home_label);
+	snprintf(words, sizeof(words), "--as-region %s key put pat/%s/4711 %s", home_region(demo), demo->home_label,
+		canary);
 	if ((code = show(demo, words, EXIT_OK)) != EXIT_OK)
 		return code;
 	snprintf(words, sizeof(words), "key where pat/%s/4711", demo->home_label);
@@ -83,8 +85,8 @@ static int show_refusals(struct demo *demo)
 		if (place_within(&region->site.place, demo->home))
 			continue;
 		/* A reader, then a writer. */
-		snprintf(words, sizeof(words), "--as-region %s key %s pat/%s/4711%s", region->name, shown == 0 ? "get" : "put",
-			demo->home_label, shown == 0 ? "" : " other");
+		snprintf(words, sizeof(words), "--as-region %s key %s pat/%s/4711%s", region->name,
+			shown == 0 ? "get" : "put", demo->home_label, shown == 0 ? "" : " other");
 		code = show(demo, words, EXIT_RESIDENCY);
 		shown++;
 	}
@@ -101,7 +103,8 @@ static int show_explanation(struct demo *demo)
 		if (place_within(&region->site.place, demo->home))
 			continue;
 		demo_heading("Why", "");
-		snprintf(words, sizeof(words), "key explain pat/%s/4711 --op put --from %s", demo->home_label, region->name);
+		snprintf(words, sizeof(words), "key explain pat/%s/4711 --op put --from %s", demo->home_label,
+			region->name);
 		return show(demo, words, EXIT_RESIDENCY);
 	}
 	return EXIT_OK;
@@ -132,15 +135,17 @@ static int show_bytes(struct demo *demo, const char *canary)
 		for (uint32_t i = 0; i < demo->node_count; i++) {
 			if (demo->nodes[i].region != r)
 				continue;
-			printf("%s%s: %-9s%s", paint(stdout, counts[i] > 0 ? PAINT_GOOD : PAINT_DIM), place_last(&demo->nodes[i].place),
-				counts[i] > 0 ? "found" : "nothing", paint(stdout, PAINT_OFF));
+			printf("%s%s: %-9s%s", paint(stdout, counts[i] > 0 ? PAINT_GOOD : PAINT_DIM),
+				place_last(&demo->nodes[i].place), counts[i] > 0 ? "found" : "nothing",
+				paint(stdout, PAINT_OFF));
 		}
 		printf("\n");
 	}
 	fflush(stdout);
 	if (inside == 0 || outside > 0)
-		return fail(demo->invocation, "DOM-S004", outside > 0 ? "bytes were found where they may not be" : "the bytes were not found",
-			NULL, "%u nodes inside, %u outside hold them", inside, outside);
+		return fail(demo->invocation, "DOM-S004",
+			outside > 0 ? "bytes were found where they may not be" : "the bytes were not found", NULL,
+			"%u nodes inside, %u outside hold them", inside, outside);
 	printf("  found on %u nodes in %s, on none elsewhere\n", inside, demo->home);
 	return EXIT_OK;
 }

@@ -13,96 +13,134 @@
 
 const struct error_code error_codes[] = {
 	{ "DOM-U001", EXIT_USAGE, "unknown command",
-		"The first word is a noun, the second its verb: `domctl key get`. `domctl help` lists them all; the error\n"
+		"The first word is a noun, the second its verb: `domctl key get`. `domctl help` lists them all; the "
+		"error\n"
 		"names the nearest one." },
 	{ "DOM-U002", EXIT_USAGE, "unknown flag",
-		"Flags may stand anywhere, but each command knows only its own and the global ones: `domctl NOUN VERB --help`.\n"
+		"Flags may stand anywhere, but each command knows only its own and the global ones: `domctl NOUN VERB "
+		"--help`.\n"
 		"What begins with a dash and is no flag goes behind `--`." },
 	{ "DOM-U003", EXIT_USAGE, "a flag's value is missing or not of its type",
 		"Durations carry a unit (10s, 250ms), numbers are decimal digits, words are those that help lists." },
 	{ "DOM-U004", EXIT_USAGE, "too few or too many arguments", "`domctl NOUN VERB --help` shows what it takes." },
 	{ "DOM-U005", EXIT_USAGE, "bytes that do not decode",
-		"Keys and values are bytes. By default \\xNN stands for the byte NN and \\\\ for a backslash; --key-format and\n"
+		"Keys and values are bytes. By default \\xNN stands for the byte NN and \\\\ for a backslash; "
+		"--key-format and\n"
 		"--value-format choose utf8 (as they are), hex or base64. `-` reads standard input, @FILE a file." },
 	{ "DOM-U006", EXIT_USAGE, "no endpoint or no certificates given",
-		"A cluster is reached through --endpoint HOST:PORT (or DOMCTL_ENDPOINT) with certificates from --certs DIR (or\n"
+		"A cluster is reached through --endpoint HOST:PORT (or DOMCTL_ENDPOINT) with certificates from --certs "
+		"DIR (or\n"
 		"DOMCTL_CERTS). `domctl demo` makes a cluster and sets both for the command that it runs." },
 	{ "DOM-U007", EXIT_USAGE, "the certificate for this is not in the directory",
-		"Verbs on the cluster act with admin.crt, verbs on keys with client-REGION.crt of --as-region (or the first one\n"
-		"there). Each has its .key beside it, and cas.pem holds the CAs that the nodes' certificates come from." },
+		"Verbs on the cluster act with admin.crt, verbs on keys with client-REGION.crt of --as-region (or the "
+		"first one\n"
+		"there). Each has its .key beside it, and cas.pem holds the CAs that the nodes' certificates come "
+		"from." },
 	{ "DOM-C001", EXIT_CONNECT, "cannot connect",
-		"No endpoint answered within the connect timeout, or the TLS handshake failed: the node is down, the address is\n"
-		"another service, the certificate has expired, or cas.pem lacks the CA of the node's region. The reason given\n"
+		"No endpoint answered within the connect timeout, or the TLS handshake failed: the node is down, the "
+		"address is\n"
+		"another service, the certificate has expired, or cas.pem lacks the CA of the node's region. The "
+		"reason given\n"
 		"is the last one seen. `domctl cert list` shows the dates." },
 	{ "DOM-C002", EXIT_CONNECT, "denied",
-		"The node knows who you are and says no: only an administrator changes the map, only clients read and write\n"
+		"The node knows who you are and says no: only an administrator changes the map, only clients read and "
+		"write\n"
 		"keys, and a certificate must come from the CA that the cluster has pinned for its region." },
 	{ "DOM-C003", EXIT_CLOSED, "closed", "The client was closed while the call was open." },
 	{ "DOM-R001", EXIT_RESIDENCY, "no binding covers the key",
-		"A key that no binding covers has no policy, and so no place where it may be: it is refused before a byte of it\n"
-		"leaves this machine. Bind its prefix: `domctl binding set PREFIX POLICY`. The prefix \"\" catches all." },
+		"A key that no binding covers has no policy, and so no place where it may be: it is refused before a "
+		"byte of it\n"
+		"leaves this machine. Bind its prefix: `domctl binding set PREFIX POLICY`. The prefix \"\" catches "
+		"all." },
 	{ "DOM-R002", EXIT_RESIDENCY, "the policy does not let this place read the key",
 		"`read_from` of the key's policy names the places whose clients may read it; a client's place is its\n"
-		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed region, or\n"
+		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed "
+		"region, or\n"
 		"change the policy. `domctl key explain KEY` shows the rule." },
 	{ "DOM-R003", EXIT_RESIDENCY, "the policy does not let this place write the key",
-		"`write_from` of the key's policy names the places whose clients may write it; a client's place is its\n"
-		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed region, or\n"
+		"`write_from` of the key's policy names the places whose clients may write it; a client's place is "
+		"its\n"
+		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed "
+		"region, or\n"
 		"change the policy. `domctl key explain KEY --op put` shows the rule." },
 	{ "DOM-R004", EXIT_RESIDENCY, "the key's binding is being changed",
-		"An operation decides on a new binding of this key; until it ends, writes are refused so that no value can land\n"
+		"An operation decides on a new binding of this key; until it ends, writes are refused so that no value "
+		"can land\n"
 		"in shards of the wrong policy. `domctl operation list` shows it." },
 	{ "DOM-R005", EXIT_RESIDENCY, "a node refused: residency",
-		"The node that was asked may not do this for the place it attests you. Its map may be newer than this tool's:\n"
+		"The node that was asked may not do this for the place it attests you. Its map may be newer than this "
+		"tool's:\n"
 		"`domctl key explain KEY` reads the newest." },
 	{ "DOM-R006", EXIT_RESIDENCY, "the change would loosen a rule",
-		"A binding inside another may only tighten: where bytes may be and who may touch them. The reason names the field\n"
+		"A binding inside another may only tighten: where bytes may be and who may touch them. The reason "
+		"names the field\n"
 		"and a place that the inner policy allows and the outer one does not." },
 	{ "DOM-P001", EXIT_INVALID, "the file is wrong",
-		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE` shows the\n"
+		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE` "
+		"shows the\n"
 		"same without a cluster." },
 	{ "DOM-P002", EXIT_INVALID, "the cluster refuses the change",
-		"The change contradicts the map: no set of nodes can satisfy a policy, quorums would not intersect, a binding\n"
-		"would loosen the one around it, or a name is taken. Nothing was changed. The reason and the cure are meta's." },
+		"The change contradicts the map: no set of nodes can satisfy a policy, quorums would not intersect, a "
+		"binding\n"
+		"would loosen the one around it, or a name is taken. Nothing was changed. The reason and the cure are "
+		"meta's." },
 	{ "DOM-P003", EXIT_MISMATCH, "the key is bound to another policy",
 		"The call demanded a policy (--must-be), and the key's binding names another one." },
 	{ "DOM-P004", EXIT_CONFLICT, "the operation failed",
-		"What it had begun is undone or stays as it was; its text says why. A binding that would re-home keys fails when\n"
+		"What it had begun is undone or stays as it was; its text says why. A binding that would re-home keys "
+		"fails when\n"
 		"the old shards still hold such keys: delete or copy them first." },
 	{ "DOM-P005", EXIT_CONFLICT, "the world has changed",
-		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already, a shard that\n"
+		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already, a "
+		"shard that\n"
 		"another operation moves, an epoch that has passed. Look again, then repeat." },
 	{ "DOM-Q001", EXIT_QUORUM, "no quorum",
-		"Nothing was proposed: the shard (or meta) has no majority that can hear each other. `domctl status` names the\n"
-		"nodes that do not answer. Residency wins over availability: copies never move to a place that may not hold them." },
+		"Nothing was proposed: the shard (or meta) has no majority that can hear each other. `domctl status` "
+		"names the\n"
+		"nodes that do not answer. Residency wins over availability: copies never move to a place that may not "
+		"hold them." },
 	{ "DOM-Q002", EXIT_UNKNOWN, "the outcome is unknown",
-		"The write was sent and no answer came in time: it may have been applied, or may yet be. Read the key before you\n"
+		"The write was sent and no answer came in time: it may have been applied, or may yet be. Read the key "
+		"before you\n"
 		"repeat it, or repeat it with `key cas`." },
-	{ "DOM-Q003", EXIT_TIMED_OUT, "timed out", "A read, or a write that was certainly not proposed. Repeating is safe; --timeout allows more." },
-	{ "DOM-Q004", EXIT_BUSY, "busy", "The node has as much in flight as its memory bound allows. Nothing happened; try again shortly." },
+	{ "DOM-Q003", EXIT_TIMED_OUT, "timed out",
+		"A read, or a write that was certainly not proposed. Repeating is safe; --timeout allows more." },
+	{ "DOM-Q004", EXIT_BUSY, "busy",
+		"The node has as much in flight as its memory bound allows. Nothing happened; try again shortly." },
 	{ "DOM-K001", EXIT_NOT_FOUND, "no such key", "A strong read found none, or the key to delete was absent." },
 	{ "DOM-K002", EXIT_TOO_LARGE, "too large", "Keys hold up to 4 KiB, values up to 1 MiB." },
 	{ "DOM-K003", EXIT_CONFLICT, "the version differs",
-		"Compare-and-set found another version than the expected one. The current one is printed: read, decide, repeat." },
-	{ "DOM-K004", EXIT_INVALID, "invalid", "The request makes no sense as it stands: an empty key, an unsupported level of reading." },
+		"Compare-and-set found another version than the expected one. The current one is printed: read, "
+		"decide, repeat." },
+	{ "DOM-K004", EXIT_INVALID, "invalid",
+		"The request makes no sense as it stands: an empty key, an unsupported level of reading." },
 	{ "DOM-N001", EXIT_NOT_FOUND, "the map has no such thing",
-		"No region, node, policy, binding, shard or operation of this name. The error names the nearest one; the list verb\n"
+		"No region, node, policy, binding, shard or operation of this name. The error names the nearest one; "
+		"the list verb\n"
 		"of the noun shows all." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
-		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a residency\n"
+		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
+		"residency\n"
 		"counter is not 0. `domctl status details` names them." },
 	{ "DOM-S002", EXIT_CHECK, "measured round trips differ from the configured ones",
-		"The demo's proxy could not hold the map's round trips within 2% + 0.3 ms, three times: the machine is too busy\n"
+		"The demo's proxy could not hold the map's round trips within 2% + 0.3 ms, three times: the machine is "
+		"too busy\n"
 		"for figures to mean anything. Try again with less running beside it." },
-	{ "DOM-S003", EXIT_CHECK, "a certificate is not as it should be", "It has expired or soon will, or its names do not stand for what was asked." },
+	{ "DOM-S003", EXIT_CHECK, "a certificate is not as it should be",
+		"It has expired or soon will, or its names do not stand for what was asked." },
 	{ "DOM-S004", EXIT_CHECK, "the demo found bytes where they may not be, or missed them where they must be",
 		"This is a bug in Domicile. Please report it with the demo's output; --keep DIR keeps the evidence." },
-	{ "DOM-A001", EXIT_CONFIRM, "needs confirmation", "There is no terminal to ask on. Give -y, or --confirm NAME where the help says so." },
+	{ "DOM-A001", EXIT_CONFIRM, "needs confirmation",
+		"There is no terminal to ask on. Give -y, or --confirm NAME where the help says so." },
 	{ "DOM-D001", EXIT_CHECK, "the demo's cluster did not come up",
-		"A node stopped or did not join in time; the last lines of its log are shown. --keep DIR keeps the whole log." },
-	{ "DOM-D002", EXIT_INVALID, "the demo's map is wrong", "The map file has a mistake, or more regions than a node has addresses for (7)." },
-	{ "DOM-D003", EXIT_INVALID, "a file or directory cannot be used", "It cannot be read or written, or it is not empty where it must be." },
-	{ "DOM-X001", EXIT_BUG, "a bug", "This should not happen. Please report it with the command line and its output." },
+		"A node stopped or did not join in time; the last lines of its log are shown. --keep DIR keeps the "
+		"whole log." },
+	{ "DOM-D002", EXIT_INVALID, "the demo's map is wrong",
+		"The map file has a mistake, or more regions than a node has addresses for (7)." },
+	{ "DOM-D003", EXIT_INVALID, "a file or directory cannot be used",
+		"It cannot be read or written, or it is not empty where it must be." },
+	{ "DOM-X001", EXIT_BUG, "a bug",
+		"This should not happen. Please report it with the command line and its output." },
 };
 const size_t error_code_count = sizeof(error_codes) / sizeof(error_codes[0]);
 
@@ -119,8 +157,8 @@ const struct error_code *error_code_find(const char *code)
 
 static void fail_json(const struct error_code *error, const char *what, const char *why, const char *cure)
 {
-	json_t *json = json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s}", "kind", "Error", "v", 1, "code", error->code,
-		"exit", error->exit, "title", error->title, "what", what, "why", why, "do", cure);
+	json_t *json = json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:s, s:s}", "kind", "Error", "v", 1, "code",
+		error->code, "exit", error->exit, "title", error->title, "what", what, "why", why, "do", cure);
 
 	if (json == NULL) {
 		/* Not UTF-8: the code still says what it is. */
@@ -132,7 +170,8 @@ static void fail_json(const struct error_code *error, const char *what, const ch
 	json_decref(json);
 }
 
-int fail(const struct invocation *invocation, const char *code, const char *what, const char *cure, const char *why, ...)
+int fail(
+	const struct invocation *invocation, const char *code, const char *what, const char *cure, const char *why, ...)
 {
 	const struct error_code *error = error_code_find(code);
 	char reason[2048] = "";
@@ -192,6 +231,6 @@ const char *error_code_of(enum dom_status status, bool change)
 
 int fail_call(const struct invocation *invocation, enum dom_status status, const char *message, const char *what)
 {
-	return fail(invocation, error_code_of(status, invocation->command != NULL && invocation->command->mutates), what, NULL,
-		"%s", message != NULL && message[0] != '\0' ? message : dom_status_name(status));
+	return fail(invocation, error_code_of(status, invocation->command != NULL && invocation->command->mutates),
+		what, NULL, "%s", message != NULL && message[0] != '\0' ? message : dom_status_name(status));
 }

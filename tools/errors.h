@@ -41,10 +41,10 @@ extern const struct error_code error_codes[];
 extern const size_t error_code_count;
 const struct error_code *error_code_find(const char *code); /* with or without DOM-, in any case */
 
-/* Prints the failure to stderr in the invocation's form (JSON when JSON was asked for) and returns the code's exit code.
- * why, cure: NULL or "" leaves the line out; `why` may be a format. */
-int fail(const struct invocation *invocation, const char *code, const char *what, const char *cure, const char *why, ...)
-	__attribute__((format(printf, 5, 6)));
+/* Prints the failure to stderr in the invocation's form (JSON when JSON was asked for) and returns the code's exit
+ * code. why, cure: NULL or "" leaves the line out; `why` may be a format. */
+int fail(const struct invocation *invocation, const char *code, const char *what, const char *cure, const char *why,
+	...) __attribute__((format(printf, 5, 6)));
 /* The code for how a call ended, whatever it was about. */
 const char *error_code_of(enum dom_status status, bool change);
 int fail_call(const struct invocation *invocation, enum dom_status status, const char *message, const char *what);

@@ -37,7 +37,8 @@ static int resolve_from(struct explanation *explanation)
 	} else if ((region = map_region_find(explanation->session.map, text)) != NULL) {
 		explanation->from = region->site.place;
 	} else if (strchr(text, '/') == NULL || !place_parse(text, &explanation->from, &why)) {
-		return fail(invocation, "DOM-N001", "no such region", "`domctl region list` shows them; a place has a slash", "%s", text);
+		return fail(invocation, "DOM-N001", "no such region",
+			"`domctl region list` shows them; a place has a slash", "%s", text);
 	}
 	region = map_region_of(explanation->session.map, &explanation->from);
 	if (region != NULL)
@@ -124,8 +125,11 @@ static json_t *explanation_item(const struct explanation *explanation)
 		text_init(&text, description, sizeof(description));
 		policy_describe(policy, &text);
 		selectors_text(&policy->lead_in, lead, sizeof(lead));
-		snprintf(ack, sizeof(ack), policy->ack == ACK_MAJORITY ? "majority" : policy->ack == ACK_COPIES ? "copies %u"
-			: policy->ack == ACK_REGIONS ? "regions %u" : "all_of %u areas",
+		snprintf(ack, sizeof(ack),
+			policy->ack == ACK_MAJORITY  ? "majority"
+			: policy->ack == ACK_COPIES  ? "copies %u"
+			: policy->ack == ACK_REGIONS ? "regions %u"
+						     : "all_of %u areas",
 			policy->ack == ACK_ALL_OF ? policy->ack_areas.count : policy->ack_count);
 	}
 	set(item, "ack", policy == NULL ? json_null() : json_string(ack));
@@ -138,7 +142,8 @@ static json_t *explanation_item(const struct explanation *explanation)
 	set(item, "reason", json_string(judgement->reason));
 	set(item, "fix", json_string(judgement->cure));
 	set(item, "expected_ms", ms(explanation->write ? explanation->path.write_us : explanation->path.read_us));
-	set(item, "floor_ms", ms(explanation->write ? explanation->path.write_floor_us : explanation->path.read_floor_us));
+	set(item, "floor_ms",
+		ms(explanation->write ? explanation->path.write_floor_us : explanation->path.read_floor_us));
 	set(item, "to_leader_ms", ms(explanation->path.to_leader_us));
 	set(item, "commit_ms", ms(explanation->path.commit_us));
 	return item;
@@ -156,13 +161,15 @@ static void print_path(const struct explanation *explanation, const char *head)
 		return;
 	if (explanation->write) {
 		node_label(map, explanation->leader, label);
-		printf("%-10s leader %s: %.1f + %.1f ms = %.1f ms expected   floor %.1f ms (nearest set that commits)\n", head, label,
-			path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0, floor / 1000.0);
+		printf("%-10s leader %s: %.1f + %.1f ms = %.1f ms expected   floor %.1f ms (nearest set that "
+		       "commits)\n",
+			head, label, path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0,
+			floor / 1000.0);
 		return;
 	}
 	node_label(map, path->nearest, label);
-	printf("%-10s replica %s, which asks the leader: %.1f ms expected   floor %.1f ms (that replica alone)\n", head, label,
-		total / 1000.0, floor / 1000.0);
+	printf("%-10s replica %s, which asks the leader: %.1f ms expected   floor %.1f ms (that replica alone)\n", head,
+		label, total / 1000.0, floor / 1000.0);
 }
 
 static void print_replicas(const json_t *item)
@@ -209,8 +216,8 @@ static void print_explanation(const struct explanation *explanation, const json_
 	printf("key        %s   hash %s%s%s\n", field_text(item, "key"), field_text(item, "hash"),
 		judgement->shard == NULL ? "" : "   shard ", field_text(item, "shard"));
 	if (judgement->policy != NULL) {
-		printf("policy     %s epoch %llu   by %s", judgement->policy->name, (unsigned long long)judgement->policy->epoch,
-			field_text(item, "binding"));
+		printf("policy     %s epoch %llu   by %s", judgement->policy->name,
+			(unsigned long long)judgement->policy->epoch, field_text(item, "binding"));
 		if (explanation->matching > 1)
 			printf(" (longest of %u)", explanation->matching);
 		printf("\n");
@@ -221,7 +228,8 @@ static void print_explanation(const struct explanation *explanation, const json_
 		printf("ack        %s   survive: %s%s%s\n", field_text(item, "ack"), field_text(item, "survive"),
 			judgement->policy->lead_in.count == 0 ? "" : "   lead_in: ", field_text(item, "lead_in"));
 	if (judgement->code == NULL) {
-		printf("%-10s from %s: %sallowed%s by %s\n", op, from, paint(stdout, PAINT_GOOD), paint(stdout, PAINT_OFF), judgement->rule);
+		printf("%-10s from %s: %sallowed%s by %s\n", op, from, paint(stdout, PAINT_GOOD),
+			paint(stdout, PAINT_OFF), judgement->rule);
 		print_path(explanation, "path");
 		return;
 	}
@@ -239,7 +247,8 @@ static int explain(struct explanation *explanation)
 	const struct invocation *invocation = explanation->session.invocation;
 	json_t *items = json_array(), *item;
 
-	judge(explanation->session.map, owned(&explanation->key), &explanation->from, explanation->write, &explanation->judgement);
+	judge(explanation->session.map, owned(&explanation->key), &explanation->from, explanation->write,
+		&explanation->judgement);
 	explanation->matching = count_matching(explanation->session.map, owned(&explanation->key));
 	memset(&explanation->path, 0xff, sizeof(explanation->path));
 	session_statuses(&explanation->session, STATUS_TIMEOUT_MS, &statuses);
@@ -247,13 +256,14 @@ static int explain(struct explanation *explanation)
 	if (explanation->judgement.shard != NULL) {
 		explanation->leader = statuses_leader(&statuses, explanation->judgement.shard->id);
 		if (explanation->region >= 0)
-			path_of(explanation->session.map, &matrix, explanation->judgement.shard, (uint32_t)explanation->region,
-				explanation->leader, &explanation->path);
+			path_of(explanation->session.map, &matrix, explanation->judgement.shard,
+				(uint32_t)explanation->region, explanation->leader, &explanation->path);
 	}
 	statuses_free(&statuses);
 	item = explanation_item(explanation);
 	json_array_append_new(items, item);
-	if (!output_machine(invocation, "Explanation", session_cluster(&explanation->session), json_incref(items), "allowed"))
+	if (!output_machine(
+		    invocation, "Explanation", session_cluster(&explanation->session), json_incref(items), "allowed"))
 		print_explanation(explanation, item);
 	json_decref(items);
 	return explanation->judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;
@@ -270,7 +280,8 @@ int run_key_explain(const struct invocation *invocation)
 	code = argument_bytes(invocation, invocation->arguments[0], "key-format", &explanation.key);
 	if (code != EXIT_OK)
 		return code;
-	code = session_open_with_map(&explanation.session, invocation, flag_given(invocation, "from") ? AS_READER : AS_CLIENT);
+	code = session_open_with_map(
+		&explanation.session, invocation, flag_given(invocation, "from") ? AS_READER : AS_CLIENT);
 	if (code == EXIT_OK)
 		code = resolve_from(&explanation);
 	if (code == EXIT_OK)

@@ -153,8 +153,9 @@ int argument_bytes(const struct invocation *invocation, const char *argument, co
 			return EXIT_OK;
 		free(out->data);
 		*out = (struct owned_bytes){ 0 };
-		return fail(invocation, "DOM-D003", "an argument cannot be read", "give - or @FILE of a file that can be read",
-			"%s: %s", standard ? "standard input" : argument + 1, strerror(errno));
+		return fail(invocation, "DOM-D003", "an argument cannot be read",
+			"give - or @FILE of a file that can be read", "%s: %s",
+			standard ? "standard input" : argument + 1, strerror(errno));
 	}
 	if (form_decode(form_of(invocation, flag), argument, out, &why))
 		return EXIT_OK;

@@ -24,7 +24,8 @@ char *form_encode(enum form form, struct bytes bytes); /* for the caller to free
 
 /* An argument: its text in the form of --key-format or --value-format, `-` (standard input) or @FILE, whose bytes are
  * taken as they are. On failure it has printed the error and returns its exit code; 0 otherwise. */
-int argument_bytes(const struct invocation *invocation, const char *argument, const char *flag, struct owned_bytes *out);
+int argument_bytes(
+	const struct invocation *invocation, const char *argument, const char *flag, struct owned_bytes *out);
 /* {"key":..., "key_b64":...} into the object: text in the form, and always base64. */
 void set_bytes(json_t *object, const char *name, enum form form, struct bytes bytes);
 

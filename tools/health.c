@@ -54,8 +54,8 @@ static void nodes_health(const struct cluster_map *map, const struct statuses *s
 	}
 }
 
-static void shard_health(
-	const struct cluster_map *map, const struct statuses *statuses, const struct map_shard *shard, struct health *health)
+static void shard_health(const struct cluster_map *map, const struct statuses *statuses, const struct map_shard *shard,
+	struct health *health)
 {
 	const struct policy *policy = map_policy_find(map, shard->policy);
 	const struct map_node *leader = map_node_find(map, statuses_leader(statuses, shard->id));
@@ -83,7 +83,8 @@ static void shard_health(
 	else
 		worse(health, VERDICT_UNAVAILABLE, "%s%llu has no leader that answers", "shard ", shard->id);
 	if (under)
-		worse(health, VERDICT_DEGRADED, "%s%llu has fewer live copies than its policy wants", "shard ", shard->id);
+		worse(health, VERDICT_DEGRADED, "%s%llu has fewer live copies than its policy wants", "shard ",
+			shard->id);
 }
 
 void health_of(const struct cluster_map *map, const struct statuses *statuses, struct health *health)
@@ -100,7 +101,8 @@ void health_of(const struct cluster_map *map, const struct statuses *statuses, s
 	if (health->meta_voters < health->meta_voters_wanted)
 		worse(health, VERDICT_DEGRADED, "meta has fewer voters than wanted%s", "", 0);
 	if (health->violation_total > 0)
-		worse(health, VERDICT_DEGRADED, "residency violated%s: %llu times; this must never happen", "", health->violation_total);
+		worse(health, VERDICT_DEGRADED, "residency violated%s: %llu times; this must never happen", "",
+			health->violation_total);
 }
 
 static json_t *nodes_json(const struct session *session, const struct statuses *statuses)
@@ -121,7 +123,8 @@ static json_t *nodes_json(const struct session *session, const struct statuses *
 		set(item, "answers", json_boolean(status->json != NULL));
 		set(item, "why", status->json == NULL ? json_string(status->why) : json_null());
 		set(item, "map_epoch", json_integer((json_int_t)field_u64(status->json, "map_epoch")));
-		set(item, "replicas", json_integer((json_int_t)json_array_size(json_object_get(status->json, "replicas"))));
+		set(item, "replicas",
+			json_integer((json_int_t)json_array_size(json_object_get(status->json, "replicas"))));
 		set(item, "residency", residency == NULL ? json_null() : json_incref(residency));
 		json_array_append_new(list, item);
 	}

@@ -50,8 +50,8 @@ static void summary_line(FILE *out, const struct command *command, bool with_nou
 {
 	char left[64];
 
-	snprintf(left, sizeof(left), "%s%s%s", with_noun ? command->noun : "", with_noun && command->verb != NULL ? " " : "",
-		command->verb == NULL ? "" : command->verb);
+	snprintf(left, sizeof(left), "%s%s%s", with_noun ? command->noun : "",
+		with_noun && command->verb != NULL ? " " : "", command->verb == NULL ? "" : command->verb);
 	fprintf(out, "  %-20s  %s\n", left, command->summary);
 }
 
@@ -69,7 +69,8 @@ int help_print(FILE *out, const struct command *command, const char *noun)
 		fprintf(out, "\n%sGlobal flags%s   (each also as a variable: DOMCTL_ENDPOINT, DOMCTL_AS_REGION, ...)\n",
 			paint(out, PAINT_HEAD), paint(out, PAINT_OFF));
 		flag_lines(out, global_flags);
-		fprintf(out, "\nTopics: exit-codes, errors, formats.   `domctl help key put`, `domctl help DOM-R003`.\n");
+		fprintf(out,
+			"\nTopics: exit-codes, errors, formats.   `domctl help key put`, `domctl help DOM-R003`.\n");
 	}
 	return EXIT_OK;
 }
@@ -88,12 +89,16 @@ static const struct topic {
 			" 8  busy                         125  a bug\n" },
 	{ "formats", "-o table    for people; the same in a pipe, without colour\n"
 		     "-o wide     with more columns\n"
-		     "-o json     {\"kind\":...,\"v\":1,\"cluster\":...,\"as_of\":...,\"items\":[...]}; fields are only ever added\n"
+		     "-o json     {\"kind\":...,\"v\":1,\"cluster\":...,\"as_of\":...,\"items\":[...]}; fields are "
+		     "only ever added\n"
 		     "-o jsonl    one item a line\n"
 		     "-o name     names or ids only, as with -q\n\n"
-		     "Ids are text in JSON: they may exceed 2^53. Keys and values are bytes: \\xNN by default, --key-format and\n"
-		     "--value-format choose utf8, hex or base64; JSON always has key_b64 and value_b64 too. As an argument, `-`\n"
-		     "reads standard input and @FILE a file, byte for byte. docs/schema/ has a JSON schema for each kind.\n" },
+		     "Ids are text in JSON: they may exceed 2^53. Keys and values are bytes: \\xNN by default, "
+		     "--key-format and\n"
+		     "--value-format choose utf8, hex or base64; JSON always has key_b64 and value_b64 too. As an "
+		     "argument, `-`\n"
+		     "reads standard input and @FILE a file, byte for byte. docs/schema/ has a JSON schema for each "
+		     "kind.\n" },
 };
 
 static int help_topic(const struct invocation *invocation, const char *word)
@@ -173,8 +178,11 @@ static void docs_flags(const struct flag *const *flags)
 			value[size++] = *c;
 		}
 		value[size] = '\0';
-		printf("| `%s%c%s--%s%s%s` | %s |\n", flags[i]->letter ? "-" : "", flags[i]->letter ? flags[i]->letter : '\0',
-			flags[i]->letter ? "`, `" : "", flags[i]->name, size == 0 ? "" : " ", value, flags[i]->help);
+		if (flags[i]->letter)
+			printf("| `-%c`, `--%s%s%s` | %s |\n", flags[i]->letter, flags[i]->name, size == 0 ? "" : " ",
+				value, flags[i]->help);
+		else
+			printf("| `--%s%s%s` | %s |\n", flags[i]->name, size == 0 ? "" : " ", value, flags[i]->help);
 	}
 	printf("\n");
 }
@@ -183,8 +191,10 @@ int run_docs(const struct invocation *invocation)
 {
 	(void)invocation;
 	printf("# domctl\n\nMade by `domctl __docs` from the table that also drives parser, help and completion.\n\n"
-	       "`domctl [global flags] NOUN VERB [ARGUMENT...] [flags]`; flags may stand anywhere, `--` ends them. The answer goes to\n"
-	       "standard output, everything else to standard error. Each global flag has a variable: `--as-region` is `DOMCTL_AS_REGION`.\n\n"
+	       "`domctl [global flags] NOUN VERB [ARGUMENT...] [flags]`; flags may stand anywhere, `--` ends them. The "
+	       "answer goes to\n"
+	       "standard output, everything else to standard error. Each global flag has a variable: `--as-region` is "
+	       "`DOMCTL_AS_REGION`.\n\n"
 	       "## Global flags\n\n");
 	docs_flags(global_flags);
 	printf("## Exit codes\n\n```\n%s```\n\n## Output\n\n```\n%s```\n\n", topics[0].text, topics[1].text);
@@ -199,7 +209,8 @@ int run_docs(const struct invocation *invocation)
 			printf("### %s %s\n\n", command->noun, command->verb);
 		printf("`");
 		usage_line(stdout, command);
-		printf("`\n\n%c%s.", command->summary[0] >= 'a' ? command->summary[0] - 32 : command->summary[0], command->summary + 1);
+		printf("`\n\n%c%s.", command->summary[0] >= 'a' ? command->summary[0] - 32 : command->summary[0],
+			command->summary + 1);
 		printf("%s%s\n\n", command->detail == NULL ? "" : "\n", command->detail == NULL ? "" : command->detail);
 		if (command->flags != NULL)
 			docs_flags(command->flags);

@@ -32,10 +32,12 @@ void judge_policy(const struct policy *policy, const struct site *site, bool wri
 	if (write ? policy_may_write(policy, site) : policy_may_read(policy, site))
 		return;
 	judgement->code = write ? "DOM-R003" : "DOM-R002";
-	snprintf(judgement->reason, sizeof(judgement->reason), "policy %s has %s, and this client's place is %s", policy->name,
-		judgement->rule, site->place.text[0] == '\0' ? "none (an administrator touches no key)" : site->place.text);
+	snprintf(judgement->reason, sizeof(judgement->reason), "policy %s has %s, and this client's place is %s",
+		policy->name, judgement->rule,
+		site->place.text[0] == '\0' ? "none (an administrator touches no key)" : site->place.text);
 	snprintf(judgement->cure, sizeof(judgement->cure),
-		"use a certificate of a client there (--as-region), or add the place to %s of policy %s", field, policy->name);
+		"use a certificate of a client there (--as-region), or add the place to %s of policy %s", field,
+		policy->name);
 }
 
 void judge(const struct cluster_map *map, struct bytes key, const struct place *place, bool write,
@@ -50,7 +52,8 @@ void judge(const struct cluster_map *map, struct bytes key, const struct place *
 		snprintf(judgement->rule, sizeof(judgement->rule), "no binding, no place");
 		snprintf(judgement->reason, sizeof(judgement->reason),
 			"no binding covers this key, so nothing says where it may be");
-		snprintf(judgement->cure, sizeof(judgement->cure), "bind its prefix: `domctl binding set PREFIX POLICY`");
+		snprintf(judgement->cure, sizeof(judgement->cure),
+			"bind its prefix: `domctl binding set PREFIX POLICY`");
 		return;
 	}
 	judgement->policy = map_policy_find(map, judgement->binding->policy);
@@ -63,7 +66,8 @@ void judge(const struct cluster_map *map, struct bytes key, const struct place *
 	judge_policy(judgement->policy, &site, write, judgement);
 	if (judgement->code == NULL && write && map_binding_pending_of(map, key) != NULL) {
 		judgement->code = "DOM-R004";
-		snprintf(judgement->reason, sizeof(judgement->reason), "operation %llu decides on a new binding of this key",
+		snprintf(judgement->reason, sizeof(judgement->reason),
+			"operation %llu decides on a new binding of this key",
 			(unsigned long long)map_binding_pending_of(map, key)->pending_operation);
 		snprintf(judgement->cure, sizeof(judgement->cure), "wait for it: `domctl operation wait %llu`",
 			(unsigned long long)map_binding_pending_of(map, key)->pending_operation);

@@ -6,11 +6,11 @@
 #include "policy/map.h"
 
 struct judgement {
-	const char *code; /* "DOM-R002"; NULL: allowed */
+	const char *code;		   /* "DOM-R002"; NULL: allowed */
 	const struct map_binding *binding; /* that decided; NULL: none covers the key */
 	const struct policy *policy;
 	const struct map_shard *shard;
-	char rule[600];	  /* "read_from = [eu, uk]" */
+	char rule[600];	   /* "read_from = [eu, uk]" */
 	char reason[1024]; /* refused: why */
 	char cure[320];
 };

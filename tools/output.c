@@ -40,7 +40,8 @@ static bool colored(FILE *stream)
 
 const char *paint(FILE *stream, enum paint paint)
 {
-	static const char *const codes[] = { "\033[0m", "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[2m", "\033[36m" };
+	static const char *const codes[] = { "\033[0m", "\033[32m", "\033[31m", "\033[33m", "\033[1m", "\033[2m",
+		"\033[36m" };
 
 	return colored(stream) ? codes[paint] : "";
 }
@@ -228,8 +229,8 @@ static void dump(const json_t *json, size_t flags)
 	fputc('\n', stdout);
 }
 
-bool output_machine(
-	const struct invocation *invocation, const char *kind, const char *cluster, json_t *items, const char *name_field)
+bool output_machine(const struct invocation *invocation, const char *kind, const char *cluster, json_t *items,
+	const char *name_field)
 {
 	json_t *envelope;
 

@@ -1,5 +1,5 @@
-/* tools/output.h: the answer, from one tree of JSON in every form: `-o json` is the tree in its envelope, a table is the
- * tree's items through columns. So a table never shows what JSON does not have. stdout only; what is not the answer
+/* tools/output.h: the answer, from one tree of JSON in every form: `-o json` is the tree in its envelope, a table is
+ * the tree's items through columns. So a table never shows what JSON does not have. stdout only; what is not the answer
  * goes to stderr. */
 #ifndef DOMICILE_TOOLS_OUTPUT_H
 #define DOMICILE_TOOLS_OUTPUT_H
@@ -30,10 +30,10 @@ bool output_machine(const struct invocation *invocation, const char *kind, const
 /* To any stream, for the demo. Borrows items. */
 void output_table(FILE *out, const json_t *items, const struct column *columns, bool wide);
 
-json_t *json_id(uint64_t id);			   /* as text: ids exceed 2^53 */
+json_t *json_id(uint64_t id); /* as text: ids exceed 2^53 */
 json_t *json_bytes_base64(const void *data, size_t size);
-json_t *json_time_us(uint64_t wall_us);		   /* "2026-11-24T11:00:54.123456Z"; null for 0 */
-void set(json_t *object, const char *name, json_t *value); /* takes the value over; no memory: stops */
+json_t *json_time_us(uint64_t wall_us);				/* "2026-11-24T11:00:54.123456Z"; null for 0 */
+void set(json_t *object, const char *name, json_t *value);	/* takes the value over; no memory: stops */
 const char *field_text(const json_t *object, const char *name); /* "" when it is no text */
 uint64_t field_u64(const json_t *object, const char *name);	/* of a number or of digits; 0 otherwise */
 

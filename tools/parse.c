@@ -62,8 +62,11 @@ uint64_t flag_number(const struct invocation *invocation, const char *name, uint
 	const char *text = flag_text(invocation, name);
 	uint64_t number = otherwise;
 
-	if (text != NULL && !parse_u64(text, &number))
-		assert(!"numbers were checked when they were parsed");
+	if (text != NULL) {
+		bool good = parse_u64(text, &number); /* as when the line was parsed */
+
+		assert(good);
+	}
 	return number;
 }
 
@@ -190,10 +193,11 @@ static bool unknown_flag(struct complaint *complaint, const struct command *comm
 	if (nearest != NULL)
 		snprintf(cure, sizeof(cure), "did you mean --%s?", nearest);
 	else if (command == NULL)
-		snprintf(cure, sizeof(cure), "see `domctl help`; what begins with a dash and is no flag goes behind --");
+		snprintf(
+			cure, sizeof(cure), "see `domctl help`; what begins with a dash and is no flag goes behind --");
 	else
-		snprintf(cure, sizeof(cure), "see `domctl help %s%s%s`", command->noun, command->verb == NULL ? "" : " ",
-			command->verb == NULL ? "" : command->verb);
+		snprintf(cure, sizeof(cure), "see `domctl help %s%s%s`", command->noun,
+			command->verb == NULL ? "" : " ", command->verb == NULL ? "" : command->verb);
 	return refuse(complaint, "DOM-U002", what, "", cure);
 }
 
@@ -253,7 +257,8 @@ static bool unknown_word(struct complaint *complaint, const char *noun, const ch
 		snprintf(cure, sizeof(cure), "did you mean `domctl %s%s%s`?", noun == NULL ? "" : noun,
 			noun == NULL ? "" : " ", nearest);
 	else
-		snprintf(cure, sizeof(cure), "see `domctl help%s%s`", noun == NULL ? "" : " ", noun == NULL ? "" : noun);
+		snprintf(
+			cure, sizeof(cure), "see `domctl help%s%s`", noun == NULL ? "" : " ", noun == NULL ? "" : noun);
 	return refuse(complaint, "DOM-U001", what, "", cure);
 }
 
@@ -344,7 +349,8 @@ static bool take_environment(struct invocation *invocation, char *const environm
 		const char *value = variable_of(flag, environment);
 		char origin[64];
 
-		if (value == NULL || value[0] == '\0' || strcmp(flag->name, "help") == 0 || flag_given(invocation, flag->name))
+		if (value == NULL || value[0] == '\0' || strcmp(flag->name, "help") == 0 ||
+			flag_given(invocation, flag->name))
 			continue;
 		if (flag->kind == FLAG_SWITCH && (strcmp(value, "0") == 0 || strcmp(value, "false") == 0))
 			continue;

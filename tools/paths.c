@@ -42,8 +42,8 @@ static int nearest_of(const struct map_shard *shard, const uint32_t rtt_us[REPLI
 	return best;
 }
 
-void path_of(const struct cluster_map *map, const struct rtt_matrix *matrix, const struct map_shard *shard, uint32_t region,
-	uint64_t leader, struct path *path)
+void path_of(const struct cluster_map *map, const struct rtt_matrix *matrix, const struct map_shard *shard,
+	uint32_t region, uint64_t leader, struct path *path)
 {
 	const struct policy *policy = map_policy_find(map, shard->policy);
 	const struct map_node *leading = map_node_find(map, leader), *near;
@@ -78,5 +78,7 @@ void path_of(const struct cluster_map *map, const struct rtt_matrix *matrix, con
 	path->write_us = latency_write_via_leader(&membership, path->to_leader_us, (unsigned)position, from_leader_us);
 	/* Of several equally near replicas the client may meet the leader or another: the dearer is expected. */
 	path->read_us = latency_read_index(&membership, path->read_floor_us,
-		near->region == leading->region && shard->replica_count == 1 ? 0 : between(matrix, near->region, leading->region));
+		near->region == leading->region && shard->replica_count == 1
+			? 0
+			: between(matrix, near->region, leading->region));
 }

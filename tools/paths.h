@@ -6,7 +6,7 @@
 #include "policy/latency.h"
 #include "tools/session.h"
 
-struct path { /* microseconds; LATENCY_UNKNOWN: not known */
+struct path {				   /* microseconds; LATENCY_UNKNOWN: not known */
 	uint32_t write_us, write_floor_us; /* through the leader; the nearest set that commits, any protocol */
 	uint32_t read_us, read_floor_us;   /* nearest replica and a read index; that replica alone */
 	uint32_t to_leader_us;
@@ -14,7 +14,7 @@ struct path { /* microseconds; LATENCY_UNKNOWN: not known */
 	uint64_t nearest;   /* node */
 };
 /* leader: node; 0: not known. */
-void path_of(const struct cluster_map *map, const struct rtt_matrix *matrix, const struct map_shard *shard, uint32_t region,
-	uint64_t leader, struct path *path);
+void path_of(const struct cluster_map *map, const struct rtt_matrix *matrix, const struct map_shard *shard,
+	uint32_t region, uint64_t leader, struct path *path);
 
 #endif

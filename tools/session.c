@@ -43,7 +43,8 @@ static void find_clients(const char *dir, char first[NAME_MAX + 1], char *all, s
 			if (first[0] == '\0')
 				snprintf(first, NAME_MAX + 1, "%.*s", size, name + 7);
 			if (at + (size_t)size + 3 < all_size)
-				at += (size_t)snprintf(all + at, all_size - at, "%s%.*s", at == 0 ? "" : ", ", size, name + 7);
+				at += (size_t)snprintf(
+					all + at, all_size - at, "%s%.*s", at == 0 ? "" : ", ", size, name + 7);
 		}
 		free(entries[i]);
 	}
@@ -81,15 +82,16 @@ static int choose_certificate(const struct invocation *invocation, enum session_
 	if (invocation->as_region != NULL)
 		snprintf(first, sizeof(first), "%s", last_component(invocation->as_region));
 	if (first[0] == '\0')
-		return fail(invocation, "DOM-U007", "this needs a client's certificate", "`domctl cert create-client` makes one",
-			"there is no client-REGION.crt in %s", invocation->certs);
+		return fail(invocation, "DOM-U007", "this needs a client's certificate",
+			"`domctl cert create-client` makes one", "there is no client-REGION.crt in %s",
+			invocation->certs);
 	snprintf(stem, NAME_MAX + 1, "client-%.*s", NAME_MAX - 8, first);
 	snprintf(name, sizeof(name), "%s.crt", stem);
 	if (have_file(invocation->certs, name))
 		return EXIT_OK;
 	return fail(invocation, "DOM-U007", "there is no certificate of a client in that region",
-		"choose one that is there with --as-region, or make one: `domctl cert create-client`", "%s/%s is missing; there are: %s",
-		invocation->certs, name, all[0] == '\0' ? "none" : all);
+		"choose one that is there with --as-region, or make one: `domctl cert create-client`",
+		"%s/%s is missing; there are: %s", invocation->certs, name, all[0] == '\0' ? "none" : all);
 }
 
 /* --- the connection --------------------------------------------------------------------------------- */
@@ -106,9 +108,11 @@ int session_open(struct session *session, const struct invocation *invocation, e
 	memset(session, 0, sizeof(*session));
 	session->invocation = invocation;
 	if (invocation->endpoint == NULL)
-		return fail(invocation, "DOM-U006", "which cluster?", "give --endpoint HOST:PORT, or set DOMCTL_ENDPOINT", NULL);
+		return fail(invocation, "DOM-U006", "which cluster?",
+			"give --endpoint HOST:PORT, or set DOMCTL_ENDPOINT", NULL);
 	if (invocation->certs == NULL)
-		return fail(invocation, "DOM-U006", "which certificates?", "give --certs DIR, or set DOMCTL_CERTS", NULL);
+		return fail(
+			invocation, "DOM-U006", "which certificates?", "give --certs DIR, or set DOMCTL_CERTS", NULL);
 	code = choose_certificate(invocation, as, stem);
 	if (code != EXIT_OK)
 		return code;
@@ -142,7 +146,8 @@ int session_refresh(struct session *session)
 	if (call == NULL)
 		return fail(session->invocation, "DOM-X001", "out of memory", NULL, NULL);
 	if (dom_call_wait(call) != DOM_OK) {
-		code = fail_call(session->invocation, dom_call_status(call), dom_call_message(call), "the map cannot be read");
+		code = fail_call(
+			session->invocation, dom_call_status(call), dom_call_message(call), "the map cannot be read");
 		dom_call_free(call);
 		return code;
 	}
@@ -155,7 +160,8 @@ int session_refresh(struct session *session)
 	bytes = dom_call_value(call, 0);
 	if (bytes.size > 0 && cluster_map_decode(bytes_of(bytes.data, bytes.size), session->map) != STATUS_OK) {
 		dom_call_free(call);
-		return fail(session->invocation, "DOM-X001", "the map does not decode", "is the cluster newer than this tool?", NULL);
+		return fail(session->invocation, "DOM-X001", "the map does not decode",
+			"is the cluster newer than this tool?", NULL);
 	}
 	dom_call_free(call);
 	if (session->map->epoch == 0)
@@ -249,8 +255,8 @@ int session_report_change(struct session *session, const char *what, const struc
 	}
 	if (code != EXIT_OK || operation == NULL || !wants_wait(invocation))
 		return code;
-	return session_wait_operations(session, &answer->id, 1,
-		flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
+	return session_wait_operations(
+		session, &answer->id, 1, flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
 }
 
 static void progress(const struct session *session, const struct map_operation *operation, uint64_t *said_ns)
@@ -288,7 +294,8 @@ int session_wait_operations(struct session *session, const uint64_t ids[], size_
 			if (drawn && on_terminal(stderr))
 				fputs("\r\033[K", stderr);
 			if (failed != NULL)
-				return fail(session->invocation, "DOM-P004", "the operation failed", NULL, "%s", failed->text);
+				return fail(session->invocation, "DOM-P004", "the operation failed", NULL, "%s",
+					failed->text);
 			return EXIT_OK;
 		}
 		if (clock_boot_ns() >= end_ns)
@@ -313,7 +320,8 @@ void session_statuses(struct session *session, uint32_t timeout_ms, struct statu
 
 	statuses->count = map->node_count;
 	for (uint32_t i = 0; i < map->node_count; i++)
-		calls[i] = client_admin(session->client, map->nodes[i].id, "node.status", bytes_of(NULL, 0), timeout_ms);
+		calls[i] =
+			client_admin(session->client, map->nodes[i].id, "node.status", bytes_of(NULL, 0), timeout_ms);
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		struct node_status *status = &statuses->at[i];
 		json_error_t error;
@@ -366,7 +374,8 @@ uint64_t statuses_leader(const struct statuses *statuses, uint64_t shard)
 	for (uint32_t i = 0; i < statuses->count; i++) {
 		const json_t *replica = statuses_replica(statuses, statuses->at[i].node, shard);
 
-		if (replica == NULL || strcmp(field_text(replica, "role"), "leader") != 0 || field_u64(replica, "term") < term)
+		if (replica == NULL || strcmp(field_text(replica, "role"), "leader") != 0 ||
+			field_u64(replica, "term") < term)
 			continue;
 		term = field_u64(replica, "term");
 		leader = statuses->at[i].node;

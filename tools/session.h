@@ -1,6 +1,6 @@
-/* tools/session.h: one connection of domctl to a cluster, as an administrator or as a client of a region, with the newest
- * map, and what every node says of itself. Functions that return int have printed their failure and return its exit
- * code; EXIT_OK otherwise. */
+/* tools/session.h: one connection of domctl to a cluster, as an administrator or as a client of a region, with the
+ * newest map, and what every node says of itself. Functions that return int have printed their failure and return its
+ * exit code; EXIT_OK otherwise. */
 #ifndef DOMICILE_TOOLS_SESSION_H
 #define DOMICILE_TOOLS_SESSION_H
 

@@ -135,10 +135,11 @@ static void table_text(const json_t *items, const struct column *columns, bool w
 static void a_table_lines_up(void **state)
 {
 	static const struct column columns[] = { { .title = "NAME", .field = "name" },
-		{ .title = "N", .field = "deep.n", .right = true }, { .title = "MS", .field = "us", .right = true, .form = FORM_MS },
-		{ .title = "LIST", .field = "list" }, { .title = "MORE", .field = "yes", .wide = true }, { 0 } };
-	json_t *items = json_pack("[{s:s,s:{s:i},s:i,s:[s,s],s:b},{s:s,s:n}]", "name", "h\xc3\xa9llo", "deep", "n", 12345, "us",
-		68180, "list", "a", "b", "yes", 1, "name", "", "us");
+		{ .title = "N", .field = "deep.n", .right = true },
+		{ .title = "MS", .field = "us", .right = true, .form = FORM_MS }, { .title = "LIST", .field = "list" },
+		{ .title = "MORE", .field = "yes", .wide = true }, { 0 } };
+	json_t *items = json_pack("[{s:s,s:{s:i},s:i,s:[s,s],s:b},{s:s,s:n}]", "name", "h\xc3\xa9llo", "deep", "n",
+		12345, "us", 68180, "list", "a", "b", "yes", 1, "name", "", "us");
 	char text[1024];
 
 	(void)state;
