@@ -302,14 +302,18 @@ void checkers_describe(struct world *world)
 	for (unsigned g = 0; world->verbose && g < world->checkers->group_count; g++) {
 		for (unsigned i = 0; i < world->node_count; i++) {
 			const struct hosted *hosted =
-				world->nodes[i].node == NULL ? NULL : node_hosted(world->nodes[i].node, world->checkers->groups[g].group);
+				world->nodes[i].node == NULL
+					? NULL
+					: node_hosted(world->nodes[i].node, world->checkers->groups[g].group);
 			char text[512] = "";
 
 			if (hosted == NULL)
 				continue;
 			group_describe(driver_group(hosted->driver), text, sizeof(text));
-			world_log(world, "group %llx at node %u: %s; applied %llu digest %llx", (unsigned long long)world->checkers->groups[g].group, i,
-				text, (unsigned long long)driver_applied(hosted->driver), (unsigned long long)driver_digest(hosted->driver));
+			world_log(world, "group %llx at node %u: %s; applied %llu digest %llx",
+				(unsigned long long)world->checkers->groups[g].group, i, text,
+				(unsigned long long)driver_applied(hosted->driver),
+				(unsigned long long)driver_digest(hosted->driver));
 		}
 	}
 }

@@ -20,7 +20,7 @@ void checkers_sent(
 void checkers_search(struct world *world);
 /* All replicas of each group have applied the same and are equal. False: not (yet). */
 bool checkers_converged(struct world *world);
-void checkers_describe(struct world *world); /* verbose: every replica's state */
+void checkers_describe(struct world *world);		/* verbose: every replica's state */
 uint64_t checkers_committed(const struct world *world); /* entries seen committed */
 
 #endif
