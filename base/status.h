@@ -22,7 +22,7 @@
 	X(TOO_LARGE, 9, "too large", false, false)                                                                     \
 	X(INVALID, 10, "invalid", false, false)                                                                        \
 	X(CANNOT_CONNECT, 11, "cannot connect", true, false)                                                           \
-	X(CLOSED, 13, "closed", false, false)                                                                          \
+	X(CLOSED, 13, "closed", false, true)                                                                           \
 	X(CONFLICT, 16, "conflict", false, false)                                                                      \
 	X(NO_MEMORY, 17, "out of memory", false, false)                                                                \
 	X(CANCELLED, 18, "cancelled", false, false)                                                                    \
