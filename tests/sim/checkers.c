@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "replication/group_internal.h" /* read on every event: group_status would cost more than the run */
 #include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
 
-enum { GROUPS_MAX = 256, CHECK_EVERY = 16 };
+enum { GROUPS_MAX = 256, BUCKETS = 1024, CHECK_EVERY = 16 };
 
 /* A table of facts: (group, number) -> value; a second, different value for the same is a broken invariant. */
 struct fact {
@@ -33,6 +34,7 @@ struct checkers {
 	struct facts leaders, commits;
 	struct group_watch groups[GROUPS_MAX];
 	unsigned group_count;
+	uint16_t buckets[BUCKETS]; /* position in groups + 1, by group; linear probing */
 	uint64_t observed;
 };
 
@@ -109,33 +111,36 @@ void checkers_crashed(struct world *world, struct world_node *node)
 
 static struct group_watch *watch_of(struct checkers *checkers, uint64_t group)
 {
-	for (unsigned i = 0; i < checkers->group_count; i++) {
-		if (checkers->groups[i].group == group)
-			return &checkers->groups[i];
+	unsigned at = (unsigned)(group * UINT64_C(0x9e3779b97f4a7c15) >> 54) % BUCKETS;
+
+	for (; checkers->buckets[at] != 0; at = (at + 1) % BUCKETS) {
+		if (checkers->groups[checkers->buckets[at] - 1].group == group)
+			return &checkers->groups[checkers->buckets[at] - 1];
 	}
 	if (checkers->group_count == GROUPS_MAX)
 		return NULL;
 	checkers->groups[checkers->group_count].group = group;
+	checkers->buckets[at] = (uint16_t)(checkers->group_count + 1);
 	return &checkers->groups[checkers->group_count++];
 }
 
-static void look_at_leader(struct world *world, struct world_node *node, const struct group *group,
-	const struct group_status *status, struct group_watch *watch)
+static void look_at_leader(
+	struct world *world, struct world_node *node, const struct group *group, struct group_watch *watch)
 {
 	struct checkers *checkers = world->checkers;
 	uint64_t was = 0;
 
-	if (watch->led_term[node->slot] == status->term)
+	if (watch->led_term[node->slot] == group->term)
 		return;
-	watch->led_term[node->slot] = status->term;
-	if (!facts_state(&checkers->leaders, watch->group, status->term, node->slot + 1, &was))
+	watch->led_term[node->slot] = group->term;
+	if (!facts_state(&checkers->leaders, watch->group, group->term, node->slot + 1, &was))
 		world_fail(world, "two leaders in term %llu of group %llx: nodes %llu and %u",
-			(unsigned long long)status->term, (unsigned long long)watch->group, (unsigned long long)was - 1,
+			(unsigned long long)group->term, (unsigned long long)watch->group, (unsigned long long)was - 1,
 			node->slot);
-	if (status->last < watch->commit_max)
+	if (group->last < watch->commit_max)
 		world_fail(world, "leader %u of group %llx in term %llu ends at %llu, but %llu was committed",
-			node->slot, (unsigned long long)watch->group, (unsigned long long)status->term,
-			(unsigned long long)status->last, (unsigned long long)watch->commit_max);
+			node->slot, (unsigned long long)watch->group, (unsigned long long)group->term,
+			(unsigned long long)group->last, (unsigned long long)watch->commit_max);
 	for (uint64_t index = watch->commit_max > 64 ? watch->commit_max - 64 : 1; index <= watch->commit_max;
 		index++) {
 		uint64_t term = group_term_of(group, index);
@@ -152,13 +157,12 @@ static void look_at_group(struct world *world, struct world_node *node, const st
 {
 	struct checkers *checkers = world->checkers;
 	const struct group *group = driver_group(hosted->driver);
-	struct group_status status = group_status(group, node->last_local_ns);
 	struct group_watch *watch = watch_of(checkers, hosted->group);
 	uint64_t was = 0;
 
 	if (watch == NULL)
 		return;
-	for (uint64_t index = watch->seen[node->slot] + 1; index <= status.commit; index++) {
+	for (uint64_t index = watch->seen[node->slot] + 1; index <= group->commit; index++) {
 		uint64_t term = group_term_of(group, index);
 
 		if (term != 0 && !facts_state(&checkers->commits, hosted->group, index, term, &was))
@@ -167,12 +171,12 @@ static void look_at_group(struct world *world, struct world_node *node, const st
 				(unsigned long long)index, (unsigned long long)hosted->group, (unsigned long long)term,
 				node->slot, (unsigned long long)was);
 	}
-	if (status.commit > watch->seen[node->slot])
-		watch->seen[node->slot] = status.commit;
-	if (status.commit > watch->commit_max)
-		watch->commit_max = status.commit;
-	if (status.role == GROUP_LEADER)
-		look_at_leader(world, node, group, &status, watch);
+	if (group->commit > watch->seen[node->slot])
+		watch->seen[node->slot] = group->commit;
+	if (group->commit > watch->commit_max)
+		watch->commit_max = group->commit;
+	if (group->role == GROUP_LEADER)
+		look_at_leader(world, node, group, watch);
 }
 
 void checkers_observe(struct world *world, struct world_node *node)

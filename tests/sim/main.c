@@ -3,6 +3,7 @@
  * equal. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,10 +193,13 @@ int main(int argc, char **argv)
 			verbose = true;
 			break;
 		default:
-			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--fail-fast] [--verbose] [--trace GROUP]\n", stderr);
+			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--fail-fast] [--verbose] [--trace GROUP]\n",
+				stderr);
 			return 2;
 		}
 	}
+	mallopt(M_MMAP_THRESHOLD, 8 << 20); /* maps are megabytes of zeroes, hardly touched */
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	if (runs == 0)
 		runs = given ? 1 : 100;
 	if (!verbose)
