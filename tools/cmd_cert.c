@@ -166,7 +166,7 @@ int run_cert_show(const struct invocation *invocation)
 		return fail(invocation, code_of(status), "the certificate cannot be read", NULL, "%s", text_data);
 	items = json_array();
 	json_array_append_new(items, certificate_item(&info, now_s));
-	if (output_machine(invocation, "CertificateList", NULL, json_incref(items), "file")) {
+	if (output_machine(invocation, "CertificateList", NULL, items, "file")) {
 		json_decref(items);
 		return EXIT_OK;
 	}

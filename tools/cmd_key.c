@@ -85,9 +85,8 @@ static int print_item(const struct invocation *invocation, json_t *item)
 	json_t *items = json_array();
 
 	json_array_append_new(items, item);
-	if (output_machine(invocation, "Key", NULL, items, "key"))
-		return EXIT_OK;
-	printf("ok  version %s  served by %s\n", field_text(item, "version"), field_text(item, "served_by"));
+	if (!output_machine(invocation, "Key", NULL, items, "key"))
+		printf("ok  version %s  served by %s\n", field_text(item, "version"), field_text(item, "served_by"));
 	json_decref(items);
 	return EXIT_OK;
 }
@@ -137,8 +136,8 @@ int run_key_get(const struct invocation *invocation)
 			if (invocation->output == OUTPUT_WIDE)
 				printf("version %s  written %s  served by %s\n", field_text(item, "version"),
 					field_text(item, "written_at"), field_text(item, "served_by"));
-			json_decref(items);
 		}
+		json_decref(items);
 	}
 	end(&call);
 	if (own != NULL)

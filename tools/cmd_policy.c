@@ -48,7 +48,7 @@ int run_policy_lint(const struct invocation *invocation)
 		add_flaws(items, &errors);
 	}
 	wrong = json_array_size(items) > 0;
-	if (!output_machine(invocation, "FlawList", NULL, json_incref(items), "text")) {
+	if (!output_machine(invocation, "FlawList", NULL, items, "text")) {
 		for (size_t i = 0; i < json_array_size(items); i++)
 			puts(field_text(json_array_get(items, i), "text"));
 		if (!wrong)
@@ -145,7 +145,7 @@ int run_policy_test(const struct invocation *invocation)
 		set(item, "code", judgement.code == NULL ? json_null() : json_string(judgement.code));
 		set(item, "reason", json_string(judgement.reason));
 		json_array_append(items, item);
-		if (!output_machine(invocation, "Verdict", NULL, json_incref(items), "allowed")) {
+		if (!output_machine(invocation, "Verdict", NULL, items, "allowed")) {
 			printf("%s  %s from %s: policy %s, %s\n", judgement.code == NULL ? "allowed" : "REFUSED", op,
 				from, judgement.policy == NULL ? "none" : judgement.policy->name,
 				judgement.code == NULL ? judgement.rule : judgement.reason);
@@ -273,7 +273,7 @@ int run_policy_show(const struct invocation *invocation)
 	if (code == EXIT_OK) {
 		item = policy_item(&session, policy);
 		json_array_append_new(items, item);
-		if (!output_machine(invocation, "Policy", session_cluster(&session), json_incref(items), "name"))
+		if (!output_machine(invocation, "Policy", session_cluster(&session), items, "name"))
 			print_policy(&session, policy, item);
 	}
 	json_decref(items);
@@ -376,8 +376,8 @@ static int report_apply(
 		for (size_t i = 0; i < count; i++)
 			printf("operation %llu: %s\n", (unsigned long long)ids[i],
 				map_operation_find(session->map, ids[i])->text);
-		json_decref(items);
 	}
+	json_decref(items);
 	if (code != EXIT_OK || count == 0 || flag_given(invocation, "detach") ||
 		!(flag_given(invocation, "wait") || on_terminal(stdout)))
 		return code;

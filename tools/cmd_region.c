@@ -199,7 +199,7 @@ int run_region_rtt(const struct invocation *invocation)
 					json_array_append_new(items, pair_item(session.map, &matrix, i, j));
 			}
 		}
-		if (!output_machine(invocation, "RttMatrix", session_cluster(&session), json_incref(items), "rtt_ms")) {
+		if (!output_machine(invocation, "RttMatrix", session_cluster(&session), items, "rtt_ms")) {
 			if (flag_given(invocation, "floor") || invocation->output == OUTPUT_WIDE)
 				output_table(stdout, items, columns, true);
 			else
@@ -328,7 +328,7 @@ int run_node_show(const struct invocation *invocation)
 					statuses.at[i].json == NULL ? json_null() : json_incref(statuses.at[i].json));
 		}
 		json_array_append_new(items, item);
-		if (!output_machine(invocation, "Node", session_cluster(&session), json_incref(items), "id"))
+		if (!output_machine(invocation, "Node", session_cluster(&session), items, "id"))
 			print_node(item);
 		statuses_free(&statuses);
 	}

@@ -161,7 +161,7 @@ int run_shard_show(const struct invocation *invocation)
 		item = shard_item(&session, &statuses, shard);
 		set(item, "replicas", replica_details(&session, &statuses, shard));
 		json_array_append_new(items, item);
-		if (!output_machine(invocation, "Shard", session_cluster(&session), json_incref(items), "id")) {
+		if (!output_machine(invocation, "Shard", session_cluster(&session), items, "id")) {
 			printf("shard %s of policy %s, hashes %s to %s, %llu of %llu copies, leader %s\n",
 				field_text(item, "id"), field_text(item, "policy"), field_text(item, "hash_first"),
 				field_text(item, "hash_last"), (unsigned long long)field_u64(item, "copies"),

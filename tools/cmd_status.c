@@ -72,7 +72,7 @@ static int show_health(const struct session *session, const struct statuses *sta
 	health_of(session->map, statuses, &health);
 	item = health_item(session, statuses, &health);
 	json_array_append_new(items, item);
-	if (!output_machine(session->invocation, "Status", session_cluster(session), json_incref(items), "verdict")) {
+	if (!output_machine(session->invocation, "Status", session_cluster(session), items, "verdict")) {
 		print_verdict(session, &health);
 		if (depth == NULL || strcmp(depth, "minimal") != 0)
 			print_status(session, &health, item,

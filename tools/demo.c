@@ -159,6 +159,17 @@ static int find_programs(void)
 	return EXIT_OK;
 }
 
+/* A variable wins over a node's file; those for what differs from node to node would make all nodes one. */
+static void clear_environment(void)
+{
+	static const char *const names[] = { "DOMICILED_CLUSTER", "DOMICILED_PLACE", "DOMICILED_LISTEN",
+		"DOMICILED_ADVERTISE_DEFAULT", "DOMICILED_ADVERTISE_FROM", "DOMICILED_DATA", "DOMICILED_CERTS",
+		"DOMICILED_JOIN" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unsetenv(names[i]);
+}
+
 /* --- coming up --------------------------------------------------------------------------------------- */
 
 void demo_step(const struct demo *of, const char *what, const char *format, ...)
@@ -436,6 +447,7 @@ int run_demo(const struct invocation *invocation)
 	if ((code = load_topology(map)) != EXIT_OK || (code = plan_nodes()) != EXIT_OK ||
 		(code = find_programs()) != EXIT_OK)
 		return code;
+	clear_environment();
 	announce();
 	if (demo.proxied && (code = demo_start_proxy(&demo)) != EXIT_OK)
 		return code;

@@ -262,8 +262,7 @@ static int explain(struct explanation *explanation)
 	statuses_free(&statuses);
 	item = explanation_item(explanation);
 	json_array_append_new(items, item);
-	if (!output_machine(
-		    invocation, "Explanation", session_cluster(&explanation->session), json_incref(items), "allowed"))
+	if (!output_machine(invocation, "Explanation", session_cluster(&explanation->session), items, "allowed"))
 		print_explanation(explanation, item);
 	json_decref(items);
 	return explanation->judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;

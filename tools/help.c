@@ -155,9 +155,8 @@ int run_version(const struct invocation *invocation)
 	set(item, "domctl", json_string(DOMICILE_VERSION));
 	set(item, "library", json_string(text));
 	json_array_append_new(items, item);
-	if (output_machine(invocation, "Version", NULL, items, "domctl"))
-		return EXIT_OK;
-	printf("domctl %s   libdomicile %s\n", DOMICILE_VERSION, text);
+	if (!output_machine(invocation, "Version", NULL, items, "domctl"))
+		printf("domctl %s   libdomicile %s\n", DOMICILE_VERSION, text);
 	json_decref(items);
 	return EXIT_OK;
 }

@@ -241,7 +241,7 @@ bool output_machine(const struct invocation *invocation, const char *kind, const
 		set(envelope, "v", json_integer(1));
 		set(envelope, "cluster", cluster == NULL || cluster[0] == '\0' ? json_null() : json_string(cluster));
 		set(envelope, "as_of", json_time_us(clock_wall_us()));
-		set(envelope, "items", items);
+		set(envelope, "items", json_incref(items));
 		dump(envelope, on_terminal(stdout) ? JSON_INDENT(2) : JSON_COMPACT);
 		json_decref(envelope);
 		return true;
@@ -259,16 +259,14 @@ bool output_machine(const struct invocation *invocation, const char *kind, const
 	} else {
 		return false;
 	}
-	json_decref(items);
 	return true;
 }
 
 int output_items(const struct invocation *invocation, const char *kind, const char *cluster, json_t *items,
 	const struct column *columns, const char *name_field)
 {
-	if (output_machine(invocation, kind, cluster, items, name_field))
-		return 0;
-	output_table(stdout, items, columns, invocation->output == OUTPUT_WIDE);
+	if (!output_machine(invocation, kind, cluster, items, name_field))
+		output_table(stdout, items, columns, invocation->output == OUTPUT_WIDE);
 	json_decref(items);
 	return 0;
 }

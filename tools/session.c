@@ -251,8 +251,8 @@ int session_report_change(struct session *session, const char *what, const struc
 		if (operation != NULL)
 			printf("   operation %llu: %s", (unsigned long long)answer->id, operation->text);
 		printf("\n");
-		json_decref(items);
 	}
+	json_decref(items);
 	if (code != EXIT_OK || operation == NULL || !wants_wait(invocation))
 		return code;
 	return session_wait_operations(
