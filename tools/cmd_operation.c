@@ -56,7 +56,7 @@ static int named_operations(const struct session *session, uint64_t ids[64])
 
 	for (uint32_t i = 0; i < invocation->argument_count; i++) {
 		if (!parse_u64(invocation->arguments[i], &ids[i]) || map_operation_find(session->map, ids[i]) == NULL)
-			return fail(invocation, "DOM-N001", "no such operation", "`domctl operation list` shows them",
+			return fail(invocation, "DOM-M001", "no such operation", "`domctl operation list` shows them",
 				"%s", invocation->arguments[i]);
 	}
 	return EXIT_OK;

@@ -95,7 +95,7 @@ int run_shard_list(const struct invocation *invocation)
 		code = EXIT_NOT_FOUND;
 	if (code == EXIT_OK && region_name != NULL && (region = map_region_find(session.map, region_name)) == NULL)
 		code = fail(
-			invocation, "DOM-N001", "no such region", "`domctl region list` shows them", "%s", region_name);
+			invocation, "DOM-M001", "no such region", "`domctl region list` shows them", "%s", region_name);
 	if (code == EXIT_OK) {
 		items = json_array();
 		session_statuses(&session, STATUS_TIMEOUT_MS, &statuses);

@@ -114,10 +114,44 @@ const struct error_code error_codes[] = {
 		"decide, repeat." },
 	{ "DOM-K004", EXIT_INVALID, "invalid",
 		"The request makes no sense as it stands: an empty key, an unsupported level of reading." },
-	{ "DOM-N001", EXIT_NOT_FOUND, "the map has no such thing",
+	{ "DOM-M001", EXIT_NOT_FOUND, "the map has no such thing",
 		"No region, node, policy, binding, shard or operation of this name. The error names the nearest one; "
 		"the list verb\n"
 		"of the noun shows all." },
+	{ "DOM-N001", EXIT_INVALID, "a node's configuration is wrong",
+		"domiciled does not start: each line names file, line and column (or flag, or variable), what is wrong "
+		"and what\n"
+		"to change. `domiciled --check-config FILE` shows the same without starting." },
+	{ "DOM-N002", EXIT_CONNECT, "a node's certificates cannot be read",
+		"domiciled does not start: node.crt, node.key or cas.pem of its `certs` directory is missing, not "
+		"ours, or the key\n"
+		"may be read by others. `domctl cert list` and `domctl cert verify` look at them." },
+	{ "DOM-N003", EXIT_CONNECT, "a node's certificate says something else than its configuration",
+		"domiciled does not start: place and cluster must equal those in node.crt, which must be a node's. A "
+		"node does not\n"
+		"choose its place: its region's authority attests it." },
+	{ "DOM-N004", EXIT_CONNECT, "no other node would accept a node's certificate",
+		"domiciled does not start: the certificate does not come from an authority in cas.pem that may sign "
+		"for its place,\n"
+		"or it has expired. Make one with the region's authority: `domctl cert create-node`." },
+	{ "DOM-N005", EXIT_CONFLICT, "the data directory is another's",
+		"domiciled does not start: the directory belongs to another node or cluster, is a copy, or a process "
+		"uses it. A\n"
+		"copied directory is never a second node; a new node begins with an empty one." },
+	{ "DOM-N006", 1, "the data directory cannot be opened",
+		"domiciled does not start: the disk refused, or what is there is damaged beyond what a peer could "
+		"mend." },
+	{ "DOM-N007", 1, "a node cannot listen",
+		"The address is not of this machine, the port is taken, or the listening file cannot be written." },
+	{ "DOM-N008", 1, "a node lacks memory or threads", "The machine gave none at start." },
+	{ "DOM-N009", EXIT_CONNECT, "a node's own check of certificates does not work",
+		"domiciled refuses to start when a certificate that must be refused would be accepted: look at cas.pem "
+		"and at this\n"
+		"machine's OpenSSL configuration." },
+	{ "DOM-N010", 1, "a node stopped because it can no longer keep its promises",
+		"The disk failed a write or sync, or lost what was acknowledged. The node stops rather than answer "
+		"from what may be\n"
+		"wrong; the other copies go on. Mend the disk, or replace the node with an empty directory." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
 		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
 		"residency\n"
@@ -201,7 +235,7 @@ const char *error_code_of(enum dom_status status, bool change)
 {
 	switch (status) {
 	case DOM_NOT_FOUND:
-		return change ? "DOM-N001" : "DOM-K001";
+		return change ? "DOM-M001" : "DOM-K001";
 	case DOM_RESIDENCY_REFUSED:
 		return change ? "DOM-R006" : "DOM-R005";
 	case DOM_POLICY_MISMATCH:

@@ -37,7 +37,7 @@ static int resolve_from(struct explanation *explanation)
 	} else if ((region = map_region_find(explanation->session.map, text)) != NULL) {
 		explanation->from = region->site.place;
 	} else if (strchr(text, '/') == NULL || !place_parse(text, &explanation->from, &why)) {
-		return fail(invocation, "DOM-N001", "no such region",
+		return fail(invocation, "DOM-M001", "no such region",
 			"`domctl region list` shows them; a place has a slash", "%s", text);
 	}
 	region = map_region_of(explanation->session.map, &explanation->from);

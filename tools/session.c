@@ -165,7 +165,7 @@ int session_refresh(struct session *session)
 	}
 	dom_call_free(call);
 	if (session->map->epoch == 0)
-		return fail(session->invocation, "DOM-N001", "the node belongs to no cluster yet",
+		return fail(session->invocation, "DOM-M001", "the node belongs to no cluster yet",
 			"begin one: `domctl cluster init`", NULL);
 	return EXIT_OK;
 }
@@ -417,7 +417,7 @@ static const void *unknown(const struct session *session, const char *kind, cons
 	char what[160];
 
 	snprintf(what, sizeof(what), "no %s '%.80s'", kind, text);
-	fail(session->invocation, "DOM-N001", what, cure, NULL);
+	fail(session->invocation, "DOM-M001", what, cure, NULL);
 	return NULL;
 }
 
