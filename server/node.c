@@ -1053,12 +1053,13 @@ enum status node_open(const struct node_options *options, const struct node_io *
 
 void node_close(struct node *node)
 {
+	/* What still waits in a driver is answered now, and found through the table: that goes last. */
 	for (size_t i = 0; i < node->table_size; i++) {
-		if (node->table[i] != NULL) {
+		if (node->table[i] != NULL)
 			driver_close(node->table[i]->driver);
-			free(node->table[i]);
-		}
 	}
+	for (size_t i = 0; i < node->table_size; i++)
+		free(node->table[i]);
 	for (uint32_t i = 0; node->pending != NULL && i < PENDING_MAX; i++) {
 		if (node->pending[i].kind != PENDING_FREE)
 			pending_release(node, &node->pending[i]);
