@@ -311,7 +311,7 @@ static void io_send(void *arg, uint64_t to_id, const struct message *message)
 	unsigned copies = 1;
 
 	to = world_node_by_id(world, to_id);
-	if (to == NULL)
+	if (to == NULL || from->dead)
 		return;
 	checkers_sent(world, from, to, message);
 	if (world->verbose && message->group != 0 && message->group == world->trace_group)
@@ -397,7 +397,7 @@ static void io_reply(void *arg, uint64_t connection, const struct message *messa
 	struct world *world = from->world;
 	unsigned region = (unsigned)(connection >> 32), client = (unsigned)((connection & 0xffffffff) - 1);
 
-	if (world->cut_clients[from->slot] && region != from->region)
+	if (from->dead || (world->cut_clients[from->slot] && region != from->region))
 		return;
 	world_at(world, world->now_ns + network_delay_ns(world, from->region, region), on_reply, from, client,
 		encode(world, message));
@@ -527,6 +527,7 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 		return;
 	world_log(world, "node %u %s", slot, power_cut ? "loses power" : "is killed");
 	node->node = NULL; /* nothing finds it any more */
+	node->dead = true;
 	node->flush = NULL;
 	if (flush != NULL) {
 		/* The flush was under way: some of its writes may have reached the page cache, none was synced. */
@@ -558,7 +559,7 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 	if (lost_fn != NULL)
 		lost_fn(world, UINT32_MAX, slot, true);
 	node_close(dead);
-	node->failed = false;
+	node->dead = node->failed = false;
 }
 
 void node_pause(struct world *world, unsigned slot, uint64_t for_ns)

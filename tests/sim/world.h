@@ -64,6 +64,7 @@ struct world_node {
 	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
 	struct journal_flush *flush;
 	bool flush_queued, slow_disk, failed;
+	bool dead;	      /* it is being freed: what it says is said to nobody */
 	bool flipped, ruined; /* a bit of its disk was flipped; it found that it cannot be trusted any more */
 	struct prng prng;
 	uint64_t join_ns;
