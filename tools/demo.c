@@ -405,7 +405,7 @@ static _Noreturn void stay(void)
 
 	demo_endpoints(&demo, 0, endpoints, sizeof(endpoints));
 	printf("\nThe cluster stays up until Ctrl-C. In another terminal:\n\n"
-	       "  export DOMCTL_ENDPOINT=%s DOMCTL_CERTS=%s DOMCTL_AS_REGION=%s\n  domctl status\n",
+	       "  export DOMCTL_ENDPOINT=%s\n  export DOMCTL_CERTS=%s DOMCTL_AS_REGION=%s\n  domctl status\n",
 		endpoints, demo.certs, demo.topology.regions[0].name);
 	fflush(stdout);
 	demo.staying = true;

@@ -168,8 +168,8 @@ static void print_path(const struct explanation *explanation, const char *head)
 		return;
 	}
 	node_label(map, path->nearest, label);
-	printf("%-10s replica %s, which asks the leader: %.1f ms expected   floor %.1f ms (that replica alone)\n", head,
-		label, total / 1000.0, floor / 1000.0);
+	printf("%-10s replica %s, which asks the leader: %.1f ms expected, floor %.1f ms\n", head, label,
+		total / 1000.0, floor / 1000.0);
 }
 
 static void print_replicas(const json_t *item)

@@ -36,8 +36,7 @@ void judge_policy(const struct policy *policy, const struct site *site, bool wri
 		policy->name, judgement->rule,
 		site->place.text[0] == '\0' ? "none (an administrator touches no key)" : site->place.text);
 	snprintf(judgement->cure, sizeof(judgement->cure),
-		"use a certificate of a client there (--as-region), or add the place to %s of policy %s", field,
-		policy->name);
+		"act as a client there (--as-region), or widen %s of policy %s", field, policy->name);
 }
 
 void judge(const struct cluster_map *map, struct bytes key, const struct place *place, bool write,
