@@ -161,10 +161,8 @@ static void print_path(const struct explanation *explanation, const char *head)
 		return;
 	if (explanation->write) {
 		node_label(map, explanation->leader, label);
-		printf("%-10s leader %s: %.1f + %.1f ms = %.1f ms expected   floor %.1f ms (nearest set that "
-		       "commits)\n",
-			head, label, path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0,
-			floor / 1000.0);
+		printf("%-10s leader %s: %.1f + %.1f = %.1f ms expected, floor %.1f ms\n", head, label,
+			path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0, floor / 1000.0);
 		return;
 	}
 	node_label(map, path->nearest, label);
