@@ -100,12 +100,13 @@ static bool meets(struct group *group, const struct message *message, struct gro
 static uint64_t first_new(const struct group *group, const struct message_append *append)
 {
 	for (uint64_t index = append->first; index <= append->last; index++) {
-		if (index <= group->base_index)
+		if (index < group->base_index)
 			continue;
+		/* At the base the term is known too: what meets us there goes on with terms that can follow ours. */
 		if (index > group->last)
 			return index;
 		if (group_term_of(group, index) != append->entries[index - append->first].term)
-			return index <= group->commit ? 0 : index;
+			return index <= max_u64(group->commit, group->base_index) ? 0 : index;
 	}
 	return append->last + 1;
 }

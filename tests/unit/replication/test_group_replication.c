@@ -431,6 +431,43 @@ static void test_impossible_messages(void **state)
 	cluster_free(cluster);
 }
 
+/* Behind a compacted log, an append that begins far below it and goes on above it with terms that cannot follow: what
+ * stands below the base is believed, what stands at it is compared. */
+static void test_terms_below_the_base_do_not_come_back(void **state)
+{
+	(void)state;
+	struct membership membership = membership_of("vvv");
+	struct cluster *cluster = cluster_new(3, &membership, 5);
+	for (unsigned i = 0; i < 3; i++) {
+		struct disk *disk = &cluster->nodes[i].disk;
+		disk->term = 3;
+		disk->last = 1;
+		disk->log[1].entry = (struct entry){ .index = 1, .term = 1, .version = 1, .kind = ENTRY_NOOP };
+	}
+	cluster_start(cluster);
+	unsigned leader = await_leader(cluster, 5000), follower = (leader + 1) % 3;
+	propose(cluster, leader, 4);
+	run_ms(cluster, 100);
+	compact(cluster, follower);
+	struct group_status before = status_of(cluster, follower);
+	assert_true(before.first > 2);
+	struct entry entries[16] = { { 0 } };
+	struct message message = append_from(leader, follower, before.term);
+	message.append.last = before.last + 1;
+	assert_true(message.append.last <= 16);
+	for (uint64_t index = 1; index <= message.append.last; index++)
+		entries[index - 1] =
+			(struct entry){ .index = index, .term = 1, .version = index, .kind = ENTRY_COMMAND };
+	message.append.entries = entries;
+	deliver(cluster, &message);
+	assert_int_equal(status_of(cluster, follower).last, before.last);
+	assert_int_equal(status_of(cluster, follower).commit, before.commit);
+	propose(cluster, leader, 1); /* and the honest ones go on */
+	run_ms(cluster, 100);
+	assert_int_equal(status_of(cluster, follower).last, before.last + 1);
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +484,7 @@ int main(void)
 		cmocka_unit_test(test_an_unreachable_follower_is_left_alone),
 		cmocka_unit_test(test_behind_the_log_a_snapshot),
 		cmocka_unit_test(test_impossible_messages),
+		cmocka_unit_test(test_terms_below_the_base_do_not_come_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
