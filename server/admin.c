@@ -2,8 +2,9 @@
  * birth of a cluster, admission of a node, and this node's own view of itself.
  *
  * Verbs, over MESSAGE_ADMIN:
- *   change        body: a packed change. Admins may send INIT-free changes of the rules and of placement; nodes only
- * reports. cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
+ *   change        body: a packed change of the rules or of placement, from an administrator; from a node, over the
+ *                 peer protocol, what a shard that it holds did.
+ *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
  *   node.status   JSON: this node's replicas, RTT row, residency counters. */
 #include "server/node_internal.h"
 
@@ -35,7 +36,7 @@ static void not_leader(struct node *node, uint64_t connection, uint64_t request)
 	node->io.reply(node->io.arg, connection, &reply);
 }
 
-/* Only an administrator changes rules; only a node reports what its shards did. */
+/* Only an administrator changes rules. */
 static bool may_change(const struct peer_identity *who, uint8_t kind)
 {
 	switch (kind) {
@@ -45,15 +46,10 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_BINDING_UNSET:
 	case CHANGE_SHARD_PLACE:
 	case CHANGE_SHARD_LEAD:
+	case CHANGE_NODE_ADDRESSES: /* when nodes have moved and cannot reach each other to say so */
 		return who->role == PEER_ADMIN;
-	case CHANGE_NODE_ADDRESSES: /* an administrator's, when nodes have moved and cannot reach each other to say so */
-		return who->role == PEER_ADMIN || who->role == PEER_NODE;
-	case CHANGE_SHARD_REPORT:
-	case CHANGE_FENCE_REPORT:
-	case CHANGE_META_REPORT:
-		return who->role == PEER_NODE;
 	default:
-		return false; /* INIT and NODE_ADMIT are made here, never taken */
+		return false; /* reports are nodes', over their own protocol; INIT and NODE_ADMIT are made here */
 	}
 }
 
@@ -103,6 +99,23 @@ static void propose(
 	node_touch(node, node->meta);
 }
 
+/* Answers as if the change had been applied. */
+static void answer_judged(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind,
+	const struct meta_result *result)
+{
+	struct driver_outcome outcome = { .status = STATUS_OK, .meta = result };
+	uint64_t token;
+	struct pending *pending = pending_take(node, kind, &token);
+
+	if (pending == NULL) {
+		refuse(node, connection, request, STATUS_BUSY, "too many requests wait at this node");
+		return;
+	}
+	pending->connection = connection;
+	pending->request = request;
+	gateway_proposed(node, node->meta, token, &outcome);
+}
+
 static void admin_change(
 	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
@@ -111,6 +124,11 @@ static void admin_change(
 	void *memory;
 	enum status status;
 
+	if (who->role != PEER_ADMIN) { /* before a byte of it is decoded; nodes report over their own protocol */
+		refuse(node, connection, message->request, STATUS_DENIED,
+			"this certificate may not make that change; use an admin certificate");
+		return;
+	}
 	if (node->meta == NULL || !driver_leads(node->meta->driver)) {
 		not_leader(node, connection, message->request);
 		return;
@@ -130,16 +148,9 @@ static void admin_change(
 	} else if (change.dry_run) {
 		/* Judged by the leader's own map; nothing enters the log. */
 		struct meta_result result;
-		struct driver_outcome outcome = { .status = STATUS_OK, .meta = &result };
-		uint64_t token;
-		struct pending *pending = pending_take(node, PENDING_CHANGE, &token);
 
 		meta_apply(node->map, &change, &result);
-		if (pending != NULL) {
-			pending->connection = connection;
-			pending->request = message->request;
-			gateway_proposed(node, node->meta, token, &outcome);
-		}
+		answer_judged(node, connection, message->request, PENDING_CHANGE, &result);
 	} else {
 		propose(node, connection, message->request, PENDING_CHANGE, &change);
 	}
@@ -245,6 +256,15 @@ void admin_init_continue(struct node *node)
 /* --- admission ------------------------------------------------------------------------------------------------------
  */
 
+static bool admitted_already(const struct cluster_map *map, const struct map_node *asker)
+{
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		if (place_equal(&map->nodes[i].place, &asker->place))
+			return map->nodes[i].incarnation == asker->incarnation;
+	}
+	return false;
+}
+
 void admin_join(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message)
 {
 	struct unpacker unpacker;
@@ -281,13 +301,46 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 			"this certificate was not signed by the CA pinned for its region");
 		return;
 	}
-	propose(node, connection, message->request, PENDING_JOIN, &change);
+	/* What would be refused does not enter the log, and neither does what is so already: a node that asks over and
+	 * over fills nothing. */
+	struct meta_result result;
+	bool known = admitted_already(node->map, &change.node);
+
+	change.dry_run = true;
+	meta_apply(node->map, &change, &result);
+	change.dry_run = false;
+	if (known || result.status != STATUS_OK)
+		answer_judged(node, connection, message->request, PENDING_JOIN, &result);
+	else
+		propose(node, connection, message->request, PENDING_JOIN, &change);
+}
+
+/* Who holds a replica of a shard, or is to hold one, may lead it and report of it. What another node says of it could
+ * have its data removed (the move is done) or its keys re-homed (none were found). Of meta only its leader reports,
+ * and to itself. */
+static bool may_report(const struct cluster_map *map, uint64_t from, const struct change *change)
+{
+	const struct map_shard *shard;
+
+	if (change->kind == CHANGE_NODE_ADDRESSES)
+		return change->node.id == from;
+	if (change->kind != CHANGE_SHARD_REPORT && change->kind != CHANGE_FENCE_REPORT)
+		return false;
+	shard = map_shard_find(map, change->shard);
+	for (unsigned i = 0; shard != NULL && i < shard->replica_count; i++) {
+		if (shard->replicas[i].node == from)
+			return true;
+	}
+	for (unsigned i = 0; shard != NULL && i < shard->wanted_count; i++) {
+		if (shard->wanted[i].node == from)
+			return true;
+	}
+	return false;
 }
 
 /* A report of another node, over the peer connection. */
 void admin_from_peer(struct node *node, uint64_t from, const struct message *message)
 {
-	static const struct peer_identity peer = { .role = PEER_NODE };
 	struct change change;
 	uint64_t token;
 	struct pending *pending;
@@ -298,7 +351,9 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 		return;
 	if (decode_change(message->admin.body, &change, &memory) != STATUS_OK)
 		return;
-	if (may_change(&peer, change.kind) && (change.kind != CHANGE_NODE_ADDRESSES || change.node.id == from)) {
+	if (!may_report(node->map, from, &change)) {
+		node->dropped++;
+	} else {
 		pending = pending_take(node, PENDING_INTERNAL, &token);
 		if (pending != NULL) {
 			pending->group = META_GROUP;

@@ -366,9 +366,18 @@ static void answer_scan(struct node *node, struct hosted *hosted, struct pending
 	struct bytes key, value;
 	uint32_t count = 0;
 	size_t total = 0;
+	const struct policy *policy = map_policy_find(node_map_in_force(node), pending->policy);
+	char why[256];
 	enum status status;
 	bool more = false;
 
+	if (policy == NULL || !residency_reader(node, policy, &pending->place, false, why, sizeof(why))) {
+		/* The rules changed while the scan waited. */
+		gateway_reply(node, pending->connection, pending->request,
+			policy == NULL ? STATUS_STALE_MAP : STATUS_RESIDENCY_REFUSED,
+			policy == NULL ? "a newer map is in force" : why);
+		return;
+	}
 	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key),
 		buffer_bytes(pending->after), &iter);
 	while (status == STATUS_OK) {
