@@ -1,8 +1,10 @@
 #include "tests/sim/faults.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/change.h"
+#include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
 #include "tests/sim/found.h"
@@ -93,6 +95,30 @@ static void cut_region(struct world *world, unsigned region, bool one_way)
 	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 8000)), on_reconnect, NULL, 0, NULL);
 }
 
+/* Some nodes do not hear some others, whatever their regions: two halves, or one pair, one way or both. */
+static void split(struct world *world)
+{
+	unsigned a = (unsigned)prng_below(&world->faults, world->node_count);
+	unsigned b = (unsigned)prng_below(&world->faults, world->node_count);
+	uint64_t half = prng_next(&world->faults);
+	bool pair = prng_below(&world->faults, 2) == 0, one_way = prng_below(&world->faults, 2) == 0;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count; j++) {
+			bool forth = pair ? i == a && j == b : (half >> i & 1) && !(half >> j & 1);
+			bool back = pair ? i == b && j == a : (half >> j & 1) && !(half >> i & 1);
+
+			world->cut[i][j] = world->cut[i][j] || (i != j && (forth || (back && !one_way)));
+		}
+	}
+	if (pair)
+		world_log(world, "nodes %u and %u do not hear each other%s", a, b, one_way ? ", one way" : "");
+	else
+		world_log(world, "the network splits%s", one_way ? ", one way" : "");
+	world->stats.partitions++;
+	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 8000)), on_reconnect, NULL, 0, NULL);
+}
+
 static void transfer(struct world *world)
 {
 	struct change change;
@@ -117,9 +143,12 @@ static void move(struct world *world)
 {
 	static struct change change;
 	static struct policy policy;
+	bool eu_only = prng_below(&world->faults, 2) == 0;
 
 	memset(&change, 0, sizeof(change));
-	found_policy_world(&policy, prng_below(&world->faults, 2) == 0, 3, (unsigned)prng_below(&world->faults, 3));
+	found_policy_world(&policy, eu_only,
+		!eu_only && world->knobs.regions == 5 && prng_below(&world->faults, 2) == 0 ? 5 : 3,
+		(unsigned)prng_below(&world->faults, 3));
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
@@ -128,13 +157,54 @@ static void move(struct world *world)
 	world->stats.moves++;
 }
 
+/* Keys of `world` go to another policy, if there are none; the shards are fenced while meta finds out. */
+static void rebind(struct world *world)
+{
+	static struct change change;
+	struct change_binding binding;
+	unsigned key = (unsigned)prng_below(&world->faults, world->knobs.keys);
+
+	memset(&change, 0, sizeof(change));
+	memset(&binding, 0, sizeof(binding));
+	change.kind = prng_below(&world->faults, 4) == 0 ? CHANGE_BINDING_UNSET : CHANGE_BINDING_SET;
+	change.bindings = &binding;
+	change.binding_count = 1;
+	binding.prefix_size = (uint16_t)snprintf((char *)binding.prefix, sizeof(binding.prefix), "w/k%u", key);
+	strcpy(binding.policy, prng_below(&world->faults, 3) == 0 ? "world" : "other");
+	found_change_async(world, &change);
+	world_log(world, "binding of w/k%u: %s", key, change.kind == CHANGE_BINDING_UNSET ? "unset" : binding.policy);
+	world->stats.rebinds++;
+}
+
+/* Logs become short: who was away needs snapshots. */
+static void on_compaction(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	struct world_node *node = &world->nodes[prng_below(&world->faults, world->node_count)];
+	uint64_t keep = prng_below(&world->faults, 30);
+
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	if (!running)
+		return;
+	for (size_t i = 0; node->node != NULL && node->paused_until_ns <= world->now_ns && i < node->node->table_size;
+		i++) {
+		if (node->node->table[i] == NULL || node->failed)
+			continue;
+		if (driver_flush(node->node->table[i]->driver, keep, node_now(node)) == STATUS_OK)
+			world->stats.compactions++;
+	}
+	node_kick(node);
+	world_at(world, world->now_ns + ms(100 + prng_below(&world->faults, 1500)), on_compaction, NULL, 0, NULL);
+}
+
 static void one_fault(struct world *world)
 {
 	const struct world_knobs *knobs = &world->knobs;
 	unsigned region = (unsigned)prng_below(&world->faults, knobs->regions);
 	unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
 
-	switch (prng_below(&world->faults, 10)) {
+	switch (prng_below(&world->faults, 12)) {
 	case 0:
 		if (knobs->crashes)
 			crash_region(world, region, false);
@@ -175,6 +245,14 @@ static void one_fault(struct world *world)
 		if (knobs->moves)
 			move(world);
 		break;
+	case 9:
+		if (knobs->splits)
+			split(world);
+		break;
+	case 10:
+		if (knobs->bindings)
+			rebind(world);
+		break;
 	default:
 		if (!knobs->all_power_cut || prng_below(&world->faults, 3) != 0)
 			break;
@@ -210,7 +288,7 @@ static void on_fault(struct world *world, void *arg, uint64_t value, struct buff
 	(void)bytes;
 	if (!running || world->ruined)
 		return;
-	if (all_well(world)) {
+	if (all_well(world) || (world->knobs.overlap && prng_below(&world->faults, 2) == 0)) {
 		one_fault(world);
 		world->stats.faults++;
 	}
@@ -222,6 +300,8 @@ void faults_start(struct world *world)
 	running = true;
 	flipped = false;
 	world_at(world, world->now_ns + ms(500), on_fault, NULL, 0, NULL);
+	if (world->knobs.compactions)
+		world_at(world, world->now_ns + ms(500), on_compaction, NULL, 0, NULL);
 }
 
 void faults_stop(struct world *world)

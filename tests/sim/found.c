@@ -175,6 +175,12 @@ void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, un
 		policy, FIELD_STORE_IN | FIELD_READ_FROM | FIELD_WRITE_FROM | FIELD_COPIES | FIELD_SPREAD | FIELD_ACK);
 }
 
+void found_policy_other(struct policy *policy)
+{
+	found_policy_world(policy, false, 3, 0);
+	strcpy(policy->name, "other");
+}
+
 static void policy_eu(struct policy *policy)
 {
 	memset(policy, 0, sizeof(*policy));
@@ -212,7 +218,7 @@ static bool everybody_knows(const struct world *world)
 static bool everybody_has_policies(const struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
-		if (node_map(world->nodes[i].node)->policy_count != 2)
+		if (node_map(world->nodes[i].node)->policy_count != (world->knobs.bindings ? 3U : 2U))
 			return false;
 	}
 	return true;
@@ -227,7 +233,7 @@ static bool fail_change(struct world *world, const char *what, enum status statu
 bool found_cluster(struct world *world)
 {
 	static struct change change;
-	struct policy policies[2];
+	struct policy policies[3];
 	struct change_binding bindings[2];
 	enum status status;
 
@@ -265,11 +271,12 @@ bool found_cluster(struct world *world)
 	memset(bindings, 0, sizeof(bindings));
 	change.kind = CHANGE_APPLY;
 	change.policies = policies;
-	change.policy_count = 2;
+	change.policy_count = world->knobs.bindings ? 3 : 2;
 	change.bindings = bindings;
 	change.binding_count = 2;
 	policy_eu(&policies[0]);
-	found_policy_world(&policies[1], false, 3, (unsigned)prng_below(&world->load, 3));
+	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3));
+	found_policy_other(&policies[2]);
 	bindings[0].prefix_size = 3;
 	memcpy(bindings[0].prefix, "eu/", 3);
 	strcpy(bindings[0].policy, "eu-only");

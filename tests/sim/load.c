@@ -10,12 +10,14 @@
 #include "tests/sim/checkers.h"
 #include "tests/sim/found.h"
 
-enum { OPEN_PER_CLIENT = 2, LANES_MAX = 4, PATIENCE_SECONDS = 8 };
+enum { OPEN_PER_CLIENT = 2, LANES_MAX = 4, PATIENCE_SECONDS = 8, VALUE_MAX = 8192, SCAN_LIMIT = 200 };
+
+static const char *const prefixes[] = { "w/", "eu/" CANARY_EU "/" };
 
 struct sim_operation {
 	bool busy, fetching;
 	struct operation_machine machine;
-	char key[64], value[96];
+	char key[64], value[VALUE_MAX];
 	uint64_t generation; /* replies and timers of an earlier one are dropped */
 	size_t record;
 	struct {
@@ -70,6 +72,62 @@ static uint64_t parse_value(struct bytes value)
 	return number;
 }
 
+static void key_text(const struct world *world, unsigned key, char text[64])
+{
+	snprintf(text, 64, "%sk%u", prefixes[key >= world->knobs.keys], key);
+}
+
+static struct load_record *record_new(struct load *load, const struct sim_client *client, uint8_t operation)
+{
+	struct load_record *record = &load->history[load->history_count++];
+
+	memset(record, 0, sizeof(*record));
+	record->client = (uint16_t)client->number;
+	record->operation = operation;
+	return record;
+}
+
+/* A scan of a shard reads each key that lies in it, those too that are not there: as many reads for the history. */
+static void scanned(struct world *world, struct sim_client *client, struct sim_operation *operation,
+	const struct message_reply *reply)
+{
+	struct load *load = world->load_state;
+	const struct operation_spec *spec = &operation->machine.spec;
+	struct load_record scan = load->history[operation->record];
+	unsigned found = 0;
+
+	if (reply->more || spec->map_epoch != router_epoch(client->router))
+		return;
+	for (unsigned key = 0; key < 2 * world->knobs.keys && load->history_count < LOAD_HISTORY_MAX; key++) {
+		struct router_target target;
+		char text[64], why[ROUTER_WHY_MAX];
+		struct load_record *record;
+
+		key_text(world, key, text);
+		if (strncmp(text, operation->key, strlen(operation->key)) != 0 ||
+			router_resolve(client->router, bytes_text(text), false, NULL, &target, why) != STATUS_OK ||
+			target.shard != spec->shard)
+			continue;
+		record = record_new(load, client, OPERATION_GET);
+		record->key = (uint16_t)key;
+		record->done = true;
+		record->invoked_ns = scan.invoked_ns;
+		record->returned_ns = scan.returned_ns;
+		record->status = STATUS_NOT_FOUND;
+		for (size_t i = 0; i < reply->row_count; i++) {
+			if (!bytes_equal(reply->rows[i].key, bytes_text(text)))
+				continue;
+			record->status = STATUS_OK;
+			record->value = parse_value(reply->rows[i].value);
+			record->version = reply->rows[i].version;
+			found++;
+		}
+	}
+	if (found != reply->row_count)
+		world_fail(world, "a scan of shard %llx found %zu rows, %u of which are keys of it",
+			(unsigned long long)spec->shard, (size_t)reply->row_count, found);
+}
+
 static void finish(struct world *world, struct sim_client *client, struct sim_operation *operation,
 	const struct operation_action *action, const struct message_reply *reply)
 {
@@ -79,6 +137,8 @@ static void finish(struct world *world, struct sim_client *client, struct sim_op
 	record->done = true;
 	record->returned_ns = world->now_ns;
 	record->status = (uint32_t)action->status;
+	if (record->operation == OPERATION_SCAN && action->status == STATUS_OK && action->answered && reply != NULL)
+		scanned(world, client, operation, reply);
 	if (action->answered && reply != NULL) {
 		record->version = reply->version;
 		if (record->operation == OPERATION_GET && action->status == STATUS_OK && reply->row_count == 1) {
@@ -258,7 +318,8 @@ static unsigned concurrent_on_key(const struct load *load, unsigned key)
 	for (unsigned c = 0; c < load->count; c++) {
 		for (unsigned i = 0; i < OPEN_PER_CLIENT; i++)
 			count += load->clients[c].operations[i].busy &&
-				 load->history[load->clients[c].operations[i].record].key == key;
+				 load->history[load->clients[c].operations[i].record].key == key &&
+				 load->history[load->clients[c].operations[i].record].operation != OPERATION_SCAN;
 	}
 	return count;
 }
@@ -274,6 +335,51 @@ static uint64_t version_known(const struct load *load, unsigned key)
 	return 0;
 }
 
+static void begin(struct world *world, struct sim_client *client, struct sim_operation *operation,
+	struct operation_spec *spec, struct load_record *record)
+{
+	spec->level = READ_STRONG;
+	spec->deadline_ns = world->now_ns + PATIENCE_SECONDS * (uint64_t)WORLD_SECOND;
+	operation->busy = true;
+	operation->fetching = false;
+	operation->sent_count = 0;
+	operation->record = (size_t)(record - world->load_state->history);
+	record->invoked_ns = world->now_ns;
+	world->stats.operations++;
+	carry_out(world, client, operation,
+		operation_start(&operation->machine, spec, client->router, prng_next(&world->load), world->now_ns),
+		NULL);
+}
+
+/* One shard of one policy, as the client's map has them. */
+static void start_scan(struct world *world, struct sim_client *client, struct sim_operation *operation, bool eu)
+{
+	const struct cluster_map *map = router_map(client->router);
+	struct operation_spec spec = { .operation = OPERATION_SCAN, .limit = SCAN_LIMIT };
+	struct load_record *record;
+	unsigned count = 0, chosen;
+
+	for (uint32_t i = 0; i < map->policy_count; i++) {
+		if (strcmp(map->policies[i].name, eu ? "eu-only" : "world") == 0)
+			spec.policy = map->policies[i].id;
+	}
+	for (uint32_t i = 0; i < map->shard_count; i++)
+		count += map->shards[i].policy == spec.policy;
+	if (count == 0)
+		return;
+	chosen = (unsigned)prng_below(&world->load, count);
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		if (map->shards[i].policy == spec.policy && chosen-- == 0)
+			spec.shard = map->shards[i].id;
+	}
+	spec.map_epoch = router_epoch(client->router);
+	snprintf(operation->key, sizeof(operation->key), "%s", prefixes[eu]);
+	spec.key = bytes_text(operation->key);
+	record = record_new(world->load_state, client, OPERATION_SCAN);
+	record->key = eu ? (uint16_t)world->knobs.keys : 0;
+	begin(world, client, operation, &spec, record);
+}
+
 static void start_operation(struct world *world, struct sim_client *client, struct sim_operation *operation)
 {
 	static const uint8_t kinds[] = { OPERATION_GET, OPERATION_GET, OPERATION_GET, OPERATION_GET, OPERATION_PUT,
@@ -283,40 +389,35 @@ static void start_operation(struct world *world, struct sim_client *client, stru
 	struct operation_spec spec = { 0 };
 	unsigned key = (unsigned)prng_below(&world->load, world->knobs.keys);
 	bool eu = place_within(&client->who.place, "eu") && prng_below(&world->load, 2) == 0;
+	size_t pad = prng_below(&world->load, world->knobs.value_size_max + 1);
 
 	if (eu)
 		key += world->knobs.keys;
-	if (load->history_count == LOAD_HISTORY_MAX || concurrent_on_key(load, key) >= 6)
+	if (load->history_count == LOAD_HISTORY_MAX)
+		return;
+	if (prng_below(&world->load, 16) == 0) {
+		start_scan(world, client, operation, eu);
+		return;
+	}
+	if (concurrent_on_key(load, key) >= 6)
 		return;
 	spec.operation = kinds[prng_below(&world->load, sizeof(kinds))];
-	spec.level = READ_STRONG;
 	if (operation_is_write(spec.operation) && !lanes_take(&client->lanes, &spec.ticket))
 		return;
 	spec.lanes = operation_is_write(spec.operation) ? &client->lanes : NULL;
-	snprintf(operation->key, sizeof(operation->key), "%s%u", eu ? "eu/" CANARY_EU "/k" : "w/k", key);
-	snprintf(operation->value, sizeof(operation->value), "%s %llu", eu ? CANARY_EU : "world",
+	key_text(world, key, operation->key);
+	memset(operation->value, '.', pad);
+	snprintf(operation->value + pad, sizeof(operation->value) - pad, "%s %llu", eu ? CANARY_EU : "world",
 		(unsigned long long)++load->value_next);
 	spec.key = bytes_text(operation->key);
 	if (spec.operation == OPERATION_PUT || spec.operation == OPERATION_CAS)
 		spec.value = bytes_text(operation->value);
 	spec.version = spec.operation == OPERATION_CAS ? version_known(load, key) : 0;
-	spec.deadline_ns = world->now_ns + PATIENCE_SECONDS * (uint64_t)WORLD_SECOND;
-	operation->busy = true;
-	operation->fetching = false;
-	operation->sent_count = 0;
-	operation->record = load->history_count++;
-	record = &load->history[operation->record];
-	memset(record, 0, sizeof(*record));
-	record->client = (uint16_t)client->number;
+	record = record_new(load, client, spec.operation);
 	record->key = (uint16_t)key;
-	record->operation = spec.operation;
 	record->value = spec.value.size > 0 ? load->value_next : 0;
 	record->expected = spec.version;
-	record->invoked_ns = world->now_ns;
-	world->stats.operations++;
-	carry_out(world, client, operation,
-		operation_start(&operation->machine, &spec, client->router, prng_next(&world->load), world->now_ns),
-		NULL);
+	begin(world, client, operation, &spec, record);
 }
 
 static void on_work(struct world *world, void *arg, uint64_t number, struct buffer *bytes)
@@ -419,6 +520,8 @@ unsigned load_failed_since(const struct world *world, uint64_t since_ns)
 
 		if (record->invoked_ns < since_ns)
 			continue;
+		if (record->operation == OPERATION_SCAN && record->status == STATUS_STALE_MAP)
+			continue; /* its plan was made with another map: it makes a new one */
 		if (!record->done || (record->status != STATUS_OK && record->status != STATUS_NOT_FOUND &&
 					     record->status != STATUS_CONFLICT))
 			failed++;

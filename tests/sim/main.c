@@ -120,9 +120,10 @@ static void report(const struct totals *totals, double seconds)
 		stats->operations, stats->acknowledged, stats->unknown, stats->refused, stats->messages,
 		stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
-	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64 "\n",
+	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
+	       ", bindings %" PRIu64 "; logs compacted %" PRIu64 "\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
-		stats->transfers, stats->moves);
+		stats->transfers, stats->moves, stats->rebinds, stats->compactions);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

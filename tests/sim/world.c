@@ -501,6 +501,12 @@ void node_start(struct world *world, unsigned slot)
 		world->ruined = true;
 		return;
 	}
+	if (status == STATUS_NO_SPACE && !world->healing) {
+		world_log(world, "node %u does not start: its disk is full", slot);
+		node->node = NULL;
+		world_at(world, world->now_ns + WORLD_SECOND / 2, on_supervisor, node, node->incarnation, NULL);
+		return;
+	}
 	if (status != STATUS_OK) {
 		node->node = NULL;
 		world_fail(world, "node %u does not start: %s: %s", slot, status_name(status), why);
@@ -607,8 +613,9 @@ void world_knobs_from_seed(struct world *world)
 	struct prng prng;
 
 	prng_seed(&prng, world->seed * UINT64_C(0x9e3779b97f4a7c15) + 1);
-	knobs->regions = 4;
-	knobs->nodes_per_region = prng_below(&prng, 4) == 0 ? 2 : 1;
+	knobs->regions = prng_below(&prng, 4) == 0 ? 5 : 4;
+	knobs->nodes_per_region = prng_below(&prng, 4) != 0 ? 1 : prng_below(&prng, 4) == 0 ? 3 : 2;
+	knobs->copies = knobs->regions == 5 && prng_below(&prng, 2) == 0 ? 5 : 3;
 	knobs->clients_per_region = 1 + (unsigned)prng_below(&prng, 2);
 	knobs->keys = 4 + (unsigned)prng_below(&prng, 12);
 	knobs->wide = prng_below(&prng, 2) == 0;
@@ -639,6 +646,10 @@ void world_knobs_from_seed(struct world *world)
 	knobs->transfers = prng_below(&prng, 2) == 0;
 	knobs->bindings = prng_below(&prng, 4) == 0;
 	knobs->bit_flips = prng_below(&prng, 6) == 0;
+	knobs->splits = prng_below(&prng, 3) == 0;
+	knobs->compactions = prng_below(&prng, 2) == 0;
+	knobs->overlap = prng_below(&prng, 3) == 0;
+	knobs->value_size_max = prng_below(&prng, 4) == 0 ? (unsigned)prng_below(&prng, 6000) : 0;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }

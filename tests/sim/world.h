@@ -38,6 +38,7 @@ void world_at(struct world *world, uint64_t at_ns, event_fn *fn, void *arg, uint
  */
 struct world_knobs {
 	unsigned regions, nodes_per_region, clients_per_region, keys;
+	unsigned copies, value_size_max; /* of the world's policy; bytes of padding */
 	uint64_t support_us, heartbeat_us, disk_us, disk_stall_us;
 	uint64_t segment_size, memory_size;
 	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
@@ -46,7 +47,7 @@ struct world_knobs {
 	bool wide; /* WAN distances; else a few hundred microseconds */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
-		transfers, bindings, bit_flips;
+		transfers, bindings, bit_flips, splits, compactions, overlap;
 };
 
 struct world_node {
@@ -72,7 +73,7 @@ struct world_node {
 
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
-	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds;
 };
 
 struct world {
