@@ -174,9 +174,11 @@ static void peer(struct group *group, uint64_t node, enum liveness_change change
 	}
 	if (group->role != GROUP_FOLLOWER || group->leader == 0 || group->bound.node != node)
 		return;
-	bool gone = change == LIVENESS_DOWN && !lease_bound(group) &&
-		    !liveness_alive(group->config.liveness, node, group->now_ns);
-	if (change == LIVENESS_RESTARTED || gone)
+	/* A binding that stands is to the support of now: lease_lapse has ended what was given to a process before. */
+	if (lease_bound(group))
+		return;
+	bool silent = change == LIVENESS_DOWN && !liveness_alive(group->config.liveness, node, group->now_ns);
+	if (change == LIVENESS_RESTARTED || silent)
 		leader_gone(group, out);
 }
 

@@ -306,6 +306,18 @@ static void vote_reply(struct group *group, const struct message *message, bool 
 		reply->term = message->term;
 }
 
+/* A member of ours would stand for election while our lease runs: it does not count us its leader, whatever we believe
+ * of it, and a quiescent leader sends it nothing. An append binds it anew, or is refused by its higher term. */
+static void recall(struct group *group, const struct message *message)
+{
+	assert(group->role == GROUP_LEADER);
+	struct follower *follower = leader_follower(group, message->from);
+	if (!follower || message->term <= group->term)
+		return;
+	follower->active = true;
+	follower->poke = true;
+}
+
 void election_vote(struct group *group, const struct message *message, struct group_effects *out)
 {
 	const struct message_vote *vote = &message->vote;
@@ -317,8 +329,11 @@ void election_vote(struct group *group, const struct message *message, struct gr
 		reads_leader_lost(group, out);
 		election_arm(group, true);
 	}
-	if (!takes_part(group, message))
+	if (!takes_part(group, message)) {
+		if (group->role == GROUP_LEADER)
+			recall(group, message);
 		return;
+	}
 	if (message->term < group->term || (vote->pre && message->term == group->term)) {
 		vote_reply(group, message, false, out);
 		return;
@@ -354,11 +369,15 @@ void election_vote_reply(struct group *group, const struct message *message, str
 	if (!reply->granted) {
 		if (message->term <= group->term)
 			return;
-		/* Behind: the next attempt asks for a term that can be granted. */
-		if (group->role == GROUP_LEADER)
+		/* Behind: the next attempt asks for a term that can be granted. A follower asks nothing, so this is an
+		 * answer of before it had a leader. No leader of that term is known to have been elected: whoever is
+		 * bound stays so, or takes the support back first. */
+		if (group->role == GROUP_LEADER) {
 			resign(group, message->term, out);
-		else
+		} else if (group->role != GROUP_FOLLOWER && group->now_ns >= lease_promise_until(group)) {
+			lease_withdraw(group);
 			become_follower(group, message->term, 0, out);
+		}
 		return;
 	}
 	bool asked = reply->pre ? group->role == GROUP_PRECANDIDATE && message->term == group->term + 1

@@ -191,6 +191,9 @@ static bool heard(
 		return false;
 	if (peer->boot != 0 && peer->boot != boot) {
 		peer->boot_before = peer->boot;
+		/* What hung on the process before is over, but not before its time: the next answer is of a new epoch.
+		 */
+		peer->granted_epoch = 0;
 		changed(out, peer, LIVENESS_RESTARTED);
 	}
 	peer->boot = boot;
