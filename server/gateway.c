@@ -118,6 +118,11 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 		reply_not_leader(node, connection, message->request, driver_leader_node(hosted->driver));
 		return;
 	}
+	if (residency_evacuates(node, hosted)) {
+		gateway_reply(node, connection, message->request, STATUS_BUSY,
+			"the shard moves to places that its policy allows; try again when it is there");
+		return;
+	}
 	pending = pending_take(node, PENDING_WRITE, &token);
 	if (pending == NULL) {
 		gateway_reply(node, connection, message->request, STATUS_BUSY, "too many requests wait at this node");

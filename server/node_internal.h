@@ -27,6 +27,9 @@ struct hosted {
 	uint64_t reported_ns;
 	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
+	/* residency_evacuates, as judged by this map and membership */
+	uint64_t evacuates_epoch, evacuates_index;
+	bool evacuates;
 };
 
 enum pending_kind {
@@ -133,9 +136,10 @@ void mover_send_change(struct node *node, struct change *change);
 
 /* residency.c */
 /* May this message of group `hosted` go to / have come from the node `peer`? Counts what it refuses. */
-bool residency_send(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message);
-bool residency_receive(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message);
+bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
+bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
 bool residency_hold(struct node *node, uint64_t policy);
+bool residency_evacuates(const struct node *node, struct hosted *hosted);
 /* The asker's place may read or write keys of this policy. *why: for people. */
 bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,
 	size_t why_size);

@@ -55,11 +55,36 @@ static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t 
 	return policy_may_store(policy, &site);
 }
 
-bool residency_send(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
+/* The policy was tightened so far that the voters in allowed places commit nothing by themselves: without those outside
+ * the group could never be led out of there. Then the leader takes no more writes (gateway.c), and members outside get
+ * the log as it was accepted before, and the memberships that relieve them; never a snapshot. */
+bool residency_evacuates(const struct node *node, struct hosted *hosted)
+{
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
+	uint64_t epoch = node_map_in_force(node)->epoch;
+	member_set allowed = 0;
+
+	if (hosted->group == META_GROUP)
+		return false;
+	if (hosted->evacuates_epoch == epoch && hosted->evacuates_index == membership->index + 1)
+		return hosted->evacuates;
+	for (unsigned i = 0; i < membership->count; i++) {
+		if (node_may_hold(node, hosted->policy, membership->at[i].node))
+			allowed |= (member_set)1 << i;
+	}
+	hosted->evacuates = membership->count > 0 && !quorum_commits(membership, allowed);
+	hosted->evacuates_epoch = epoch;
+	hosted->evacuates_index = membership->index + 1; /* 0: never judged */
+	return hosted->evacuates;
+}
+
+bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message)
 {
 	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
 	if (node_may_hold(node, hosted->policy, peer))
+		return true;
+	if (message->kind == MESSAGE_APPEND && residency_evacuates(node, hosted))
 		return true;
 	/* A tightened policy evacuates its places through this very group: until the move is done the old member is
 	 * still in the membership, and gets nothing more. */
@@ -67,11 +92,13 @@ bool residency_send(struct node *node, const struct hosted *hosted, uint64_t pee
 	return false;
 }
 
-bool residency_receive(struct node *node, const struct hosted *hosted, uint64_t peer, const struct message *message)
+bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message)
 {
 	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
 	if (!residency_hold(node, hosted->policy)) {
+		if (message->kind == MESSAGE_APPEND && residency_evacuates(node, hosted))
+			return true;
 		node->residency.refused[RESIDENCY_REPLICATION_RECEIVE]++;
 		return false;
 	}
