@@ -118,8 +118,12 @@ $(foreach f,$(FOLDERS) tools bench,$(eval $(call UNIT_RULE,$(f))))
 .PRECIOUS: $(OUT)/obj/%.o
 
 .PHONY: unit
+# Under a sanitizer the randomised tests make fewer runs; the seeds that they do make are the same.
+UNIT_ENV_asan := UNIT_TIMEOUT_S=240 RUNS=10 DRIVER_RUNS=4
+UNIT_ENV_ubsan := $(UNIT_ENV_asan)
+UNIT_ENV_tsan := UNIT_TIMEOUT_S=240 RUNS=3 DRIVER_RUNS=2
 unit: $(UNIT_BINS)
-	$(Q)tests/run-unit $(UNIT_BINS)
+	$(Q)$(UNIT_ENV_$(VARIANT)) tests/run-unit $(UNIT_BINS)
 
 -include Makefile.checks
 -include Makefile.tests
