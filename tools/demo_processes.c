@@ -118,6 +118,20 @@ int demo_check_nodes(struct demo *demo)
 	return EXIT_OK;
 }
 
+/* So that a command can end this very process, and nobody else's. */
+static void write_pid(const struct demo_node *node)
+{
+	char path[sizeof(node->dir) + 8];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/pid", node->dir);
+	file = fopen(path, "we");
+	if (file == NULL)
+		return;
+	fprintf(file, "%d\n", (int)node->pid);
+	fclose(file);
+}
+
 int demo_start_node(struct demo *demo, struct demo_node *node)
 {
 	char config[sizeof(node->dir) + 32], log[sizeof(node->dir) + 8], listening[sizeof(node->dir) + 16];
@@ -145,6 +159,8 @@ int demo_start_node(struct demo *demo, struct demo_node *node)
 	}
 	node->pid = pid > 0 ? pid : 0;
 	node->ended = false;
+	if (pid > 0)
+		write_pid(node);
 	pthread_mutex_unlock(&demo->lock);
 	if (pid < 0)
 		return fail(
@@ -277,6 +293,11 @@ static void set_environment(const struct demo *demo)
 		set_variable("DOMCTL_AS_REGION", NULL, region);
 	}
 	setenv("DEMO_DIR", demo->root, 1);
+	if (demo->control_fd < 0)
+		return;
+	/* What tools/proxy.h understands; its links are named "REGION:NODE", who dials and whom. */
+	snprintf(endpoints, sizeof(endpoints), "%d", demo->control_fd);
+	setenv("DEMO_PROXY_FD", endpoints, 1);
 }
 
 /* Lines of the child, each behind the indent. */
@@ -335,7 +356,7 @@ int demo_run(struct demo *demo, char *const argv[], const char *indent)
 			dup2(pipe_fds[1], 2);
 			close_range(3, ~0U, 0);
 		} else if (demo->control_fd >= 0) {
-			close(demo->control_fd);
+			fcntl(demo->control_fd, F_SETFD, 0);
 		}
 		execvp(argv[0], argv);
 		fprintf(stderr, "domctl: cannot run %s: %s\n", argv[0], strerror(errno));
@@ -422,6 +443,16 @@ static bool wait_for_nodes(struct demo *demo, uint32_t timeout_ms)
 	return !left;
 }
 
+static void remove_pids(const struct demo *demo)
+{
+	char path[sizeof(demo->nodes[0].dir) + 8];
+
+	for (uint32_t i = 0; i < demo->node_count; i++) {
+		snprintf(path, sizeof(path), "%s/pid", demo->nodes[i].dir);
+		unlink(path);
+	}
+}
+
 /* With the lock held. */
 void demo_clean_up(struct demo *demo)
 {
@@ -432,6 +463,7 @@ void demo_clean_up(struct demo *demo)
 		/* While the proxy still stands, so that they can hand over what they lead. */
 		signal_children(demo, SIGTERM, false);
 		(void)wait_for_nodes(demo, END_TIMEOUT_MS);
+		remove_pids(demo);
 	}
 	if (demo->control_fd >= 0)
 		close(demo->control_fd); /* the proxy ends by itself */

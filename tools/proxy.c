@@ -59,7 +59,7 @@ struct proxy_link {
 	char name[NAME_MAX_SIZE];
 	uint64_t delay_ns; /* one way */
 	uint16_t target;   /* port; 0: none yet */
-	bool cut;
+	bool cut, held[2]; /* held: by lane */
 	int fd;
 	struct event *acceptable;
 };
@@ -126,12 +126,22 @@ static void arm(struct lane *lane, uint64_t now_ns)
 	evtimer_add(lane->timer, &wait);
 }
 
+static bool held(const struct lane *lane)
+{
+	return lane->pair->owner->held[lane == &lane->pair->lanes[1]];
+}
+
 /* Hands on what is due. False: the pair is gone. */
 static bool deliver(struct lane *lane)
 {
 	struct proxy *proxy = lane->pair->owner->proxy;
 	uint64_t now_ns = clock_boot_ns();
 
+	if (held(lane)) {
+		if (!lane->from_ended && lane->queued < QUEUE_SIZE_MAX)
+			event_add(lane->readable, NULL);
+		return true;
+	}
 	while (!list_empty(&lane->chunks)) {
 		struct chunk *chunk = LIST_ENTRY(list_first(&lane->chunks), struct chunk, link);
 		ssize_t wrote;
@@ -347,15 +357,29 @@ static void add_link(struct proxy *proxy, const char *name, uint64_t delay_us)
 	answer(proxy, text);
 }
 
-static void cut_link(struct proxy *proxy, struct proxy_link *link, bool cut)
+static void cut_link(struct proxy *proxy, struct proxy_link *link)
 {
-	link->cut = cut;
-	for (struct list *at = proxy->pairs.next, *next; cut && at != &proxy->pairs; at = next) {
+	link->cut = true;
+	for (struct list *at = proxy->pairs.next, *next; at != &proxy->pairs; at = next) {
 		struct pipe_pair *pair = LIST_ENTRY(at, struct pipe_pair, link);
 
 		next = at->next;
 		if (pair->owner == link)
 			pair_close(pair);
+	}
+}
+
+static void heal_link(struct proxy *proxy, struct proxy_link *link)
+{
+	link->cut = link->held[0] = link->held[1] = false;
+	for (struct list *at = proxy->pairs.next, *next; at != &proxy->pairs; at = next) {
+		struct pipe_pair *pair = LIST_ENTRY(at, struct pipe_pair, link);
+
+		next = at->next;
+		if (pair->owner != link || pair->connecting)
+			continue;
+		if (deliver(&pair->lanes[0]))
+			(void)deliver(&pair->lanes[1]);
 	}
 }
 
@@ -381,7 +405,7 @@ static void answer_late(struct proxy *proxy)
 
 static void command(struct proxy *proxy, char *line)
 {
-	char name[NAME_MAX_SIZE];
+	char name[NAME_MAX_SIZE], way[8];
 	unsigned long long number;
 	struct proxy_link *link;
 
@@ -395,10 +419,14 @@ static void command(struct proxy *proxy, char *line)
 		proxy->late_count = 0;
 		answer(proxy, "ok\n");
 	} else if (sscanf(line, "cut %127s", name) == 1 && (link = find_link(proxy, name)) != NULL) {
-		cut_link(proxy, link, true);
+		cut_link(proxy, link);
 		answer(proxy, "ok\n");
 	} else if (sscanf(line, "heal %127s", name) == 1 && (link = find_link(proxy, name)) != NULL) {
-		cut_link(proxy, link, false);
+		heal_link(proxy, link);
+		answer(proxy, "ok\n");
+	} else if (sscanf(line, "hold %127s %7s", name, way) == 2 && (link = find_link(proxy, name)) != NULL &&
+		   (strcmp(way, "forth") == 0 || strcmp(way, "back") == 0)) {
+		link->held[strcmp(way, "back") == 0] = true;
 		answer(proxy, "ok\n");
 	} else if (strcmp(line, "late") == 0) {
 		answer_late(proxy);

@@ -7,6 +7,8 @@
  *   target NAME PORT          where NAME leads; until then its connections are closed at once
  *   delay on | delay off      at first off, so that a cluster comes up quickly; answers "ok"
  *   cut NAME | heal NAME      new connections are refused and open ones dropped; answers "ok"
+ *   hold NAME forth | back    what goes to the node, or what comes from it, stays on the wire until heal: a cut of one
+ *                             way only, which ends nobody's connection; answers "ok"
  *   late                      answers "late P50_US P99_US MAX_US": how late chunks left against their stamps
  * End of file on the control descriptor ends the proxy. One thread. */
 #ifndef DOMICILE_TOOLS_PROXY_H
