@@ -14,12 +14,16 @@
 
 #define NEVER UINT64_MAX
 
-enum { PING_BACKOFF_US = 1000000 }; /* an unreachable peer is pinged at least once a second */
+enum {
+	PING_BACKOFF_US = 1000000, /* an unreachable peer is pinged at least once a second */
+	RTT_SAMPLES_YOUNG = 8,
+};
 
 struct peer {
 	uint64_t node; /* 0: free */
 	uint32_t watches;
 	uint32_t rtt_us;	    /* 0: unknown */
+	uint32_t rtt_samples;	    /* up to RTT_SAMPLES_YOUNG */
 	uint64_t boot, boot_before; /* 0: never heard */
 	uint64_t heard_ns;
 	uint64_t ping_at_ns;
@@ -259,7 +263,13 @@ static void ponged(struct liveness *liveness, struct peer *peer, const struct me
 		return;
 	uint64_t rtt_us = (now_ns - pong->echo_ns) / 1000;
 	rtt_us = rtt_us < 1 ? 1 : rtt_us > UINT32_MAX / 8 ? UINT32_MAX / 8 : rtt_us;
-	peer->rtt_us = peer->rtt_us == 0 ? (uint32_t)rtt_us : (uint32_t)((7 * (uint64_t)peer->rtt_us + rtt_us) / 8);
+	/* The first rounds pay for the connection itself: until the mean has settled, the shortest is believed. */
+	if (peer->rtt_samples < RTT_SAMPLES_YOUNG) {
+		peer->rtt_us = peer->rtt_us == 0 || rtt_us < peer->rtt_us ? (uint32_t)rtt_us : peer->rtt_us;
+		peer->rtt_samples++;
+	} else {
+		peer->rtt_us = (uint32_t)((7 * (uint64_t)peer->rtt_us + rtt_us) / 8);
+	}
 
 	bool supported = false;
 	uint64_t support_us = pong->support_us;

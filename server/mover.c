@@ -498,18 +498,42 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 		return true;
 	}
 	if (in_force && shard->generation == 0) {
-		const struct policy *policy = map_policy_find(map, shard->policy);
-
-		if (policy == NULL || !placement_membership(map, policy, shard->replicas, shard->replica_count, &birth))
+		if (!placement_birth(map, shard, &birth))
 			return false;
 		status = node_host(node, shard->id, own->replica, shard->policy, &birth);
-	} else if (in_force) {
-		/* In force since a change that this node slept through: it may only learn, never remember. */
-		status = node_host(node, shard->id, own->replica, shard->policy, NULL);
 	} else {
+		/* Wanted, or in force since a change that this node slept through: it may only learn, never remember.
+		 */
 		status = node_host(node, shard->id, own->replica, shard->policy, NULL);
 	}
 	return status == STATUS_OK;
+}
+
+/* What others should dial, as configured now: told to meta when the map says otherwise. */
+static bool addresses_settled(struct node *node)
+{
+	const struct map_node *own = map_node_find(node_map_in_force(node), node->identity.node);
+	uint8_t bytes[2][ADDRESSES_MAX * (SELECTOR_TEXT_MAX + ADDRESS_TEXT_MAX + 16)];
+	struct packer packer[2];
+	struct change change;
+
+	if (own == NULL)
+		return true;
+	for (unsigned i = 0; i < 2; i++) {
+		pack_init(&packer[i], bytes[i], sizeof(bytes[i]));
+		address_list_encode(i == 0 ? &own->addresses : &node->options.addresses, &packer[i]);
+	}
+	if (bytes_equal(pack_result(&packer[0]), pack_result(&packer[1])))
+		return true;
+	if (node->meta != NULL && elapsed(node, node->addresses_ns, REPORT_PERIOD_MS)) {
+		node->addresses_ns = node->time.now_ns;
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_NODE_ADDRESSES;
+		change.node.id = node->identity.node;
+		change.node.addresses = node->options.addresses;
+		mover_send_change(node, &change);
+	}
+	return false;
 }
 
 void mover_run(struct node *node)
@@ -535,6 +559,8 @@ void mover_run(struct node *node)
 			settled = false;
 	}
 	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
+		settled = false;
+	if (!addresses_settled(node))
 		settled = false;
 	node->mover_ns = settled ? UINT64_MAX : node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
 }

@@ -91,6 +91,7 @@ struct node {
 
 	struct node_time time; /* of the event being handled */
 	bool mover_wanted, resigning, failed;
+	uint64_t addresses_ns; /* last told to meta */
 	uint64_t mover_ns; /* next run; UINT64_MAX: nothing unsettled */
 	uint64_t map_epoch_seen;
 	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
