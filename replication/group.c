@@ -262,9 +262,22 @@ static void settle_lease(struct group *group, struct group_effects *out)
 		resign(group, group->term, out);
 }
 
+/* The committed membership has no vote for the leader. It knew so before we did, and reads and takes nothing any more:
+ * it hands over and is removed. If that went unheard, its node may go on supporting others and being supported. */
+static bool leader_left(const struct group *group)
+{
+	const struct membership *now = membership_in_force(group);
+	int at = membership_find(now, group->leader);
+	if (now->joint || group->commit < now->index)
+		return false;
+	return at < 0 || now->at[at].role_new != ROLE_VOTER;
+}
+
 static void settle_follower(struct group *group)
 {
 	assert(group->role != GROUP_LEADER);
+	if (group->role == GROUP_FOLLOWER && group->leader != 0 && leader_left(group))
+		lease_unbind(group);
 	if (!may_campaign(group)) {
 		if (group->role != GROUP_FOLLOWER)
 			group->leader = 0;

@@ -440,7 +440,9 @@ static void sweep_doomed(struct node *node)
 	for (size_t i = 0; i < node->table_size;) {
 		struct hosted *hosted = node->table[i];
 
-		if (hosted != NULL && hosted->doomed && hosted->reading == 0 && hosted != node->meta)
+		/* A leader that was voted out hands over first: it leads no more within an election time. */
+		if (hosted != NULL && hosted->doomed && hosted->reading == 0 && hosted != node->meta &&
+			!driver_leads(hosted->driver))
 			node_unhost(node, hosted); /* another may have moved into slot i */
 		else
 			i++;
@@ -559,7 +561,8 @@ static void group_received(struct node *node, uint64_t from, const struct messag
 {
 	struct hosted *hosted = node_hosted(node, message->group);
 
-	if (hosted == NULL || hosted->doomed || message->to != driver_replica_id(hosted->driver) ||
+	if (hosted == NULL || (hosted->doomed && !driver_leads(hosted->driver)) ||
+		message->to != driver_replica_id(hosted->driver) ||
 		!sender_is_member(hosted, from, message->from, node_map_in_force(node))) {
 		node->dropped++;
 		return;

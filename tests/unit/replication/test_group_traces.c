@@ -65,7 +65,7 @@ static struct {
 	uint64_t hide_commit;	   /* so are appends that tell of a commit above it; 0: none */
 	int deaf;		   /* nothing of the group reaches or leaves it; -1: nobody */
 	int replies_of;		   /* append replies of this node are caught; -1 */
-	bool caught;
+	bool caught, no_transfer;
 	struct message reply;
 } wire;
 
@@ -73,6 +73,8 @@ static bool look(struct cluster *cluster, const struct message *message)
 {
 	const struct message_append *append = &message->append;
 	if (wire.deaf >= 0 && (message->from == (uint64_t)wire.deaf + 1 || message->to == (uint64_t)wire.deaf + 1))
+		return false;
+	if (wire.no_transfer && message->kind == MESSAGE_TIMEOUT_NOW)
 		return false;
 	if (message->kind == MESSAGE_VOTE_REPLY && message->vote_reply.granted) {
 		wire.votes += !message->vote_reply.pre;
@@ -543,6 +545,35 @@ static void test_no_reads_after_a_transfer_left(void **state)
 	}
 }
 
+/* The leader is voted out; that it handed over and went goes unheard, while its node lives on. */
+static void test_a_leader_that_left_is_not_waited_for(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= TEN; seed++) {
+		unsigned old;
+		struct cluster *cluster = settled(seed, &old);
+		unsigned one = (old + 1) % 3, other = (old + 2) % 3;
+		char roles[] = "vvv";
+		roles[old] = '-';
+		struct membership wanted = membership_of(roles);
+		wire.no_transfer = true;
+		change(cluster, old, &wanted, 1);
+		for (unsigned i = 0; i < 200; i++) {
+			const struct membership *seen = group_membership(cluster->nodes[one].group);
+			if (seen->count == 2 && !seen->joint && status_of(cluster, one).commit >= seen->index &&
+				status_of(cluster, other).commit >= seen->index)
+				break;
+			run_ms(cluster, 1);
+		}
+		assert_int_equal(group_membership(cluster->nodes[one].group)->count, 2);
+		wire.deaf = (int)old;
+		run_ms(cluster, 4000);
+		assert_true(leads(cluster, one) || leads(cluster, other));
+		assert_false(leads(cluster, old));
+		cluster_free(cluster);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -563,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_a_nodes_support_is_not_the_groups),
 		cmocka_unit_test(test_a_late_answer_confirms_no_newer_read),
 		cmocka_unit_test(test_no_reads_after_a_transfer_left),
+		cmocka_unit_test(test_a_leader_that_left_is_not_waited_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
