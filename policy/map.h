@@ -77,8 +77,13 @@ struct map_shard {
 	uint8_t replica_count, wanted_count;
 	struct map_replica replicas[REPLICAS_MAX]; /* in force as last reported */
 	struct map_replica wanted[REPLICAS_MAX];   /* where placement wants it; equal to replicas when settled */
-	uint64_t lead_wanted;			   /* node asked to lead by an administrator; 0: by policy */
-	uint64_t operation;			   /* that moves it; 0: none */
+	/* The rule that the group is born with and, by position in `replicas`, the areas of ack that each first member
+	 * is in: as the policy was when meta made the shard. A node that comes to its replica later, under a changed
+	 * policy, is born like the others or there are two groups in one. Of use while generation is 0. */
+	struct quorum_rule birth_rule;
+	uint8_t birth_areas[REPLICAS_MAX];
+	uint64_t lead_wanted; /* node asked to lead by an administrator; 0: by policy */
+	uint64_t operation;   /* that moves it; 0: none */
 };
 enum operation_kind { OPERATION_POLICY = 1, OPERATION_BINDING = 2, OPERATION_PLACE = 3 };
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };

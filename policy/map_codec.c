@@ -3,6 +3,7 @@
 #include "policy/map.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum { MAP_VERSION = 1 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
@@ -204,6 +205,11 @@ static void shard_encode(const struct map_shard *shard, struct packer *packer)
 	pack_u64(packer, shard->membership_index);
 	replicas_encode(shard->replicas, shard->replica_count, packer);
 	replicas_encode(shard->wanted, shard->wanted_count, packer);
+	pack_u8(packer, shard->birth_rule.voters);
+	pack_u8(packer, shard->birth_rule.regions);
+	pack_u8(packer, shard->birth_rule.copies);
+	pack_u8(packer, shard->birth_rule.areas);
+	pack_bytes(packer, bytes_of(shard->birth_areas, sizeof(shard->birth_areas)));
 	pack_u64(packer, shard->lead_wanted);
 	pack_u64(packer, shard->operation);
 }
@@ -220,6 +226,15 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 	shard->membership_index = unpack_u64(unpacker);
 	shard->replica_count = replicas_decode(unpacker, shard->replicas);
 	shard->wanted_count = replicas_decode(unpacker, shard->wanted);
+	shard->birth_rule.voters = unpack_u8(unpacker);
+	shard->birth_rule.regions = unpack_u8(unpacker);
+	shard->birth_rule.copies = unpack_u8(unpacker);
+	shard->birth_rule.areas = unpack_u8(unpacker);
+	struct bytes areas = unpack_bytes(unpacker, sizeof(shard->birth_areas));
+	if (areas.size == sizeof(shard->birth_areas))
+		memcpy(shard->birth_areas, areas.data, areas.size);
+	else
+		unpacker->bad = true;
 	shard->lead_wanted = unpack_u64(unpacker);
 	shard->operation = unpack_u64(unpacker);
 }

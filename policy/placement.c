@@ -375,6 +375,17 @@ bool placement_membership(const struct cluster_map *map, const struct policy *po
 	return true;
 }
 
+bool placement_birth(const struct cluster_map *map, const struct map_shard *shard, struct membership *membership)
+{
+	const struct policy *policy = map_policy_find(map, shard->policy);
+	if (!policy || !placement_membership(map, policy, shard->replicas, shard->replica_count, membership))
+		return false;
+	membership->rule_new = shard->birth_rule;
+	for (unsigned i = 0; i < membership->count; i++)
+		membership->at[i].areas = shard->birth_areas[i];
+	return true;
+}
+
 /* --- whether a policy can be applied --------------------------------------------------------------------------- */
 
 bool placement_tightens(

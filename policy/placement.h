@@ -22,6 +22,10 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 bool placement_membership(const struct cluster_map *map, const struct policy *policy,
 	const struct map_replica *replicas, uint8_t count, struct membership *membership);
 
+/* What each first member of a shard of generation 0 is born with: the same by every map that holds the shard, whatever
+ * its policy has become since. */
+bool placement_birth(const struct cluster_map *map, const struct map_shard *shard, struct membership *membership);
+
 /* policy_tightens over the registered regions. */
 bool placement_tightens(
 	const struct cluster_map *map, const struct policy *inner, const struct policy *outer, struct flaw *flaw);

@@ -314,6 +314,12 @@ static void mix_shard(struct digest *digest, const struct map_shard *shard)
 	mix_u64(digest, shard->membership_index);
 	mix_replicas(digest, shard->replicas, shard->replica_count);
 	mix_replicas(digest, shard->wanted, shard->wanted_count);
+	mix_u64(digest, shard->birth_rule.voters);
+	mix_u64(digest, shard->birth_rule.regions);
+	mix_u64(digest, shard->birth_rule.copies);
+	mix_u64(digest, shard->birth_rule.areas);
+	for (unsigned i = 0; i < REPLICAS_MAX; i++)
+		mix_u64(digest, shard->birth_areas[i]);
 	mix_u64(digest, shard->lead_wanted);
 	mix_u64(digest, shard->operation);
 }

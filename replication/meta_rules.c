@@ -542,6 +542,16 @@ static struct placement place_shard(
 	return placement;
 }
 
+static void shard_birth(const struct cluster_map *map, const struct policy *policy, struct map_shard *shard)
+{
+	struct membership membership;
+	bool formed = placement_membership(map, policy, shard->replicas, shard->replica_count, &membership);
+	assert(formed);
+	shard->birth_rule = membership.rule_new;
+	for (unsigned i = 0; i < membership.count; i++)
+		shard->birth_areas[i] = membership.at[i].areas;
+}
+
 static void shards_create(struct cluster_map *map, const struct policy *policy)
 {
 	uint64_t width = UINT64_MAX / SHARDS_PER_POLICY + 1;
@@ -557,6 +567,7 @@ static void shards_create(struct cluster_map *map, const struct policy *policy)
 		meta_shard_want(map, shard, placement.nodes, placement.count);
 		memcpy(shard->replicas, shard->wanted, sizeof(shard->replicas));
 		shard->replica_count = shard->wanted_count;
+		shard_birth(map, policy, shard);
 		assert(map->shard_count == 0 || map->shards[map->shard_count - 1].policy <= policy->id);
 		map->shard_count++;
 	}
