@@ -154,6 +154,7 @@ static void request_read(struct node *node, struct hosted *hosted, uint64_t conn
 	pending->policy = hosted->policy;
 	pending->place = who->place;
 	pending->limit = ask->limit;
+	pending->map_epoch = ask->map_epoch;
 	pending->session_index = ask->session_index;
 	pending->key = buffer_copy(ask->key);
 	pending->after = buffer_copy(ask->after);
@@ -362,6 +363,55 @@ static bool read_blocking(
 	return true;
 }
 
+/* Does this shard's fence stand for a binding that our map has in force, to another policy? Then the keys are there. */
+static bool bound_elsewhere(const struct node *node, const struct hosted *hosted, const struct command *fence)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+
+	for (uint32_t i = 0; i < map->binding_count; i++) {
+		const struct map_binding *binding = &map->bindings[i];
+
+		if (binding->exact != fence->exact)
+			continue;
+		if (binding->exact ? binding->hash.high == fence->exact_hash[0] &&
+					     binding->hash.low == fence->exact_hash[1]
+				   : bytes_equal(bytes_of(binding->prefix, binding->prefix_size), fence->key))
+			return binding->policy != hosted->policy;
+	}
+	return false;
+}
+
+static bool fence_covers(const struct node *node, const struct command *fence, const struct pending *pending)
+{
+	struct bytes key = buffer_bytes(pending->key);
+
+	if (fence->exact) {
+		struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
+
+		return pending->kind == PENDING_SCAN ||
+		       (hash.high == fence->exact_hash[0] && hash.low == fence->exact_hash[1]);
+	}
+	return bytes_starts_with(key, fence->key) ||
+	       (pending->kind == PENDING_SCAN && bytes_starts_with(fence->key, key));
+}
+
+/* What lies behind a fence may live elsewhere by now, whether our map knows that yet or not: an answer from here could
+ * be old. A scan is answered to whoever knows what our map knows; its plan asks there too. */
+static enum status judge_fences(const struct node *node, const struct hosted *hosted, const struct pending *pending)
+{
+	struct command fence;
+
+	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
+		if (!fence_covers(node, &fence, pending))
+			continue;
+		if (!bound_elsewhere(node, hosted, &fence))
+			return STATUS_BUSY;
+		if (pending->kind == PENDING_READ || pending->map_epoch < node_map_in_force(node)->epoch)
+			return STATUS_STALE_MAP;
+	}
+	return STATUS_OK;
+}
+
 static void answer_scan(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t index)
 {
 	static struct reply_row rows[SCAN_ROWS_MAX];
@@ -431,9 +481,11 @@ void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, 
 {
 	struct pending *pending = pending_find(node, token);
 	uint64_t index = driver_applied(hosted->driver);
+	enum status fences;
 
 	if (pending == NULL)
 		return;
+	fences = status == STATUS_OK ? judge_fences(node, hosted, pending) : STATUS_OK;
 	if (status == STATUS_NOT_LEADER || status == STATUS_QUORUM_UNAVAILABLE) {
 		reply_not_leader(
 			node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
@@ -443,6 +495,9 @@ void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, 
 	} else if (pending->session_index > index) {
 		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
 			"this replica has not applied what the session saw");
+	} else if (fences != STATUS_OK) {
+		gateway_reply(node, pending->connection, pending->request, fences,
+			fences == STATUS_BUSY ? "a binding of the key is being changed" : "a newer map is in force");
 	} else if (pending->kind == PENDING_READ) {
 		struct buffer *row = NULL;
 		enum status got = engine_get_cached(

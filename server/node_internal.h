@@ -51,6 +51,7 @@ struct pending {
 	struct buffer *after;
 	uint32_t limit;
 	uint64_t session_index;
+	uint64_t map_epoch; /* the asker's */
 };
 
 struct node {
