@@ -186,6 +186,29 @@ static unsigned nodes_within(const struct demo *demo, const char *selector)
 	return count;
 }
 
+/* Where a leader serves all regions best: the least sum of the way to it and of its own way to the nearest other. */
+static const struct topology_region *central_region(const struct topology *topology)
+{
+	uint64_t best_us = UINT64_MAX;
+	uint32_t best = 0;
+
+	for (uint32_t i = 0; i < topology->region_count; i++) {
+		uint64_t sum_us = 0, nearest_us = UINT64_MAX;
+
+		for (uint32_t j = 0; j < topology->region_count; j++) {
+			sum_us += topology->rtt_us[i][j];
+			if (j != i && topology->rtt_us[i][j] < nearest_us)
+				nearest_us = topology->rtt_us[i][j];
+		}
+		sum_us += topology->region_count > 1 ? nearest_us * topology->region_count : 0;
+		if (sum_us < best_us) {
+			best_us = sum_us;
+			best = i;
+		}
+	}
+	return &topology->regions[best];
+}
+
 /* Home is eu where the map has eu and something else; elsewhere the first region alone, so that a rule has an outside.
  */
 int demo_builtin_policies(struct demo *demo, char *text, size_t capacity)
@@ -205,11 +228,12 @@ int demo_builtin_policies(struct demo *demo, char *text, size_t capacity)
 	size = snprintf(text, capacity,
 		"policies:\n"
 		"  %s-only: { store_in: [%s], copies: %u, spread: zone, read_from: [%s], write_from: [%s] }\n"
-		"  default: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"], write_from: [\"*\"] "
-		"}\n"
+		"  default: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"], write_from: [\"*\"],\n"
+		"             lead_in: [%s, \"*\"] }\n"
 		"bindings:\n  \"pat/%s/\": %s-only\n  \"%s/\": %s-only\n  \"\": default\n",
 		demo->home_label, demo->home, home_copies, demo->home, demo->home, regions < 3 ? regions : 3,
-		demo->home_label, demo->home_label, demo->home_label, demo->home_label);
+		central_region(&demo->topology)->site.place.text, demo->home_label, demo->home_label, demo->home_label,
+		demo->home_label);
 	assert(size > 0);
 	assert((size_t)size < capacity);
 	return EXIT_OK;
