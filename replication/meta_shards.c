@@ -170,8 +170,8 @@ static bool judge_place_counts(const struct policy *policy, const struct map_nod
 {
 	if (count != policy->copies)
 		return meta_refuse(result, STATUS_INVALID, 0,
-			TEXTS("policy ", policy->name, " has copies: ", meta_number(policy->copies).text, ", and ",
-				meta_number(count).text, " nodes are named"),
+			TEXTS("policy ", policy->name, " has copies: ", meta_number(policy->copies).text,
+				"; nodes named: ", meta_number(count).text),
 			TEXTS("name as many nodes as the policy has copies"));
 	const struct map_node *a, *b;
 	if (too_close(policy, nodes, count, &a, &b))
@@ -369,9 +369,10 @@ static void fence_failed(struct cluster_map *map, struct map_operation *operatio
 		if (map->bindings[i].pending_operation == operation->id)
 			meta_binding_describe(&text, &map->bindings[i]);
 	meta_join(operation->text + text.size, sizeof(operation->text) - text.size,
-		TEXTS(" stays as it was: ", meta_number(change->keys_found).text, " keys live there already, in shard ",
-			meta_number(change->shard).text, " (", meta_number(operation->steps_done).text, " of ",
-			meta_number(operation->steps).text, " shards held none); delete or move them, then try again"));
+		TEXTS(" stays as it was: such keys live there already, ", meta_number(change->keys_found).text,
+			" in shard ", meta_number(change->shard).text, " (", meta_number(operation->steps_done).text,
+			" of ", meta_number(operation->steps).text,
+			" shards held none); delete or move them, then try again"));
 }
 
 bool meta_apply_fence_report(

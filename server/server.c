@@ -7,15 +7,19 @@
 #include "server/server.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "server/block_pool.h"
 #include "server/join.h"
@@ -291,7 +295,11 @@ static bool fail(
 {
 	failure->exit_code = exit_code;
 	failure->code = code;
-	snprintf(failure->text, sizeof(failure->text), "%s%s%s", a, b, c);
+	struct text text;
+	text_init(&text, failure->text, sizeof(failure->text));
+	text_add(&text, a);
+	text_add(&text, b);
+	text_add(&text, c);
 	return false;
 }
 
@@ -325,8 +333,16 @@ static bool load_certificates(struct server *server, uint8_t issuer_spki[32], st
 	struct certificate_name name;
 	struct x509_st *issuer;
 	const char *why;
-	for (unsigned i = 0; i < 3; i++)
+	struct stat about;
+	for (unsigned i = 0; i < 3; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "%s/%s", server->config.certs, files[i]);
+		if (stat(paths[i], &about) != 0)
+			return fail(
+				failure, EXIT_CERTIFICATE, "DOM-N002", paths[i], " cannot be read: ", strerror(errno));
+		if (i == 1 && (about.st_mode & 077))
+			return fail(failure, EXIT_CERTIFICATE, "DOM-N002", paths[i],
+				" may be read by others; chmod 600 it", "");
+	}
 	if (tls_context_new(paths[0], paths[1], paths[2], &server->tls, &why) != STATUS_OK)
 		return fail(failure, EXIT_CERTIFICATE, "DOM-N002", server->config.certs, ": ", why);
 	if (certificate_name_of(tls_context_certificate(server->tls), &name, &why) != STATUS_OK)

@@ -36,8 +36,6 @@ static const char *code_of(enum status status)
 	switch (status) {
 	case STATUS_CONFLICT:
 		return "DOM-P005";
-	case STATUS_NOT_FOUND:
-		return "DOM-M001";
 	case STATUS_INVALID:
 		return "DOM-K004";
 	case STATUS_DENIED:
@@ -187,8 +185,10 @@ int run_cert_verify(const struct invocation *invocation)
 	text_init(&text, text_data, sizeof(text_data));
 	status = cert_verify(&args, &text);
 	if (status != STATUS_OK)
-		return fail(invocation, status == STATUS_NOT_FOUND ? "DOM-M001" : "DOM-S003",
-			"the certificate would be refused", NULL, "%s", text_data);
+		return fail(invocation, status == STATUS_NOT_FOUND ? "DOM-D003" : "DOM-S003",
+			status == STATUS_NOT_FOUND ? "the certificate cannot be judged"
+						   : "the certificate would be refused",
+			NULL, "%s", text_data);
 	printf("%s%s", text_data, text.size > 0 && text_data[text.size - 1] == '\n' ? "" : "\n");
 	return EXIT_OK;
 }

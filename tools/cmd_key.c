@@ -270,7 +270,11 @@ int run_key_scan(const struct invocation *invocation)
 			dom_scan(call.session.client, view(&call.key), view(&after), (uint32_t)limit, &call.options);
 		if (call.call == NULL)
 			code = fail(invocation, "DOM-X001", "out of memory", NULL, NULL);
-		else if (dom_call_wait(call.call) != DOM_OK)
+		else if (dom_call_wait(call.call) == DOM_RESIDENCY_REFUSED)
+			code = fail(invocation, "DOM-R002", "the prefix cannot be scanned",
+				"scan a prefix whose policies may all be read from here", "%s",
+				dom_call_message(call.call));
+		else if (dom_call_status(call.call) != DOM_OK)
 			code = fail_call(invocation, dom_call_status(call.call), dom_call_message(call.call),
 				"the prefix cannot be scanned");
 		else

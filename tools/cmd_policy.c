@@ -146,9 +146,11 @@ int run_policy_test(const struct invocation *invocation)
 		set(item, "reason", json_string(judgement.reason));
 		json_array_append(items, item);
 		if (!output_machine(invocation, "Verdict", NULL, items, "allowed")) {
-			printf("%s  %s from %s: policy %s, %s\n", judgement.code == NULL ? "allowed" : "REFUSED", op,
-				from, judgement.policy == NULL ? "none" : judgement.policy->name,
-				judgement.code == NULL ? judgement.rule : judgement.reason);
+			if (judgement.code == NULL)
+				printf("allowed  %s from %s: policy %s has %s\n", op, from, judgement.policy->name,
+					judgement.rule);
+			else
+				printf("REFUSED  %s from %s: %s\n", op, from, judgement.reason);
 		}
 		code = judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;
 		policy_file_free(&file);

@@ -48,13 +48,14 @@ FLAG(limit, "limit", 0, FLAG_NUMBER, "N", "at most so many rows (default 1000)")
 FLAG(after, "after", 0, FLAG_TEXT, "KEY", "begin behind this key");
 FLAG(must_be, "must-be", 0, FLAG_TEXT, "POLICY", "refuse unless the key is bound to this policy");
 FLAG(cluster, "cluster", 0, FLAG_TEXT, "NAME", "name of the cluster");
-FLAG(place, "place", 0, FLAG_TEXT, "PLACE", "of the node: region, zone, node; of the client: its region");
+FLAG(place, "place", 0, FLAG_TEXT, "PLACE", "of a node: region's path, zone, node; of others: the region's path");
 FLAG(ca_dir, "ca-dir", 0, FLAG_TEXT, "DIR", "directory of the authorities (default --certs)");
 FLAG(out, "out", 0, FLAG_TEXT, "DIR", "where the certificate goes (default --certs)");
 FLAG(cas, "cas", 0, FLAG_TEXT, "FILE", "the authorities to trust (default cas.pem beside the certificate)");
 FLAG(key_file, "key-file", 0, FLAG_TEXT, "FILE", "also check that this is its key, and private");
 FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region's");
-FLAG(days, "days", 0, FLAG_NUMBER, "N", "life of the certificate in days");
+FLAG(days, "days", 0, FLAG_NUMBER, "N", "life in days (default 90; of an authority 1826, five years)");
+FLAG(holder, "name", 0, FLAG_TEXT, "NAME", "of the client or administrator");
 
 #define FLAGS(...)                                                                                                     \
 	(const struct flag *const[])                                                                                   \
@@ -436,13 +437,13 @@ const struct command commands[] = {
 		.summary = "make a client's certificate: client-REGION.crt",
 		.example = "domctl cert create-client --ca-dir ca --out app --cluster acme --place eu/ie/eu-west-1 "
 			   "--name app1",
-		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_place, &flag_name, &flag_days),
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_place, &flag_holder, &flag_days),
 		.run = run_cert_create_client },
 	{ .noun = "cert",
 		.verb = "create-admin",
 		.summary = "make an administrator's certificate: admin.crt",
 		.example = "domctl cert create-admin --ca-dir ca --out ops --cluster acme --name ops",
-		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_name, &flag_days),
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_holder, &flag_days),
 		.run = run_cert_create_admin },
 	{ .noun = "cert",
 		.verb = "list",

@@ -485,11 +485,13 @@ static void *signal_thread(void *arg)
 	sigaddset(&wanted, SIGINT);
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGQUIT);
 	sigwait(&wanted, &number);
 	pthread_mutex_lock(&demo->lock);
 	if (!demo->cleaned) {
 		static const char line[] = "\nstopping the cluster\n";
 
+		errors_silence(); /* what the cluster's end makes fail */
 		if (on_terminal(stderr) && write(2, line, sizeof(line) - 1) < 0)
 			_exit(EXIT_BUG);
 		if (demo->command_pid > 0)
@@ -511,6 +513,7 @@ void demo_watch_signals(struct demo *demo)
 	sigaddset(&wanted, SIGINT);
 	sigaddset(&wanted, SIGTERM);
 	sigaddset(&wanted, SIGHUP);
+	sigaddset(&wanted, SIGQUIT);
 	pthread_sigmask(SIG_BLOCK, &wanted, NULL); /* every later thread inherits it */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	error = pthread_create(&thread, NULL, signal_thread, demo);

@@ -2,6 +2,7 @@
 #include "tools/errors.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,19 +72,20 @@ const struct error_code error_codes[] = {
 		"The node that was asked may not do this for the place it attests you. Its map may be newer than this "
 		"tool's:\n"
 		"`domctl key explain KEY` reads the newest." },
-	{ "DOM-R006", EXIT_RESIDENCY, "the change would loosen a rule",
-		"A binding inside another may only tighten: where bytes may be and who may touch them. The reason "
-		"names the field\n"
-		"and a place that the inner policy allows and the outer one does not." },
+	{ "DOM-R006", EXIT_RESIDENCY, "rules about places forbid the change",
+		"No choice of registered nodes satisfies a policy, or a copy would lie where its policy allows none, "
+		"or a binding\n"
+		"inside another would allow what that forbids: it may only tighten where bytes may be and who may "
+		"touch them.\n"
+		"Nothing was changed. The reason names the rule, and what to change." },
 	{ "DOM-P001", EXIT_INVALID, "the file is wrong",
 		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE` "
 		"shows the\n"
 		"same without a cluster." },
 	{ "DOM-P002", EXIT_INVALID, "the cluster refuses the change",
-		"The change contradicts the map: no set of nodes can satisfy a policy, quorums would not intersect, a "
-		"binding\n"
-		"would loosen the one around it, or a name is taken. Nothing was changed. The reason and the cure are "
-		"meta's." },
+		"The change contradicts itself or the map: quorums would not intersect, a name is taken, too few nodes "
+		"are named.\n"
+		"Nothing was changed. The reason and the cure are meta's." },
 	{ "DOM-P003", EXIT_MISMATCH, "the key is bound to another policy",
 		"The call demanded a policy (--must-be), and the key's binding names another one." },
 	{ "DOM-P004", EXIT_CONFLICT, "the operation failed",
@@ -204,6 +206,13 @@ static void fail_json(const struct error_code *error, const char *what, const ch
 	json_decref(json);
 }
 
+static atomic_bool silent;
+
+void errors_silence(void)
+{
+	atomic_store(&silent, true);
+}
+
 int fail(
 	const struct invocation *invocation, const char *code, const char *what, const char *cure, const char *why, ...)
 {
@@ -217,6 +226,8 @@ int fail(
 		vsnprintf(reason, sizeof(reason), why, list);
 		va_end(list);
 	}
+	if (atomic_load(&silent))
+		return error->exit;
 	fflush(stdout);
 	if (invocation != NULL && (invocation->output == OUTPUT_JSON || invocation->output == OUTPUT_JSONL)) {
 		fail_json(error, what, reason, cure == NULL ? "" : cure);

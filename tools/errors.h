@@ -47,6 +47,9 @@ int fail(const struct invocation *invocation, const char *code, const char *what
 	...) __attribute__((format(printf, 5, 6)));
 /* The code for how a call ended, whatever it was about. */
 const char *error_code_of(enum dom_status status, bool change);
+/* Whatever fails from now on is this process's end, not news: fail() prints nothing more. For a thread that ends the
+ * process while others still run. */
+void errors_silence(void);
 int fail_call(const struct invocation *invocation, enum dom_status status, const char *message, const char *what);
 
 #endif

@@ -161,7 +161,10 @@ int argument_bytes(const struct invocation *invocation, const char *argument, co
 		return EXIT_OK;
 	snprintf(what, sizeof(what), "an argument does not decode as --%s %s", flag,
 		flag_text(invocation, flag) == NULL ? "escape" : flag_text(invocation, flag));
-	return fail(invocation, "DOM-U005", what, "write \\\\ for a backslash, or choose another form", "%s", why);
+	return fail(invocation, "DOM-U005", what,
+		form_of(invocation, flag) == FORM_ESCAPE ? "write \\\\ for a backslash, or choose another form"
+							 : "mend the argument, or choose another form",
+		"%s", why);
 }
 
 void set_bytes(json_t *object, const char *name, enum form form, struct bytes bytes)

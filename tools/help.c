@@ -208,8 +208,8 @@ int run_docs(const struct invocation *invocation)
 			printf("### %s %s\n\n", command->noun, command->verb);
 		printf("`");
 		usage_line(stdout, command);
-		printf("`\n\n%c%s.", command->summary[0] >= 'a' ? command->summary[0] - 32 : command->summary[0],
-			command->summary + 1);
+		printf("`\n\n%c%s%s", command->summary[0] >= 'a' ? command->summary[0] - 32 : command->summary[0],
+			command->summary + 1, command->summary[strlen(command->summary) - 1] == '?' ? "" : ".");
 		printf("%s%s\n\n", command->detail == NULL ? "" : "\n", command->detail == NULL ? "" : command->detail);
 		if (command->flags != NULL)
 			docs_flags(command->flags);

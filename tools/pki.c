@@ -13,6 +13,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,12 +52,28 @@ static bool path_of(char path[PKI_PATH_MAX], const char *dir, const char *name, 
 	return false;
 }
 
+/* With what is missing above it. */
 static enum status make_directory(const char *dir, struct text *why)
 {
-	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
-		return STATUS_OK;
-	explain(why, dir, " cannot be made: ", strerror(errno));
-	return STATUS_IO;
+	char path[PKI_PATH_MAX];
+	size_t size = strlen(dir);
+
+	if (size >= sizeof(path)) {
+		explain(why, "the directory's path is too long", "", "");
+		return STATUS_INVALID;
+	}
+	memcpy(path, dir, size + 1);
+	for (size_t i = 1; i <= size; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		path[i] = '\0';
+		if (mkdir(path, 0700) != 0 && errno != EEXIST && errno != EISDIR) {
+			explain(why, path, " cannot be made: ", strerror(errno));
+			return STATUS_IO;
+		}
+		path[i] = dir[i];
+	}
+	return STATUS_OK;
 }
 
 static FILE *create_file(const char *path, mode_t mode, enum status *status, struct text *why)
@@ -298,8 +315,14 @@ static enum status load_authority(const char *dir, const char *file, const char 
 	ca->certificate = load_certificate(path);
 	ca->key = load_key(key_path);
 	if (!ca->certificate || !ca->key) {
-		explain(why, ca->certificate ? key_path : path, " cannot be read; ",
-			"make the authority first (domctl cert create-ca), or give its directory");
+		struct text at;
+		char cure[PKI_PATH_MAX];
+
+		text_init(&at, cure, sizeof(cure));
+		text_add(&at, subtree_place ? "make the authority of region " : "make the administrators' authority");
+		text_add(&at, subtree_place ? subtree_place : "");
+		text_add(&at, " first (domctl cert create-ca), or give its directory");
+		explain(why, ca->certificate ? key_path : path, " cannot be read; ", cure);
 		return STATUS_NOT_FOUND;
 	}
 	if (X509_check_private_key(ca->certificate, ca->key) != 1) {

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "server/listener.h"
 #include "server/self_test.h"
@@ -28,11 +29,9 @@ static void place_files(const char *directory, const char *leaf)
 {
 	char command[700];
 	snprintf(command, sizeof(command),
-		"mkdir -p %s/%s && cp %s/%s.crt %s/%s/node.crt && cp %s/%s.key %s/%s/node.key"
-		" && cp %s/cas.pem %s/%s/",
-		authority_directory, directory, authority_directory, leaf, authority_directory, directory,
-		authority_directory, leaf, authority_directory, directory, authority_directory, authority_directory,
-		directory);
+		"cd %s && mkdir -p %s && cp %s.crt %s/node.crt && cp %s.key %s/node.key && chmod 600 %s/node.key"
+		" && cp cas.pem %s/",
+		authority_directory, directory, leaf, directory, leaf, directory, directory, directory);
 	assert_int_equal(system(command), 0);
 }
 
@@ -103,7 +102,13 @@ static void wrong_starts_are_refused_by_name(void **state)
 	strcpy(wrong.cluster, "other");
 	check_start(&wrong, 11, "DOM-N003", "the configuration says other, the certificate says acme");
 	wrong = config_of("nowhere");
-	check_start(&wrong, 11, "DOM-N002", "cannot be read");
+	check_start(&wrong, 11, "DOM-N002", "node.crt cannot be read: No such file");
+	place_files("open", "eu-n1");
+	char key[200];
+	snprintf(key, sizeof(key), "%s/open/node.key", authority_directory);
+	assert_int_equal(chmod(key, 0640), 0);
+	wrong = config_of("open");
+	check_start(&wrong, 11, "DOM-N002", "node.key may be read by others");
 	place_files("client", "app");
 	wrong = config_of("client");
 	check_start(&wrong, 11, "DOM-N003", "no node's certificate");

@@ -107,9 +107,13 @@ static void keys_are_private_and_nothing_is_overwritten(void **state)
 {
 	(void)state;
 	struct pki_info before, after;
-	struct cert_args n2 = args_of("n2", "eu/ie/eu-west-1/a/n2");
+	struct cert_args n2 = args_of("n2", "eu/ie/eu-west-1/a/n2"), n3 = args_of("a/b/n3", "eu/ie/eu-west-1/a/n3");
 	struct cert_args eu = { .ca_dir = under("cas"), .cluster = "acme", .place = "eu/ie/eu-west-1" };
 	check(cert_create_node(&n2, fresh()), STATUS_OK, NULL);
+	check(cert_create_node(&n3, fresh()), STATUS_OK, NULL);
+	assert_int_equal(mode_of(under("a/b/n3")), 0700);
+	n3.out = under("n2/node.crt/n3");
+	check(cert_create_node(&n3, fresh()), STATUS_IO, "n2/node.crt/n3 cannot be made: Not a directory");
 	assert_int_equal(mode_of(under("n2")), 0700);
 	assert_int_equal(mode_of(under("n2/node.key")), 0600);
 	assert_int_equal(mode_of(under("cas/ca-eu-west-1.key")), 0600);
@@ -128,7 +132,8 @@ static void wrong_names_are_refused(void **state)
 {
 	(void)state;
 	struct cert_args args = args_of("wrong", "eu/ie/eu-west-1");
-	check(cert_create_node(&args, fresh()), STATUS_NOT_FOUND, "ca-eu.crt"); /* ie/eu-west-1 as zone and node */
+	check(cert_create_node(&args, fresh()), STATUS_NOT_FOUND,
+		"of region eu first"); /* ie/eu-west-1 as zone and node */
 	args.place = "eu/ie";
 	check(cert_create_node(&args, fresh()), STATUS_INVALID, "malformed");
 	args.place = "eu/ie/eu-west-1/client/n1";
