@@ -450,7 +450,9 @@ enum status driver_create(const struct driver_options *options, const struct mem
 	struct driver *driver = driver_new(options);
 	if (!driver)
 		return STATUS_NO_MEMORY;
-	enum status status = engine_open(options->engines, options->replica, true, &driver->engine);
+	enum status status = driver_log_clear(driver);
+	if (status == STATUS_OK)
+		status = engine_open(options->engines, options->replica, true, &driver->engine);
 	if (status == STATUS_OK)
 		status = birth_write(driver, membership);
 	if (status == STATUS_OK)

@@ -65,7 +65,8 @@ struct driver_options {
 struct node_time;
 
 /* A replica that is born here: `membership` when it is one of the group's first members (generation 0), NULL when it
- * joins later and learns everything from the leader. Writes its birth to the journal. */
+ * joins later and learns everything from the leader. Writes its birth to the journal. BUSY, ask again later: an earlier
+ * replica of this group here is removed, and the journal's word of that is not durable yet. */
 enum status driver_create(const struct driver_options *options, const struct membership *membership,
 	struct node_time time, struct driver **driver) MUST;
 /* A replica found at start. Between driver_open and driver_started the journal's recovery feeds it. */

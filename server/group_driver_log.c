@@ -417,8 +417,9 @@ enum status driver_log_repair(struct driver *driver, const struct entry *entry, 
 	return status;
 }
 
-/* The journal may still hold a replica of this group that was removed from this node before: its log is not ours. */
-enum status driver_log_born(struct driver *driver)
+/* The journal may still hold a replica of this group that was removed from this node before: its log is not ours, and a
+ * restart must not take it for ours. BUSY until its end is durable. */
+enum status driver_log_clear(struct driver *driver)
 {
 	struct journal *journal = driver->options.journal;
 	struct journal_state state;
@@ -427,8 +428,15 @@ enum status driver_log_born(struct driver *driver)
 		status = journal_append_remove(journal, driver->options.group);
 	else if (status == STATUS_NOT_FOUND)
 		status = STATUS_OK;
-	if (status == STATUS_OK)
-		status = journal_append_state(journal, driver->options.group, 0, 0);
+	if (status != STATUS_OK || !journal_removing(journal, driver->options.group))
+		return status;
+	driver->owner->flush_wanted(driver->owner->arg);
+	return STATUS_BUSY;
+}
+
+enum status driver_log_born(struct driver *driver)
+{
+	enum status status = journal_append_state(driver->options.journal, driver->options.group, 0, 0);
 	if (status == STATUS_OK)
 		driver->owner->flush_wanted(driver->owner->arg);
 	return status;

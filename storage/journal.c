@@ -515,6 +515,14 @@ enum status journal_read_state(const struct journal *journal, uint64_t group, st
 	return STATUS_OK;
 }
 
+bool journal_removing(const struct journal *journal, uint64_t group)
+{
+	for (size_t i = 0; i < journal->tombstone_count; i++)
+		if (journal->tombstones[i].group == group && journal->tombstones[i].ticket > journal->durable)
+			return true;
+	return false;
+}
+
 bool journal_holds(const struct journal *journal, uint64_t group)
 {
 	for (size_t i = 0; i < journal->tombstone_count; i++)

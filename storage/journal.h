@@ -107,6 +107,8 @@ enum status journal_flush_end(
 enum status journal_read_entry(struct journal *journal, uint64_t group, uint64_t index, struct journal_entry *entry,
 	struct buffer **body) MUST;
 enum status journal_read_state(const struct journal *journal, uint64_t group, struct journal_state *state) MUST;
+/* After journal_append_remove: it is not durable yet, so a restart may find the group's log again. */
+bool journal_removing(const struct journal *journal, uint64_t group);
 /* After journal_append_remove: some segment still has bytes of the group. They go with the flushes that follow. */
 bool journal_holds(const struct journal *journal, uint64_t group);
 
