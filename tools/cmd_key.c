@@ -272,7 +272,7 @@ int run_key_scan(const struct invocation *invocation)
 			code = fail(invocation, "DOM-X001", "out of memory", NULL, NULL);
 		else if (dom_call_wait(call.call) == DOM_RESIDENCY_REFUSED)
 			code = fail(invocation, "DOM-R002", "the prefix cannot be scanned",
-				"scan a prefix whose policies may all be read from here", "%s",
+				"act as a client there (--as-region), or scan a narrower prefix", "%s",
 				dom_call_message(call.call));
 		else if (dom_call_status(call.call) != DOM_OK)
 			code = fail_call(invocation, dom_call_status(call.call), dom_call_message(call.call),
