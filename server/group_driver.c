@@ -150,6 +150,8 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 	case GROUP_ROLE:
 		driver->leads = effect->role.role == GROUP_LEADER;
 		driver->leader = effect->role.leader;
+		if (!driver->leads)
+			driver_snapshots_drop(driver, false);
 		owner->role_changed(owner->arg, driver);
 		break;
 	case GROUP_MEMBERSHIP:

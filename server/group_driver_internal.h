@@ -82,6 +82,7 @@ struct snapshot_out {
 	uint64_t to; /* replica; 0: free */
 	uint64_t transfer, index, term;
 	struct membership membership;
+	uint64_t sender_term; /* in which we lead */
 	struct engine_snapshot *stream;
 	uint64_t read, acked; /* chunks: read from the engine and sent; taken by the follower. read - acked <= window */
 	bool whole;	      /* chunk read - 1 is the last */

@@ -1,7 +1,10 @@
 /* server/group_driver_snapshot.c: snapshots out. The group asks for one when a follower needs what the log no longer
  * has. The engine's state at its applied index goes out in numbered chunks, at most SNAPSHOT_WINDOW unacknowledged; an
  * ack is cumulative, what is not acknowledged in time is sent again, and a transfer without progress is given up: the
- * group then asks anew. One transfer to a follower; a new one replaces it. */
+ * group then asks anew. One transfer to a follower; a new one replaces it.
+ *
+ * Whoever takes a chunk takes its sender for the leader of the term that it carries: that is the one in which the
+ * transfer began, and transfers end with the lead. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -40,12 +43,13 @@ static void send_chunk(struct driver *driver, const struct snapshot_out *out, ui
 {
 	assert(sequence >= out->acked);
 	assert(sequence < out->read);
+	assert(driver->leads);
 	bool last = out->whole && sequence + 1 == out->read;
 	struct message message = { .kind = MESSAGE_SNAPSHOT_CHUNK,
 		.group = driver->options.group,
 		.from = driver->options.replica,
 		.to = out->to,
-		.term = group_status(driver->group, driver->now_ns).term };
+		.term = out->sender_term };
 	message.chunk.transfer = out->transfer;
 	message.chunk.index = out->index;
 	message.chunk.term = out->term;
@@ -94,6 +98,8 @@ static void out_pump(struct driver *driver, struct snapshot_out *out, struct nod
 void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time time)
 {
 	assert(to != 0);
+	if (!driver->leads)
+		return; /* not any more */
 	const struct membership *membership = group_membership(driver->group);
 	int member = membership_find(membership, to);
 	if (member < 0 ||
@@ -123,6 +129,7 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 	assert(driver->engine_applied == driver->applied);
 	driver->transfers++;
 	out->to = to;
+	out->sender_term = group_status(driver->group, time.now_ns).term;
 	out->transfer = hash64_seeded(bytes_of(&driver->transfers, sizeof(driver->transfers)),
 		driver->options.seed ^ driver->options.replica ^ time.now_ns);
 	engine_snapshot_position(out->stream, &out->index, &out->term);
@@ -189,7 +196,7 @@ void driver_snapshot_peer_restarted(struct driver *driver, uint64_t node)
 			out_end(driver, &driver->out[i], false);
 }
 
-/* Nobody is told: the group is closing, or its state is being replaced. */
+/* tell: the group, which asked for them, still leads. */
 void driver_snapshots_drop(struct driver *driver, bool tell)
 {
 	for (unsigned i = 0; i < SNAPSHOTS_OUT_MAX; i++) {
