@@ -243,7 +243,8 @@ static void group_received(struct driver *driver, const struct message *message,
 	event.received.message = message;
 	event.received.memberships = memberships;
 	if (message->kind == MESSAGE_APPEND) {
-		if (message->append.last >= message->append.first && driver_journal_busy(driver))
+		bool busy = driver_journal_busy(driver) || engine_full(driver->engine);
+		if (message->append.last >= message->append.first && busy)
 			return; /* as if lost: the leader sends again */
 		if (!append_well_formed(&message->append))
 			return;
@@ -305,6 +306,8 @@ void driver_expired(struct driver *driver, struct node_time time)
 	}
 	driver_snapshot_expired(driver, time);
 	driver_repair_expired(driver, time);
+	if (!driver->failed && driver_flush_deadline(driver) <= time.now_ns)
+		driver_log_trim(driver, time);
 }
 
 uint64_t driver_deadline(const struct driver *driver)
@@ -313,8 +316,11 @@ uint64_t driver_deadline(const struct driver *driver)
 		return UINT64_MAX;
 	uint64_t deadline = group_deadline(driver->group);
 	uint64_t snapshot = driver_snapshot_deadline(driver);
+	uint64_t flush = driver_flush_deadline(driver);
 	if (snapshot < deadline)
 		deadline = snapshot;
+	if (flush < deadline)
+		deadline = flush;
 	return driver->repair_deadline_ns < deadline ? driver->repair_deadline_ns : deadline;
 }
 
@@ -508,6 +514,7 @@ void driver_set_journal(struct driver *driver, struct journal *journal)
 
 static void driver_end(struct driver *driver)
 {
+	driver_flush_drop(driver);
 	driver_queues_end(driver);
 	driver_snapshots_drop(driver, false);
 	driver_install_drop(driver);

@@ -45,6 +45,9 @@ struct driver_owner {
 	void (*flush_wanted)(void *arg);
 	void (*fatal)(void *arg, struct driver *driver, enum status status, const char *what);
 	void (*watch)(void *arg, uint64_t node, bool watch);            /* liveness: a member came or went */
+	/* Runs job(job_arg) where it may wait for the disk, later done(job_arg) on the driver's thread; afterwards the
+	 * driver's deadline has changed. The driver lives until then (driver_blocked). NULL: it waits itself. */
+	void (*block)(void *arg, struct driver *driver, void (*job)(void *), void (*done)(void *), void *job_arg);
 };
 
 struct driver_options {
@@ -80,11 +83,14 @@ void driver_recovered_cut(struct driver *driver, uint64_t from);
 void driver_recovered_reset(struct driver *driver, uint64_t index, uint64_t term);
 void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t term); /* index 0: who knows what (of group 0) */
 enum status driver_started(struct driver *driver, struct node_time time) MUST; /* replays what the engine lacks as it commits */
+/* A job is out: none of the four below may be called before its `done`. */
+bool driver_blocked(const struct driver *driver);
 /* Gone for good: engine files unlinked, journal told. Frees the driver. Proposals in it end as UNKNOWN_OUTCOME. */
 enum status driver_destroy(struct driver *driver) MUST;
 void driver_close(struct driver *driver); /* flushes the engine; frees */
 void driver_abandon(struct driver *driver); /* frees, writes nothing: what a crash leaves is what is there */
-/* Everything applied to disk now; the journal forgets it, but for at most `keep` entries that a follower still lacks. */
+/* Everything applied to disk now; the journal forgets it, but for at most `keep` entries that a follower still lacks.
+ * NO_SPACE: later; nothing else has changed. */
 enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time) MUST;
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);

@@ -192,9 +192,10 @@ static enum status entry_apply(struct driver *driver, struct apply *apply, struc
 
 /* Committed entries from `applied` on, as many as go together, with their bodies. None: the next one is awaited from a
  * peer, or could not be read (the driver has failed). */
-static enum status apply_gather(struct driver *driver, struct apply *apply)
+static enum status apply_gather(struct driver *driver, struct apply *apply, uint64_t upto)
 {
-	uint64_t count_max = driver->commit - driver->applied;
+	assert(upto <= driver->commit);
+	uint64_t count_max = upto - driver->applied;
 	if (count_max > APPLY_ENTRIES_MAX)
 		count_max = APPLY_ENTRIES_MAX;
 	apply->first = driver->applied + 1;
@@ -275,11 +276,13 @@ static void apply_report(struct driver *driver, struct apply *apply)
 static void apply_batch(struct driver *driver)
 {
 	struct apply apply = { 0 };
-	enum status status = apply_gather(driver, &apply);
+	enum status status = apply_gather(driver, &apply, driver->commit);
 	if (status == STATUS_OK && apply.count > 0)
 		status = apply_write(driver, &apply);
 	if (status == STATUS_OK)
 		apply_report(driver, &apply);
+	else if (status == STATUS_NO_SPACE) /* of a flush: what this batch has touched here is loaded again */
+		driver->flush.restore_due = true;
 	else
 		driver_fail(driver, status, "a committed entry could not be applied");
 	apply_release(&apply);
@@ -287,7 +290,22 @@ static void apply_batch(struct driver *driver)
 
 bool driver_applicable(const struct driver *driver)
 {
-	return driver->applied < driver->commit && !driver->apply_stalled;
+	return driver->applied < driver->commit && !driver->apply_stalled && !driver->flush.restore_due;
+}
+
+enum status driver_apply_again(struct driver *driver, uint64_t upto)
+{
+	enum status status = STATUS_OK;
+	while (status == STATUS_OK && driver->applied < upto) {
+		struct apply apply = { 0 };
+		status = apply_gather(driver, &apply, upto);
+		if (status == STATUS_OK && apply.count == 0)
+			status = STATUS_CORRUPT; /* it was here once, and the journal has lost it */
+		if (status == STATUS_OK)
+			status = apply_write(driver, &apply);
+		apply_release(&apply);
+	}
+	return status;
 }
 
 void driver_apply(struct driver *driver, struct node_time time)

@@ -3,6 +3,7 @@
  *   group_driver.c           life; events in, effects out
  *   group_driver_propose.c   the turn: proposals and reads gathered, given to the group, answered
  *   group_driver_log.c       the log's entries: journal writes, the tail's bodies, appends filled in, trimming
+ *   group_driver_flush.c     what is applied goes to the disk, on another thread; what happens when the disk is full
  *   group_driver_recover.c   what the journal and the engine held at start becomes GROUP_RESTORED
  *   group_driver_apply.c     a shard's committed commands become engine batches and outcomes
  *   group_driver_meta.c      meta's committed changes become the cluster map, and its checkpoints
@@ -81,8 +82,8 @@ struct missing {
 struct snapshot_out {
 	uint64_t to; /* replica; 0: free */
 	uint64_t transfer, index, term;
-	struct membership membership;
 	uint64_t sender_term; /* in which we lead */
+	struct membership membership;
 	struct engine_snapshot *stream;
 	uint64_t read, acked; /* chunks: read from the engine and sent; taken by the follower. read - acked <= window */
 	bool whole;	      /* chunk read - 1 is the last */
@@ -103,6 +104,14 @@ struct snapshot_in {
 struct snapshot_ended { /* the last transfer that came to its end, to answer what is sent again */
 	uint64_t transfer, last;
 	bool there;
+};
+
+struct flushing {
+	bool running, ended; /* a flush is out; its job is done */
+	enum status ran;     /* the job's, until it ended; then what it said */
+	bool no_space;	     /* said in the log */
+	bool restore_due;    /* the engine takes no writes until it is reopened and what it lost is applied again */
+	uint64_t retry_ns;   /* not before; 0: at any time */
 };
 
 struct recovered {
@@ -146,6 +155,7 @@ struct driver {
 	uint64_t applied_size, applied_count; /* bodies and entries applied since the start: for their mean size */
 	bool apply_stalled;		      /* the next entry is missing */
 	bool flush_due;			      /* a membership was applied */
+	struct flushing flush;
 	struct membership membership;	      /* as of applied */
 	struct fence *fences;		      /* sorted by operation */
 	uint32_t fence_count;
@@ -219,6 +229,13 @@ void driver_log_send_append(struct driver *driver, const struct message *message
 void driver_log_send_entries(struct driver *driver, struct message *message, struct message_append *append);
 void driver_log_tail_trim(struct driver *driver);
 void driver_log_trim(struct driver *driver, struct node_time time);
+void driver_log_trim_to(struct driver *driver, uint64_t flushed, uint64_t keep, struct node_time time);
+
+/* group_driver_flush.c */
+void driver_flush_settle(struct driver *driver, struct node_time time); /* what has ended takes effect */
+void driver_flush_when_due(struct driver *driver, struct node_time time);
+uint64_t driver_flush_deadline(const struct driver *driver);
+void driver_flush_drop(struct driver *driver); /* the driver ends */
 
 /* group_driver_recover.c */
 void driver_recovery_drop(struct driver *driver);
@@ -226,6 +243,8 @@ void driver_recovery_drop(struct driver *driver);
 /* group_driver_apply.c */
 bool driver_applicable(const struct driver *driver);
 void driver_apply(struct driver *driver, struct node_time time);
+/* What was applied up to there is applied to an engine that has lost it; nobody is told again. */
+enum status driver_apply_again(struct driver *driver, uint64_t upto) MUST;
 enum status driver_apply_membership(struct driver *driver, const struct entry *entry, struct bytes body) MUST;
 void driver_answer(struct driver *driver, uint64_t index, uint64_t term, const struct driver_outcome *outcome);
 

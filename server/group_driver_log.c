@@ -351,60 +351,24 @@ static void journal_cut_below(struct driver *driver, uint64_t index, struct node
 	driver_step(driver, &event, time);
 }
 
-/* Asks the engine to flush when too much of the journal hangs on it. */
-static enum status flush_when_due(struct driver *driver)
-{
-	uint64_t flushed = engine_flushed(driver->engine);
-	assert(flushed <= driver->applied);
-	uint64_t behind = driver->applied - flushed;
-	uint64_t mean = driver->applied_count > 0 ? driver->applied_size / driver->applied_count + 1 : 1;
-	bool due = behind >= FLUSH_ENTRIES || behind > FLUSH_BYTES / mean || driver->flush_due;
-	if (behind == 0 || !due) {
-		driver->flush_due = false;
-		return STATUS_OK;
-	}
-	driver->flush_due = false;
-	enum status status = STATUS_OK;
-	if (driver_is_meta(driver))
-		status = meta_checkpoint(driver);
-	return status == STATUS_OK ? engine_flush(driver->engine, &flushed) : status;
-}
-
 void driver_log_trim(struct driver *driver, struct node_time time)
 {
 	driver_log_tail_trim(driver);
-	if (!driver->flush_due && driver->applied - driver->trimmed < TRIM_ENTRIES)
+	driver_flush_when_due(driver, time);
+	if (driver->failed || engine_flushed(driver->engine) < driver->trimmed + TRIM_ENTRIES)
 		return;
-	enum status status = flush_when_due(driver);
-	if (status != STATUS_OK) {
-		driver_fail(driver, status, "the engine could not be flushed");
-		return;
-	}
 	uint64_t upto = keep_from(driver, engine_flushed(driver->engine));
 	if (upto >= driver->trimmed + TRIM_ENTRIES)
 		journal_cut_below(driver, upto, time);
 }
 
-enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time)
+void driver_log_trim_to(struct driver *driver, uint64_t flushed, uint64_t keep, struct node_time time)
 {
-	if (driver->failed || !driver->started)
-		return STATUS_CLOSED;
-	enum status status = STATUS_OK;
-	uint64_t flushed = 0;
-	if (driver_is_meta(driver))
-		status = meta_checkpoint(driver);
-	if (status == STATUS_OK)
-		status = engine_flush(driver->engine, &flushed);
-	if (status != STATUS_OK) {
-		driver_fail(driver, status, "the engine could not be flushed");
-		return status;
-	}
 	uint64_t have = followers_have(driver, false), upto = flushed > keep ? flushed - keep : 0;
 	if (have > upto)
 		upto = have < flushed ? have : flushed;
 	if (upto > driver->trimmed)
 		journal_cut_below(driver, upto, time);
-	return driver->failed ? STATUS_IO : STATUS_OK;
 }
 
 enum status driver_log_repair(struct driver *driver, const struct entry *entry, struct bytes body)

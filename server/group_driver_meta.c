@@ -142,6 +142,8 @@ void meta_apply_batch(struct driver *driver)
 	}
 	if (status == STATUS_OK && driver->applied - driver->engine_applied >= META_CHECKPOINT_ENTRIES)
 		status = meta_checkpoint(driver);
-	if (status != STATUS_OK)
+	if (status == STATUS_NO_SPACE)
+		driver->flush.restore_due = true;
+	else if (status != STATUS_OK)
 		driver_fail(driver, status, "a committed change of the cluster map could not be applied");
 }

@@ -31,7 +31,7 @@ static enum status room_for_proposal(const struct driver *driver)
 		return STATUS_CLOSED;
 	if (!driver_leads(driver))
 		return STATUS_NOT_LEADER;
-	if (driver_journal_busy(driver))
+	if (driver_journal_busy(driver) || engine_full(driver->engine))
 		return STATUS_BUSY;
 	if (proposals_count(&driver->proposals) >= driver->options.inflight_max)
 		return STATUS_BUSY;
@@ -264,6 +264,9 @@ bool driver_needs_turn(const struct driver *driver)
 		return false;
 	if (driver->refusals.count > 0 || driver_applicable(driver))
 		return true;
+	if (driver->started && !driver->flush.running && driver->flush.retry_ns == 0 &&
+		(driver->flush.restore_due || engine_flush_wanted(driver->engine)))
+		return true;
 	if (driver->reads_gathered.count > 0 && round_free(driver) < GROUP_READS_MAX)
 		return true;
 	if (proposals_count(&driver->proposals) == 0)
@@ -275,6 +278,7 @@ void driver_turn(struct driver *driver, struct node_time time)
 {
 	if (driver->failed)
 		return;
+	driver_flush_settle(driver, time);
 	refusals_answer(driver, driver->leader);
 	read_some(driver, time);
 	while (!driver->failed && proposals_count(&driver->proposals) > 0)

@@ -112,7 +112,7 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 		out_free(out);
 	else
 		out = out_find(driver, 0);
-	enum status status = out ? STATUS_OK : STATUS_BUSY;
+	enum status status = out && !driver->flush.restore_due ? STATUS_OK : STATUS_BUSY;
 	if (status == STATUS_OK && driver_is_meta(driver))
 		status = meta_checkpoint(driver);
 	if (status == STATUS_OK)

@@ -242,6 +242,54 @@ static void on_watch(void *arg, uint64_t peer, bool watch)
 	host_members_watch(arg, peer, watch);
 }
 
+/* A driver's job on a thread that may block. */
+struct driver_job {
+	struct node *node;
+	uint64_t group;
+	void (*job)(void *), (*done)(void *);
+	void *arg;
+};
+
+static void driver_job_run(void *arg)
+{
+	struct driver_job *job = arg;
+
+	job->job(job->arg);
+}
+
+static void driver_job_done(void *arg)
+{
+	struct driver_job *job = arg;
+	struct node *node = job->node;
+	struct hosted *hosted = node_hosted(node, job->group);
+
+	assert(hosted != NULL); /* a replica with a job under way is not removed */
+	assert(hosted->reading > 0);
+	hosted->reading--;
+	job->done(job->arg);
+	free(job);
+	node_touch(node, hosted);
+	node->io.flush_wanted(node->io.arg); /* whoever owns the loop looks at the deadline anew */
+}
+
+static void on_block(void *arg, struct driver *driver, void (*run)(void *), void (*done)(void *), void *job_arg)
+{
+	struct node *node = arg;
+	struct hosted *hosted = node_hosted(node, driver_group_id(driver));
+	struct driver_job *job = NULL;
+
+	if (hosted != NULL && node->io.block != NULL)
+		job = calloc(1, sizeof(*job));
+	if (job == NULL) {
+		run(job_arg);
+		done(job_arg);
+		return;
+	}
+	*job = (struct driver_job){ node, hosted->group, run, done, job_arg };
+	hosted->reading++;
+	node->io.block(node->io.arg, driver_job_run, driver_job_done, job);
+}
+
 static void host_members_watch(struct node *node, uint64_t peer, bool watch)
 {
 	if (peer == node->identity.node)
@@ -265,6 +313,7 @@ static const struct driver_owner driver_callbacks = {
 	.flush_wanted = on_flush_wanted,
 	.fatal = on_fatal,
 	.watch = on_watch,
+	.block = on_block,
 };
 
 static void driver_options_of(struct node *node, uint64_t group, uint64_t replica, struct driver_options *options)
@@ -449,6 +498,16 @@ static void sweep_doomed(struct node *node)
 	}
 }
 
+/* All memtables together are above their budget, and one that is not written now is the largest. */
+static void flushes_wanted(struct node *node)
+{
+	if (!engine_shared_flush_wanted(node->engines))
+		return;
+	for (size_t i = 0; i < node->table_size; i++)
+		if (node->table[i] != NULL)
+			node_touch(node, node->table[i]);
+}
+
 static void node_turn(struct node *node)
 {
 	if (!node->running || node->failed)
@@ -461,6 +520,7 @@ static void node_turn(struct node *node)
 			hosted->queued = false;
 			driver_turn(hosted->driver, node->time);
 			node_touch(node, hosted);
+			flushes_wanted(node);
 		}
 		map_noticed(node);
 		if (!node->mover_wanted && node->mover_ns > node->time.now_ns)

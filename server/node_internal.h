@@ -21,7 +21,7 @@ struct hosted {
 	uint64_t group, policy; /* policy 0: meta */
 	struct heap_node timer;
 	struct list turns;	 /* in node->turns while it needs one */
-	uint32_t reading; /* reads on threads that may block: it stays until they are done */
+	uint32_t reading; /* jobs on threads that may block: it stays until they are done */
 	bool queued, doomed;	 /* doomed: destroy at the end of the turn */
 	uint64_t reported_index; /* membership index last reported to meta */
 	uint64_t reported_ns;

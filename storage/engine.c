@@ -1,9 +1,9 @@
 /* storage/engine.c: one engine. Reads may come from any thread, beside one writer; the swap lock keeps them off only
  * while an install replaces the instance.
  *
- * What is durable: the write-ahead log is off, so the disk has what was flushed, and a flush writes whole memtables in
- * order. The applied position is a row in the same batch as the rows that follow from it, so the position that a
- * reopened engine shows is the truth. While it is open, `flushed` is the position as of the last flush asked for here.
+ * What is durable: the write-ahead log is off, so the disk has what was flushed (engine_flush.c), and a flush writes
+ * whole memtables in order. The applied position is a row in the same batch as the rows that follow from it, so the
+ * position that a reopened engine shows is the truth.
  */
 #include "storage/engine_internal.h"
 
@@ -13,7 +13,7 @@
 
 #include "base/pack.h"
 
-enum { POSITION_SIZE = 16, MEASURE_EVERY = 16, DISK_RESERVE = 8 << 20 };
+enum { POSITION_SIZE = 16 };
 static const char position_key[] = "mapplied";
 
 bool engine_space_known(uint8_t space)
@@ -116,10 +116,13 @@ enum status engine_position_read(
 
 /* --- life ---------------------------------------------------------------------------------------- */
 
-enum status engine_db_open(struct engine_shared *shared, const char *path, bool create, rocksdb_t **db)
+enum status engine_db_open(struct engine_shared *shared, const char *path, enum engine_use use, rocksdb_t **db)
 {
 	char *message = NULL;
+	bool create = use != ENGINE_EXISTS;
 	rocksdb_options_t *options = rocksdb_options_create_copy(shared->options);
+	if (use == ENGINE_INSTALLS)
+		rocksdb_options_set_write_buffer_size(options, (size_t)shared->write_buffer_size);
 	rocksdb_options_set_create_if_missing(options, create);
 	rocksdb_options_set_error_if_exists(options, create);
 	*db = rocksdb_open(options, path, &message);
@@ -143,7 +146,7 @@ static enum status db_of(struct engine *engine, bool create)
 	bool there = dir_exists(path);
 	if (there == create)
 		return create ? STATUS_CONFLICT : STATUS_NOT_FOUND;
-	enum status status = engine_db_open(engine->shared, path, create, &engine->db);
+	enum status status = engine_db_open(engine->shared, path, create ? ENGINE_NEW : ENGINE_EXISTS, &engine->db);
 	if (status != STATUS_OK)
 		return status;
 	uint64_t index, term;
@@ -168,7 +171,7 @@ enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, 
 		return STATUS_NO_MEMORY;
 	engine->shared = shared;
 	engine->id = id;
-	enum status status = db_of(engine, create);
+	enum status status = create && engine_disk_short(shared, 0) ? STATUS_NO_SPACE : db_of(engine, create);
 	if (status != STATUS_OK) {
 		free(engine);
 		return status == STATUS_IO && !create ? STATUS_CORRUPT : status;
@@ -189,6 +192,8 @@ void engine_close(struct engine *engine)
 	pthread_mutex_lock(&engine->shared->lock);
 	list_remove(&engine->link);
 	engine->shared->memtables -= engine->memtable;
+	if (engine->flush_wanted)
+		engine->shared->wanted -= engine->memtable_wanted;
 	pthread_mutex_unlock(&engine->shared->lock);
 	if (engine->db) {
 		rocksdb_cancel_all_background_work(engine->db, 1);
@@ -198,6 +203,52 @@ void engine_close(struct engine *engine)
 	free(engine);
 }
 
+/* The position is what the files say; the state from there on is the caller's to write again. */
+static enum status reopen(struct engine *engine)
+{
+	struct engine_shared *shared = engine->shared;
+	char path[ENGINE_PATH_MAX];
+	rocksdb_t *db;
+	uint64_t index, term, before = engine->applied_index;
+	engine_path(shared, engine->id, "", path);
+	pthread_mutex_lock(&shared->lock);
+	rocksdb_t *old = engine->db;
+	engine_memtable_gone(engine);
+	engine->db = NULL; /* for ever if the other does not open */
+	pthread_mutex_unlock(&shared->lock);
+	rocksdb_cancel_all_background_work(old, 1);
+	rocksdb_close(old);
+	enum status status = engine_db_open(shared, path, ENGINE_EXISTS, &db);
+	if (status != STATUS_OK)
+		return status;
+	engine->failure = STATUS_OK;
+	engine->errors_seen = 0;
+	pthread_mutex_lock(&shared->lock);
+	engine->db = db;
+	pthread_mutex_unlock(&shared->lock);
+	status = engine_position_read(engine, db, shared->read, &index, &term);
+	if (status != STATUS_OK)
+		return status;
+	assert(index >= engine->flushed);
+	assert(index <= before);
+	engine->applied_index = engine->flushed = index;
+	engine->applied_term = term;
+	engine->behind = index < before ? before : 0;
+	engine->behind_by = pthread_self();
+	return STATUS_OK;
+}
+
+enum status engine_reopen(struct engine *engine)
+{
+	assert(!engine->flushing);
+	pthread_rwlock_wrlock(&engine->swap);
+	enum status status = engine->users > 0 ? STATUS_BUSY : engine_usable(engine);
+	if (status == STATUS_OK)
+		status = reopen(engine);
+	pthread_rwlock_unlock(&engine->swap);
+	return status;
+}
+
 uint64_t engine_id(const struct engine *engine)
 {
 	return engine->id;
@@ -205,87 +256,45 @@ uint64_t engine_id(const struct engine *engine)
 
 enum status engine_usable(const struct engine *engine)
 {
-	if (engine->failure != STATUS_OK)
-		return engine->failure == STATUS_CORRUPT ? STATUS_CORRUPT : STATUS_IO;
+	if (engine->failure == STATUS_CORRUPT)
+		return STATUS_CORRUPT;
+	if (engine->failure != STATUS_OK && engine->failure != STATUS_NO_SPACE)
+		return STATUS_IO;
 	return engine->db ? STATUS_OK : STATUS_IO;
 }
 
+enum status engine_writable(const struct engine *engine)
+{
+	return engine->failure == STATUS_NO_SPACE ? STATUS_NO_SPACE : engine_usable(engine);
+}
+
+/* RocksDB counts failures of its background work and names them to the next write, if they stop it. A compaction that
+ * found the disk full does not: it is tried again when there is room. So a new failure is judged by an empty write. */
 enum status engine_health(struct engine *engine)
 {
 	uint64_t errors = 0;
-	enum status status = engine_usable(engine);
+	char *message = NULL;
+	enum status status = engine_writable(engine);
 	if (status != STATUS_OK)
 		return status;
-	if (rocksdb_property_int(engine->db, "rocksdb.background-errors", &errors) != 0 || errors == 0)
+	if (rocksdb_property_int(engine->db, "rocksdb.background-errors", &errors) != 0 ||
+		errors == engine->errors_seen)
 		return STATUS_OK;
-	engine->failure = STATUS_IO;
-	return STATUS_IO;
+	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
+	rocksdb_write(engine->db, engine->shared->write, nothing, &message);
+	rocksdb_writebatch_destroy(nothing);
+	if (message)
+		return engine_failed(engine, message);
+	engine->errors_seen = errors;
+	return STATUS_OK;
 }
 
 /* --- writes -------------------------------------------------------------------------------------- */
 
-/* RocksDB does not come back from a flush that found the disk full. So we look before we leap: short of room, nothing
- * is flushed, the journal keeps what it has, and reads go on. */
-static bool disk_short(const struct engine *engine)
-{
-	uint64_t bytes;
-	if (disk_free_bytes(engine->shared->dir, &bytes) != STATUS_OK)
-		return false; /* the flush itself will tell */
-	return bytes < 2 * engine->memtable + DISK_RESERVE;
-}
-
-static void measure(struct engine *engine)
-{
-	uint64_t size = 0;
-	if (rocksdb_property_int(engine->db, "rocksdb.cur-size-all-mem-tables", &size) != 0)
-		return;
-	engine->shared->memtables += size - engine->memtable;
-	if (size < engine->memtable)
-		engine->flush_asked = false;
-	engine->memtable = size;
-}
-
-/* Keeps the sum of all memtables near the budget: asks the engine with the largest to flush. It waits for that only
- * when flushes have fallen behind by half the budget more; the writer is held then, and memory stays bounded. */
-static void keep_budget(struct engine *engine)
-{
-	struct engine_shared *shared = engine->shared;
-	struct engine *largest = NULL;
-	if (engine->applies++ % MEASURE_EVERY != 0)
-		return;
-	pthread_mutex_lock(&shared->lock);
-	measure(engine);
-	bool behind = shared->memtables > shared->write_buffer_budget + shared->write_buffer_budget / 2;
-	if (shared->memtables > shared->write_buffer_budget) {
-		LIST_EACH_SAFE(link, &shared->engines)
-		{
-			struct engine *other = LIST_ENTRY(link, struct engine, link);
-			if (other->flush_asked && other->db)
-				measure(other); /* it may have become small since */
-			bool free_to_ask = other->db && (behind || !other->flush_asked);
-			if (free_to_ask && (!largest || other->memtable > largest->memtable))
-				largest = other;
-		}
-	}
-	if (largest && shared->memtables > shared->write_buffer_budget && !disk_short(largest)) {
-		char *message = NULL;
-		largest->flush_asked = true;
-		rocksdb_flush(largest->db, behind ? shared->flush : shared->flush_later, &message);
-		if (message) {
-			enum status status = engine_failed(largest, message);
-			(void)status; /* sticks to that engine, which finds it at its next call */
-		} else if (behind) {
-			measure(largest);
-			largest->flush_asked = false;
-		}
-	}
-	pthread_mutex_unlock(&shared->lock);
-}
-
 enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint64_t index, uint64_t term)
 {
 	char *message = NULL;
-	enum status status = engine_health(engine);
+	enum status status = engine_writable(engine);
 	if (status != STATUS_OK)
 		return status;
 	assert(index >= engine->applied_index);
@@ -296,8 +305,11 @@ enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint
 		return engine_failed(engine, message);
 	engine->applied_index = index;
 	engine->applied_term = term;
+	if (index >= engine->behind)
+		engine->behind = 0;
+	size_t size = batch->size;
 	engine_batch_clear(batch);
-	keep_budget(engine);
+	engine_grown(engine, size);
 	return STATUS_OK;
 }
 
@@ -305,35 +317,6 @@ void engine_applied(const struct engine *engine, uint64_t *index, uint64_t *term
 {
 	*index = engine->applied_index;
 	*term = engine->applied_term;
-}
-
-enum status engine_flush(struct engine *engine, uint64_t *flushed)
-{
-	char *message = NULL;
-	uint64_t index = engine->applied_index;
-	*flushed = engine->flushed;
-	enum status status = engine_health(engine);
-	if (status != STATUS_OK)
-		return status;
-	if (disk_short(engine))
-		return STATUS_NO_SPACE;
-	rocksdb_flush(engine->db, engine->shared->flush, &message);
-	if (message)
-		return engine_failed(engine, message);
-	status = engine_health(engine);
-	if (status != STATUS_OK)
-		return status;
-	pthread_mutex_lock(&engine->shared->lock);
-	measure(engine);
-	pthread_mutex_unlock(&engine->shared->lock);
-	engine->flushed = index;
-	*flushed = index;
-	return STATUS_OK;
-}
-
-uint64_t engine_flushed(const struct engine *engine)
-{
-	return engine->flushed;
 }
 
 /* --- reads --------------------------------------------------------------------------------------- */
@@ -352,6 +335,8 @@ static enum status get(struct engine *engine, const rocksdb_readoptions_t *how, 
 		memcpy(tagged + 1, key.data, key.size);
 	pthread_rwlock_rdlock(&engine->swap);
 	enum status status = engine_usable(engine);
+	if (engine->behind > 0 && !pthread_equal(engine->behind_by, pthread_self()))
+		status = STATUS_BUSY;
 	rocksdb_pinnableslice_t *slice = NULL;
 	if (status == STATUS_OK)
 		slice = rocksdb_get_pinned(engine->db, how, tagged, key.size + 1, &message);

@@ -3,9 +3,14 @@
  * follow from it, so an engine is always the state at exactly one index.
  *
  * An engine_shared is one cache, one Env, one budget of write buffers for all engines of a node; it must outlive them.
- * Threads: reads (get, iterators, snapshots, digest, verify) from any; writes of one engine, its flush, close and
- * install from one thread at a time. A failure inside RocksDB, also in the background, makes every later call of that
- * engine fail with IO or CORRUPT: stop the replica, remove it, seed it again. */
+ * Threads: reads (get, iterators, snapshots, digest, verify) and engine_flush_run from any; writes of one engine, its
+ * flush, close and install from one thread at a time. A failure inside RocksDB, also in the background, makes every
+ * later call of that engine fail with IO or CORRUPT: stop the replica, remove it, seed it again.
+ *
+ * A full disk is no failure as long as it is seen in time, so nothing is flushed but by engine_flush*, which look at
+ * the free space first and say NO_SPACE: reads and writes go on, in memory, until engine_full says that it is time to
+ * refuse more. A compaction that finds the disk full is tried again by RocksDB. Only a flush that does, because the
+ * room went while it wrote, is a failure; the next process finds the engine as it was flushed last. */
 #ifndef DOMICILE_STORAGE_ENGINE_H
 #define DOMICILE_STORAGE_ENGINE_H
 
@@ -35,7 +40,7 @@ enum { ENGINE_KEY_MAX = 8192, ENGINE_VALUE_MAX = 16 << 20 }; /* of one row; abov
 struct engine_options {
 	const char *dir;	      /* the data directory; shards/ is made in it */
 	uint64_t cache_size;	      /* bytes of blocks, index and filters in memory; default 64 MiB */
-	uint64_t write_buffer_budget; /* bytes of all memtables; above it the largest is flushed; default 64 MiB */
+	uint64_t write_buffer_budget; /* bytes of all memtables; above it the largest wants a flush; default 64 MiB */
 	uint64_t write_buffer_size;   /* of one engine; default 4 MiB */
 	uint32_t threads;	      /* for flushes and compactions of all engines; default 2 */
 	uint32_t files_max;	      /* table files one engine keeps open; default 64 */
@@ -58,6 +63,9 @@ enum status engine_remove(struct engine_shared *shared, uint64_t id) MUST;
 /* create: CONFLICT if it exists. Otherwise NOT_FOUND if it does not. CORRUPT: it can not be opened. */
 enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, struct engine **engine) MUST;
 void engine_close(struct engine *engine); /* does not flush; its iterators and snapshots are closed */
+/* Its state is what was flushed last, its position that of it or a later one up to what was applied: all above is to be
+ * applied again, by this thread; until then engine_get says BUSY to others. BUSY: iterators or snapshots are open. */
+enum status engine_reopen(struct engine *engine) MUST;
 uint64_t engine_id(const struct engine *engine);
 enum status engine_health(
 	struct engine *engine) MUST; /* asks for background errors too; every second is often enough */
@@ -75,9 +83,22 @@ void engine_batch_delete(struct engine_batch *batch, enum engine_space space, st
 /* One atomic write of the rows and of the applied position, which never falls. The batch is left cleared if OK. */
 enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint64_t index, uint64_t term) MUST;
 void engine_applied(const struct engine *engine, uint64_t *index, uint64_t *term); /* 0, 0: nothing yet */
-/* The newest memtable to disk, synced; *flushed: the applied index that is durable now. */
+/* The newest memtable to disk, synced; *flushed: the applied index that is durable now. NO_SPACE: nothing was flushed,
+ * what was durable is. BUSY: one is under way. */
 enum status engine_flush(struct engine *engine, uint64_t *flushed) MUST;
-uint64_t engine_flushed(const struct engine *engine); /* known to be durable: as of the last engine_flush */
+/* The same in three steps, so that the writer goes on while the disk is waited for: begin and end are the writer's, run
+ * is any thread's. An engine is not closed between begin and end; `ran` is what run said, or CANCELLED if it did not
+ * run. *flushed as above: what was applied when it began. */
+enum status engine_flush_begin(struct engine *engine) MUST;
+enum status engine_flush_run(struct engine *engine) MUST;
+enum status engine_flush_end(struct engine *engine, enum status ran, uint64_t *flushed) MUST;
+/* The memtable, or the sum of all and this one is the largest, has reached its limit. */
+bool engine_flush_wanted(const struct engine *engine);
+/* True once after a flush was wanted of an engine because another one was written: look at all of them. */
+bool engine_shared_flush_wanted(struct engine_shared *shared);
+/* So much is waiting for a flush that nothing more should be taken on. */
+bool engine_full(const struct engine *engine);
+uint64_t engine_flushed(const struct engine *engine); /* known to be durable: as of the last flush that ended OK */
 
 /* NOT_FOUND. The row is the caller's reference. */
 enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row) MUST;

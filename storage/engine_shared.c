@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum { ID_DIGITS = 16, MEMTABLE_ARENA_MIN = 64 << 10 };
+static const uint64_t MEMTABLE_NEVER_FULL = UINT64_C(32) << 30; /* RocksDB flushes when it is asked to, and only then */
 
 void engine_path(const struct engine_shared *shared, uint64_t id, const char *suffix, char path[ENGINE_PATH_MAX])
 {
@@ -36,13 +37,27 @@ enum status engine_failed(struct engine *engine, char *message)
 	return status;
 }
 
+/* What has no function in the C API. Without it a close would flush, whatever room the disk has. */
+static enum status set_options_by_name(struct engine_shared *shared)
+{
+	char *message = NULL;
+	rocksdb_options_t *options = rocksdb_options_create();
+	rocksdb_get_options_from_string(shared->options, "avoid_flush_during_shutdown=true", options, &message);
+	if (message) {
+		rocksdb_options_destroy(options);
+		return engine_failed(NULL, message);
+	}
+	rocksdb_options_destroy(shared->options);
+	shared->options = options;
+	return STATUS_OK;
+}
+
 static void set_options(struct engine_shared *shared, const struct engine_options *from)
 {
 	rocksdb_options_t *options = shared->options;
-	uint64_t buffer = from->write_buffer_size ? from->write_buffer_size : 4 << 20;
 	rocksdb_options_set_env(options, shared->env);
 	rocksdb_options_set_paranoid_checks(options, 1);
-	rocksdb_options_set_write_buffer_size(options, (size_t)buffer);
+	rocksdb_options_set_write_buffer_size(options, (size_t)MEMTABLE_NEVER_FULL);
 	rocksdb_options_set_arena_block_size(options, MEMTABLE_ARENA_MIN);
 	rocksdb_options_set_max_write_buffer_number(options, 3);
 	rocksdb_options_set_max_open_files(options, (int)(from->files_max ? from->files_max : 64));
@@ -72,7 +87,6 @@ static void set_options(struct engine_shared *shared, const struct engine_option
 	rocksdb_readoptions_set_read_tier(shared->read_cached, 1); /* kBlockCacheTier */
 	rocksdb_writeoptions_disable_WAL(shared->write, 1);
 	rocksdb_flushoptions_set_wait(shared->flush, 1);
-	rocksdb_flushoptions_set_wait(shared->flush_later, 0);
 }
 
 static bool name_parse(const char *name, uint64_t *id, const char **suffix)
@@ -229,6 +243,7 @@ enum status engine_shared_open(const struct engine_options *options, struct engi
 	list_init(&shared->engines);
 	pthread_mutex_init(&shared->lock, NULL);
 	shared->write_buffer_budget = options->write_buffer_budget ? options->write_buffer_budget : 64 << 20;
+	shared->write_buffer_size = options->write_buffer_size ? options->write_buffer_size : 4 << 20;
 	shared->env = rocksdb_create_default_env();
 	shared->cache = rocksdb_cache_create_lru((size_t)(options->cache_size ? options->cache_size : 64 << 20));
 	shared->options = rocksdb_options_create();
@@ -237,12 +252,16 @@ enum status engine_shared_open(const struct engine_options *options, struct engi
 	shared->read_cached = rocksdb_readoptions_create();
 	shared->write = rocksdb_writeoptions_create();
 	shared->flush = rocksdb_flushoptions_create();
-	shared->flush_later = rocksdb_flushoptions_create();
 	int threads = (int)(options->threads ? options->threads : 2);
 	rocksdb_env_set_background_threads(shared->env, threads);
 	rocksdb_env_set_high_priority_background_threads(shared->env, threads);
 	rocksdb_options_set_max_background_jobs(shared->options, 2 * threads);
 	set_options(shared, options);
+	status = set_options_by_name(shared);
+	if (status != STATUS_OK) {
+		engine_shared_close(shared);
+		return status;
+	}
 	*out = shared;
 	return STATUS_OK;
 }
@@ -252,7 +271,6 @@ void engine_shared_close(struct engine_shared *shared)
 	if (!shared)
 		return;
 	assert(list_empty(&shared->engines));
-	rocksdb_flushoptions_destroy(shared->flush_later);
 	rocksdb_flushoptions_destroy(shared->flush);
 	rocksdb_writeoptions_destroy(shared->write);
 	rocksdb_readoptions_destroy(shared->read);

@@ -179,7 +179,7 @@ enum status engine_install_begin(struct engine_shared *shared, uint64_t id, stru
 	install->id = id;
 	enum status status = engine_erase_dir(shared, path);
 	if (status == STATUS_OK)
-		status = engine_db_open(shared, path, true, &install->db);
+		status = engine_db_open(shared, path, ENGINE_INSTALLS, &install->db);
 	if (status != STATUS_OK) {
 		free(install);
 		return status;
@@ -210,6 +210,8 @@ static enum status chunk_take(struct engine_install *install, struct bytes chunk
 {
 	if (chunk.size < CHUNK_HEAD + CHUNK_TAIL)
 		return STATUS_CORRUPT;
+	if (engine_disk_short(install->shared, 2 * install->shared->write_buffer_size + chunk.size))
+		return STATUS_NO_SPACE; /* what serves comes first */
 	struct unpacker unpacker;
 	size_t size = chunk.size - CHUNK_TAIL;
 	unpack_init(&unpacker, bytes_of((const uint8_t *)chunk.data + size, CHUNK_TAIL));
@@ -275,13 +277,12 @@ static enum status reopen(struct engine *engine, uint64_t index, uint64_t term)
 	struct engine_shared *shared = engine->shared;
 	rocksdb_t *db;
 	engine_path(shared, engine->id, "", path);
-	enum status status = engine_db_open(shared, path, false, &db);
+	enum status status = engine_db_open(shared, path, ENGINE_EXISTS, &db);
 	if (status != STATUS_OK)
 		return status;
 	pthread_mutex_lock(&shared->lock);
-	shared->memtables -= engine->memtable;
-	engine->memtable = 0;
-	engine->flush_asked = false;
+	engine_memtable_gone(engine);
+	engine->errors_seen = 0;
 	engine->db = db;
 	pthread_mutex_unlock(&shared->lock);
 	engine->applied_index = engine->flushed = index;

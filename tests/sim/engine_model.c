@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/pack.h"
+#include "storage/disk.h"
 #include "storage/engine.h"
 
 struct row {
@@ -50,6 +51,9 @@ struct engine {
 	uint64_t id;
 	struct table *table;
 	uint64_t flushed, dirty; /* dirty: bytes applied since */
+	bool flushing, stuck;	 /* stuck: a flush found the disk full */
+	struct table *begun;	 /* the state when the flush began */
+	uint64_t begun_dirty;
 };
 
 struct operation {
@@ -78,6 +82,8 @@ struct engine_install {
 	struct table *table;
 	uint64_t rows, hash;
 };
+
+enum { WRITE_BUFFER_SIZE = 32 << 10 };
 
 static struct list shelves;
 
@@ -332,7 +338,7 @@ enum status engine_shared_open(const struct engine_options *options, struct engi
 
 	shared->shelf = shelf_of(options->dir);
 	shared->generation = shared->shelf->generation;
-	shared->write_buffer_size = options->write_buffer_size == 0 ? 4 << 20 : options->write_buffer_size;
+	shared->write_buffer_size = WRITE_BUFFER_SIZE; /* small, as the load is: so that flushes are many */
 	*out = shared;
 	return STATUS_OK;
 }
@@ -410,6 +416,7 @@ void engine_close(struct engine *engine)
 		if (stored->flushed == NULL)
 			stored->flushed = table_new();
 	}
+	assert(!engine->flushing);
 	table_unref(engine->table);
 	free(engine);
 }
@@ -485,6 +492,8 @@ enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint
 	}
 	if (engine->shared->shelf->failing != 0)
 		return (enum status)engine->shared->shelf->failing;
+	if (engine->stuck)
+		return STATUS_NO_SPACE;
 	assert(index >= engine->table->index);
 	table_own(&engine->table);
 	for (size_t i = 0; i < batch->count; i++) {
@@ -497,12 +506,6 @@ enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint
 	engine->table->term = term;
 	engine->dirty += batch->size;
 	engine_batch_clear(batch);
-	if (engine->dirty > engine->shared->write_buffer_size) {
-		/* RocksDB flushes of its own accord too: the state at one index, as ever. */
-		uint64_t flushed;
-
-		return engine_flush(engine, &flushed);
-	}
 	return STATUS_OK;
 }
 
@@ -512,23 +515,103 @@ void engine_applied(const struct engine *engine, uint64_t *index, uint64_t *term
 	*term = engine->table->term;
 }
 
-enum status engine_flush(struct engine *engine, uint64_t *flushed)
+static bool disk_short(const struct engine *engine, uint64_t size)
+{
+	uint64_t bytes;
+
+	return disk_free_bytes(engine->shared->shelf->dir, &bytes) == STATUS_OK && bytes < size;
+}
+
+enum status engine_flush_begin(struct engine *engine)
+{
+	if (engine->flushing)
+		return STATUS_BUSY;
+	if (!dead(engine->shared)) {
+		if (engine->shared->shelf->failing != 0)
+			return (enum status)engine->shared->shelf->failing;
+		if (engine->stuck || disk_short(engine, 2 * engine->dirty))
+			return STATUS_NO_SPACE;
+	}
+	engine->flushing = true;
+	engine->begun = table_ref(engine->table);
+	engine->begun_dirty = engine->dirty;
+	return STATUS_OK;
+}
+
+enum status engine_flush_run(struct engine *engine)
 {
 	struct stored *stored;
 
-	if (dead(engine->shared)) {
-		*flushed = engine->flushed;
+	assert(engine->flushing);
+	if (dead(engine->shared))
 		return STATUS_OK;
-	}
 	if (engine->shared->shelf->failing != 0)
 		return (enum status)engine->shared->shelf->failing;
+	if (disk_short(engine, engine->dirty)) {
+		engine->stuck = true;
+		return STATUS_NO_SPACE;
+	}
 	stored = stored_find(engine->shared->shelf, engine->id);
 	assert(stored != NULL);
 	table_unref(stored->flushed);
-	stored->flushed = table_ref(engine->table);
+	/* What was applied since it began may be in it, or not. */
+	stored->flushed = table_ref(engine->table->index % 2 == 0 ? engine->table : engine->begun);
+	return STATUS_OK;
+}
+
+enum status engine_flush_end(struct engine *engine, enum status ran, uint64_t *flushed)
+{
+	assert(engine->flushing);
+	engine->flushing = false;
+	if (ran == STATUS_OK) {
+		engine->flushed = engine->begun->index;
+		engine->dirty -= engine->begun_dirty;
+	}
+	table_unref(engine->begun);
+	engine->begun = NULL;
+	*flushed = engine->flushed;
+	return ran;
+}
+
+enum status engine_flush(struct engine *engine, uint64_t *flushed)
+{
+	enum status status = engine_flush_begin(engine);
+
+	*flushed = engine->flushed;
+	return status == STATUS_OK ? engine_flush_end(engine, engine_flush_run(engine), flushed) : status;
+}
+
+bool engine_flush_wanted(const struct engine *engine)
+{
+	return engine->dirty > engine->shared->write_buffer_size;
+}
+
+bool engine_shared_flush_wanted(struct engine_shared *shared)
+{
+	(void)shared;
+	return false; /* no budget for all: each engine's own limit is so small */
+}
+
+bool engine_full(const struct engine *engine)
+{
+	return engine->dirty > 8 * engine->shared->write_buffer_size;
+}
+
+enum status engine_reopen(struct engine *engine)
+{
+	const struct stored *stored;
+
+	assert(!engine->flushing);
+	if (dead(engine->shared))
+		return STATUS_OK;
+	stored = stored_find(engine->shared->shelf, engine->id);
+	assert(stored != NULL);
+	table_unref(engine->table);
+	engine->table = stored->flushed == NULL ? table_new() : table_ref(stored->flushed);
+	assert(engine->table->index >= engine->flushed);
 	engine->flushed = engine->table->index;
 	engine->dirty = 0;
-	*flushed = engine->flushed;
+	engine->stuck = false;
 	return STATUS_OK;
 }
 
@@ -751,6 +834,10 @@ enum status engine_install_finish(
 	}
 	if (!dead(shared)) {
 		stored = stored_find(shared->shelf, install->id);
+		if (stored != NULL && stored->open != NULL && stored->open->flushing) {
+			engine_install_abort(install);
+			return STATUS_BUSY;
+		}
 		if (stored == NULL)
 			stored = stored_add(shared->shelf, install->id);
 		install->table->index = index;

@@ -196,6 +196,70 @@ static uint64_t disk_latency_ns(struct world_node *node)
 	return us * 1000;
 }
 
+/* --- jobs that may block: they run when a thread comes to them, and the node hears of it later ----------------------
+ */
+
+struct world_job {
+	struct list link; /* in its node's jobs */
+	struct world_node *node;
+	void (*job)(void *), (*done)(void *);
+	void *arg;
+	bool over; /* the node has gone */
+};
+
+static void on_job_done(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_job *job = arg;
+	struct world_node *node = job->node;
+
+	(void)bytes;
+	if (!job->over && node->paused_until_ns > world->now_ns) {
+		world_at(world, node->paused_until_ns, on_job_done, job, incarnation, NULL);
+		return;
+	}
+	if (!job->over) {
+		assert(node->node != NULL);
+		list_remove(&job->link);
+		job->done(job->arg);
+		node_kick(node);
+	}
+	free(job);
+}
+
+static void on_job_run(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
+{
+	struct world_job *job = arg;
+
+	(void)bytes;
+	if (!job->over)
+		job->job(job->arg);
+	world_at(world, world->now_ns + prng_below(&world->disk, 1000000), on_job_done, job, incarnation, NULL);
+}
+
+static void io_block(void *arg, void (*run)(void *), void (*done)(void *), void *job_arg)
+{
+	struct world_node *node = arg;
+	struct world_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		abort();
+	*job = (struct world_job){ .node = node, .job = run, .done = done, .arg = job_arg };
+	list_push_back(&node->jobs, &job->link);
+	world_at(
+		node->world, node->world->now_ns + 3 * disk_latency_ns(node), on_job_run, job, node->incarnation, NULL);
+}
+
+/* The process ends: what has run has run; what has not never will. */
+static void jobs_end(struct world_node *node)
+{
+	for (struct list *link; (link = list_pop_front(&node->jobs)) != NULL;) {
+		struct world_job *job = LIST_ENTRY(link, struct world_job, link);
+
+		job->over = true;
+		job->done(job->arg);
+	}
+}
+
 static void on_flush_begin(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
 {
 	struct world_node *node = arg;
@@ -473,6 +537,7 @@ void node_start(struct world *world, unsigned slot)
 		.flush_wanted = io_flush_wanted,
 		.map_changed = io_map_changed,
 		.fatal = io_fatal,
+		.block = io_block,
 		.random = io_random,
 	};
 	struct node_time time = node_now(node);
@@ -564,6 +629,7 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 	checkers_crashed(world, node);
 	if (lost_fn != NULL)
 		lost_fn(world, UINT32_MAX, slot, true);
+	jobs_end(node);
 	node_close(dead);
 	node->dead = node->failed = false;
 }
@@ -710,6 +776,7 @@ struct world *world_new(uint64_t seed, bool verbose)
 					 1e6;
 		node->prng = prng_fork(&root, 100 + i);
 		node->timer_ns = UINT64_MAX;
+		list_init(&node->jobs);
 	}
 	world->checkers = checkers_new(world);
 	return world;
@@ -726,7 +793,7 @@ void world_free(struct world *world)
 		heap_remove(&world->events, first);
 		if (event->bytes != NULL)
 			buffer_unref(event->bytes);
-		if (event->fn == on_request)
+		if (event->fn == on_request || event->fn == on_job_run || event->fn == on_job_done)
 			free(event->arg);
 	}
 	checkers_free(world->checkers);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/prng.h"
 #include "replication/group.h"
 #include "server/node.h"
@@ -64,6 +65,7 @@ struct world_node {
 	uint64_t paused_until_ns, last_local_ns;
 	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
 	struct journal_flush *flush;
+	struct list jobs; /* given to threads that may block, not yet done */
 	bool flush_queued, slow_disk, failed;
 	bool dead;	      /* it is being freed: what it says is said to nobody */
 	bool flipped, ruined; /* a bit of its disk was flipped; it found that it cannot be trusted any more */
