@@ -39,22 +39,23 @@ in_demo() { # MAP and flags of `domctl demo`; its exit code is the second act's
 # Every endpoint of lan3: some node of it always answers.
 any_node() { export DOMCTL_ENDPOINT="$DOMCTL_ENDPOINT_LAN_A,$DOMCTL_ENDPOINT_LAN_B,$DOMCTL_ENDPOINT_LAN_C"; }
 
-# The end of a test inside a demo; with the end of each node's log when it has failed.
-failed=0
+# The end of a test. When it has failed: what the nodes complained of, and at the very end what failed, again.
+failed=0 failures=()
 fail() {
 	printf '  FAILED: %s\n' "$*"
+	failures+=("$*")
 	failed=1
 }
 finish() {
 	if [ "$failed" -ne 0 ] && inside_demo; then
-		for log in "$DEMO_DIR"/*/log; do
-			echo "  -- $log"
-			tail -n "${LOG_LINES:-12}" "$log" | cut -c 1-240
+		for log in "$DEMO_DIR"/*-n[0-9]*/log; do
+			echo "  -- ${log#"$DEMO_DIR"/}"
+			{ grep -E 'level=(warn|error)|^domiciled:|DOM-|ssert' "$log" | tail -n 6; tail -n 2 "$log"; } | cut -c 1-240
 		done
+		printf '  FAILED: %s\n' "${failures[@]}"
 	fi
 	exit "$failed"
 }
-must() { "$@" || { fail "$*: exit $?"; finish; }; }
 
 # wanted exit code, then a command. Its output stays in $output.
 output=
@@ -64,7 +65,7 @@ expect() {
 	output=$("$@" 2>&1 </dev/null)
 	code=$?
 	[ "$code" -eq "$wanted" ] && return 0
-	fail "exit $code, wanted $wanted: ${*:0:12}"
+	fail "exit $code, wanted $wanted: ${*:1:10}"
 	printf '%s\n' "$output" | head -n 12 | sed 's/^/      /'
 	return 1
 }
