@@ -99,6 +99,10 @@ static enum status change_apply(struct driver *driver, const struct entry *entry
 	outcome.status = meta->result.status;
 	assert(map->epoch >= epoch);
 	driver->applied = entry->index; /* what the owner sees from within the callbacks */
+	/* A node that comes back must not act on rules that it has seen replaced: the log above the checkpoint is its
+	 * own again only when meta's quorum says so. */
+	if (map->epoch != epoch && meta->change.kind == CHANGE_APPLY)
+		driver->flush_due = true;
 	if (map->epoch != epoch)
 		driver->owner->map_changed(driver->owner->arg, driver);
 	driver_answer(driver, entry->index, entry->term, &outcome);
