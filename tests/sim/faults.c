@@ -295,13 +295,19 @@ static void on_fault(struct world *world, void *arg, uint64_t value, struct buff
 	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 3000)), on_fault, NULL, 0, NULL);
 }
 
+void faults_start_compactions(struct world *world)
+{
+	running = true;
+	if (world->knobs.compactions)
+		world_at(world, world->now_ns + ms(500), on_compaction, NULL, 0, NULL);
+}
+
 void faults_start(struct world *world)
 {
 	running = true;
 	flipped = false;
 	world_at(world, world->now_ns + ms(500), on_fault, NULL, 0, NULL);
-	if (world->knobs.compactions)
-		world_at(world, world->now_ns + ms(500), on_compaction, NULL, 0, NULL);
+	faults_start_compactions(world);
 }
 
 void faults_stop(struct world *world)

@@ -7,6 +7,7 @@
 #include "tests/sim/world.h"
 
 void faults_start(struct world *world);
+void faults_start_compactions(struct world *world); /* those alone: a scenario makes its own faults */
 void faults_stop(struct world *world);
 
 #endif

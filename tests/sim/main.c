@@ -17,6 +17,7 @@
 #include "tests/sim/found.h"
 #include "tests/sim/history.h"
 #include "tests/sim/load.h"
+#include "tests/sim/scenarios.h"
 
 enum { LOAD_SECONDS = 60, HEAL_SECONDS = 60, OPERATIONS_MIN = 200 };
 
@@ -71,18 +72,26 @@ static void heal_and_check(struct world *world)
 
 static uint64_t trace_group, failures_max = 10;
 
-static bool run(uint64_t seed, bool verbose, struct totals *totals, char *failure, size_t failure_size)
+static bool run(uint64_t seed, const struct scenario *scenario, bool verbose, struct totals *totals, char *failure,
+	size_t failure_size)
 {
-	struct world *world = world_new(seed, verbose);
+	struct world *world = world_new(seed, scenario == NULL ? NULL : scenario->knobs, verbose);
 	struct load *load = load_new(world);
 	bool good;
 
 	world->trace_group = trace_group;
 
 	if (found_cluster(world)) {
+		uint64_t end_ns = world->now_ns + LOAD_SECONDS * (uint64_t)WORLD_SECOND;
+
 		load_start(world);
-		faults_start(world);
-		if (world_run_until(world, world->now_ns + LOAD_SECONDS * (uint64_t)WORLD_SECOND))
+		if (scenario == NULL) {
+			faults_start(world);
+		} else {
+			faults_start_compactions(world);
+			scenario->play(world);
+		}
+		if (world_run_until(world, end_ns > world->now_ns ? end_ns : world->now_ns))
 			heal_and_check(world);
 		if (world->failure[0] == '\0')
 			history_check(world);
@@ -127,7 +136,8 @@ static void report(const struct totals *totals, double seconds)
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */
-static void run_many(uint64_t first, uint64_t step, uint64_t count, bool verbose, struct totals *totals)
+static void run_many(uint64_t first, uint64_t step, uint64_t count, const struct scenario *scenario, bool verbose,
+	struct totals *totals)
 {
 	char failure[512];
 
@@ -135,8 +145,10 @@ static void run_many(uint64_t first, uint64_t step, uint64_t count, bool verbose
 		uint64_t seed = first + i * step;
 		struct totals again = { 0 };
 
-		if (!run(seed, verbose, totals, failure, sizeof(failure))) {
-			printf("FAILED seed %" PRIu64 ": %s\n    make sim SEED=%" PRIu64 "\n", seed, failure, seed);
+		if (!run(seed, scenario, verbose, totals, failure, sizeof(failure))) {
+			printf("FAILED seed %" PRIu64 ": %s\n    make sim %s%s%sSEED=%" PRIu64 "\n", seed, failure,
+				scenario == NULL ? "" : "SCENARIO=", scenario == NULL ? "" : scenario->name,
+				scenario == NULL ? "" : " ", seed);
 			fflush(stdout);
 			if (totals->failed >= failures_max)
 				return;
@@ -144,7 +156,7 @@ static void run_many(uint64_t first, uint64_t step, uint64_t count, bool verbose
 			/* One run in twenty is made twice: the same seed must do the same. */
 			uint64_t digest = totals->digest;
 
-			(void)run(seed, false, &again, failure, sizeof(failure));
+			(void)run(seed, scenario, false, &again, failure, sizeof(failure));
 			if (again.digest != digest) {
 				printf("FAILED seed %" PRIu64 ": two runs of it differ\n    make sim SEED=%" PRIu64
 				       "\n",
@@ -153,6 +165,17 @@ static void run_many(uint64_t first, uint64_t step, uint64_t count, bool verbose
 			}
 		}
 	}
+}
+
+static void run_all(uint64_t first, uint64_t step, uint64_t count, const struct scenario *scenario, bool all,
+	bool verbose, struct totals *totals)
+{
+	if (!all) {
+		run_many(first, step, count, scenario, verbose, totals);
+		return;
+	}
+	for (unsigned i = 0; scenario_at(i) != NULL; i++)
+		run_many(first, step, count, scenario_at(i), verbose, totals);
 }
 
 int main(int argc, char **argv)
@@ -164,10 +187,12 @@ int main(int argc, char **argv)
 		{ "verbose", 0, NULL, 'v' },
 		{ "trace", 1, NULL, 't' },
 		{ "fail-fast", 0, NULL, 'f' },
+		{ "scenario", 1, NULL, 'c' },
 		{ 0 },
 	};
 	uint64_t seed = 1, runs = 0, jobs = 1;
-	bool verbose = false, given = false;
+	bool verbose = false, given = false, all = false;
+	const struct scenario *scenario = NULL;
 	struct totals totals = { 0 };
 	double begin = seconds_now();
 	int option;
@@ -187,6 +212,15 @@ int main(int argc, char **argv)
 		case 't':
 			trace_group = strtoull(optarg, NULL, 16);
 			break;
+		case 'c':
+			if (strcmp(optarg, "all") != 0 && (scenario = scenario_find(optarg)) == NULL) {
+				fprintf(stderr, "no scenario %s; there are:\n", optarg);
+				for (unsigned i = 0; (scenario = scenario_at(i)) != NULL; i++)
+					fprintf(stderr, "    %-16s %s\n", scenario->name, scenario->what);
+				return 2;
+			}
+			all = scenario == NULL;
+			break;
 		case 'f':
 			failures_max = 1;
 			break;
@@ -194,7 +228,8 @@ int main(int argc, char **argv)
 			verbose = true;
 			break;
 		default:
-			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--fail-fast] [--verbose] [--trace GROUP]\n",
+			fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--fail-fast] [--scenario NAME|all] "
+			      "[--verbose] [--trace GROUP]\n",
 				stderr);
 			return 2;
 		}
@@ -202,13 +237,13 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, 8 << 20); /* maps are megabytes of zeroes, hardly touched */
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	if (runs == 0)
-		runs = given ? 1 : 100;
+		runs = given ? 1 : scenario != NULL || all ? 10 : 100;
 	if (!verbose)
 		log_init(LOG_LOGFMT, LOG_ERROR);
 	if (jobs < 1 || jobs > 64 || jobs > runs)
 		jobs = 1;
 	if (jobs == 1) {
-		run_many(seed, 1, runs, verbose, &totals);
+		run_all(seed, 1, runs, scenario, all, verbose, &totals);
 	} else {
 		int pipes[64][2];
 
@@ -219,7 +254,7 @@ int main(int argc, char **argv)
 			if (fork() == 0) {
 				struct totals mine = { 0 };
 
-				run_many(seed + j, jobs, runs / jobs + (j < runs % jobs), verbose, &mine);
+				run_all(seed + j, jobs, runs / jobs + (j < runs % jobs), scenario, all, verbose, &mine);
 				fflush(stdout);
 				_exit(write(pipes[j][1], &mine, sizeof(mine)) == (ssize_t)sizeof(mine) ? 0 : 1);
 			}

@@ -720,7 +720,7 @@ void world_knobs_from_seed(struct world *world)
 		knobs->crashes = true;
 }
 
-struct world *world_new(uint64_t seed, bool verbose)
+struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose)
 {
 	struct world *world = calloc(1, sizeof(*world));
 	struct prng root;
@@ -747,6 +747,8 @@ struct world *world_new(uint64_t seed, bool verbose)
 	}
 	heap_init(&world->events, world->event_nodes, WORLD_EVENTS_MAX);
 	world_knobs_from_seed(world);
+	if (adjust != NULL)
+		adjust(&world->knobs);
 	for (unsigned a = 0; a < WORLD_REGIONS_MAX; a++) {
 		for (unsigned b = 0; b < WORLD_REGIONS_MAX; b++)
 			world->delay_ns[a][b] = world->knobs.wide ? (uint64_t)wide_rtt[a][b] * 500000

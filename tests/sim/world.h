@@ -104,7 +104,8 @@ struct world {
 
 /* --- life ------------------------------------------------------------------------------------------------------------
  */
-struct world *world_new(uint64_t seed, bool verbose);
+typedef void knobs_fn(struct world_knobs *knobs);
+struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose); /* adjust: after the seed's choice; or NULL */
 void world_free(struct world *world);
 void world_knobs_from_seed(struct world *world);
 bool world_run_until(struct world *world, uint64_t at_ns); /* false: failed */

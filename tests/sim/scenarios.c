@@ -1,0 +1,335 @@
+/* tests/sim/scenarios.c: see tests/sim/scenarios.h. */
+#include "tests/sim/scenarios.h"
+
+#include <string.h>
+
+#include "policy/change.h"
+#include "server/group_driver.h"
+#include "server/node_internal.h"
+#include "tests/sim/found.h"
+#include "tests/sim/load.h"
+
+/* --- words ---------------------------------------------------------------------------------------------------------
+ */
+
+static void wait_ms(struct world *world, uint64_t ms)
+{
+	(void)world_run_until(world, world->now_ns + ms * 1000000);
+}
+
+static void cut(struct world *world, unsigned from, unsigned to)
+{
+	world->cut[from][to] = true;
+	world->stats.partitions++;
+	world->stats.faults++;
+}
+
+/* Nodes of these regions (bits) and the others do not hear each other, nor do clients across. */
+static void cut_regions(struct world *world, unsigned regions)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		bool in = regions >> world->nodes[i].region & 1;
+
+		for (unsigned j = 0; j < world->node_count; j++) {
+			if (in != (regions >> world->nodes[j].region & 1))
+				cut(world, i, j);
+		}
+		world->cut_clients[i] = world->cut_clients[i] || in;
+	}
+}
+
+static void whole_again(struct world *world)
+{
+	memset(world->cut, 0, sizeof(world->cut));
+	memset(world->cut_clients, 0, sizeof(world->cut_clients));
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count && world->nodes[i].node != NULL; j++) {
+			if (i != j && world->nodes[j].id != 0)
+				node_peer_connected(
+					world->nodes[i].node, world->nodes[j].id, node_now(&world->nodes[i]));
+		}
+		node_kick(&world->nodes[i]);
+	}
+}
+
+static void kill(struct world *world, unsigned slot, bool power)
+{
+	node_crash(world, slot, power);
+	world->stats.faults++;
+	if (power)
+		world->stats.power_cuts++;
+	else
+		world->stats.crashes++;
+}
+
+static void start(struct world *world, unsigned slot)
+{
+	if (world->nodes[slot].node == NULL)
+		node_start(world, slot);
+}
+
+static void apply_world(struct world *world, bool eu_only, unsigned copies)
+{
+	static struct change change;
+	static struct policy policy;
+
+	memset(&change, 0, sizeof(change));
+	found_policy_world(&policy, eu_only, copies, 0);
+	change.kind = CHANGE_APPLY;
+	change.policies = &policy;
+	change.policy_count = 1;
+	found_change_async(world, &change);
+	world->stats.moves++;
+	world->stats.faults++;
+}
+
+static void bind(struct world *world, const char *prefix, const char *policy)
+{
+	static struct change change;
+	struct change_binding binding;
+
+	memset(&change, 0, sizeof(change));
+	memset(&binding, 0, sizeof(binding));
+	change.kind = CHANGE_BINDING_SET;
+	change.bindings = &binding;
+	change.binding_count = 1;
+	binding.prefix_size = (uint16_t)strlen(prefix);
+	memcpy(binding.prefix, prefix, binding.prefix_size);
+	strcpy(binding.policy, policy);
+	found_change_async(world, &change);
+	world->stats.rebinds++;
+	world->stats.faults++;
+}
+
+/* Operations that succeeded and began in this time. */
+static unsigned succeeded_since(const struct world *world, uint64_t since_ns)
+{
+	size_t count;
+	const struct load_record *history = load_history(world, &count);
+	unsigned good = 0;
+
+	for (size_t i = 0; i < count; i++)
+		good += history[i].invoked_ns >= since_ns && history[i].done && history[i].status == STATUS_OK;
+	return good;
+}
+
+/* --- stories --------------------------------------------------------------------------------------------------------
+ */
+
+static void calm(struct world_knobs *knobs)
+{
+	knobs->regions = 4;
+	knobs->nodes_per_region = 1;
+	knobs->copies = 3;
+	knobs->loss_ppm = knobs->duplicate_ppm = 0;
+	knobs->compactions = knobs->bindings = false;
+}
+
+static void lossy(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->loss_ppm = 20000;
+	knobs->duplicate_ppm = 20000;
+	knobs->compactions = true;
+}
+
+static void five_regions(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->regions = 5;
+}
+
+static void five_copies(struct world_knobs *knobs)
+{
+	five_regions(knobs);
+	knobs->copies = 5;
+}
+
+static void with_bindings(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->bindings = true;
+	knobs->keys = 4;
+}
+
+/* Each region in turn is gone for a while, its power with it: the others go on. */
+static void play_region_lost(struct world *world)
+{
+	for (unsigned region = 0; region < world->knobs.regions && world->failure[0] == '\0'; region++) {
+		uint64_t settled_ns;
+
+		wait_ms(world, 3000);
+		kill(world, region, region % 2 == 1);
+		wait_ms(world, 4 * world->knobs.support_us / 1000 + 2000);
+		settled_ns = world->now_ns;
+		wait_ms(world, 4000);
+		if (world->failure[0] == '\0' && succeeded_since(world, settled_ns) < 5)
+			world_fail(world, "with region %u lost, only %u operations succeeded in 4 s", region,
+				succeeded_since(world, settled_ns));
+		start(world, region);
+		wait_ms(world, 3000);
+	}
+}
+
+/* Everybody at once, five times: what was acknowledged was on disk. */
+static void play_power_of_all(struct world *world)
+{
+	for (unsigned round = 0; round < 5 && world->failure[0] == '\0'; round++) {
+		wait_ms(world, 5000);
+		for (unsigned i = 0; i < world->node_count; i++)
+			kill(world, i, true);
+		wait_ms(world, 300);
+		for (unsigned i = 0; i < world->node_count; i++) {
+			start(world, i);
+			wait_ms(world, 100 * round);
+		}
+		wait_ms(world, 4000);
+	}
+}
+
+/* Each node in turn is cut off: wholly, then deaf, then mute. What it leads is led elsewhere, and it reads nothing old.
+ */
+static void play_cut_off(struct world *world)
+{
+	for (unsigned way = 0; way < 3; way++) {
+		for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+			for (unsigned j = 0; j < world->node_count; j++) {
+				if (i != j && way != 1)
+					cut(world, i, j);
+				if (i != j && way != 2)
+					cut(world, j, i);
+			}
+			wait_ms(world, 5000);
+			whole_again(world);
+			wait_ms(world, 1500);
+		}
+	}
+}
+
+/* A process stops for longer than its leases, and goes on as if nothing had been. */
+static void play_paused(struct world *world)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+			node_pause(world, i, world->knobs.support_us * 1000 * (round + 1));
+			world->stats.faults++;
+			wait_ms(world, world->knobs.support_us * (round + 1) / 1000 + 2000);
+		}
+	}
+}
+
+/* Two halves, neither with a quorum of everything; then the other two. */
+static void play_halves(struct world *world)
+{
+	for (unsigned round = 0; round < 6 && world->failure[0] == '\0'; round++) {
+		cut_regions(world, round % 3 == 0 ? 0x3 : round % 3 == 1 ? 0x5 : 0x9);
+		wait_ms(world, 6000);
+		whole_again(world);
+		wait_ms(world, 4000);
+	}
+}
+
+/* A policy goes back and forth between the EU and everywhere, while regions come and go: places added and left. */
+static void play_moves(struct world *world)
+{
+	for (unsigned round = 0; round < 8 && world->failure[0] == '\0'; round++) {
+		apply_world(world, round % 2 == 0, 3);
+		wait_ms(world, 300 * round);
+		if (round % 3 == 1)
+			cut_regions(world, 1U << round % world->knobs.regions);
+		if (round % 3 == 2)
+			kill(world, round % world->node_count, false);
+		wait_ms(world, 4000);
+		whole_again(world);
+		for (unsigned i = 0; i < world->node_count; i++)
+			start(world, i);
+		wait_ms(world, 4000);
+	}
+}
+
+/* Most voters of a shard lie outside what the policy allows from now on: they are led out all the same. */
+static void play_tightened(struct world *world)
+{
+	for (unsigned round = 0; round < 4 && world->failure[0] == '\0'; round++) {
+		wait_ms(world, 3000);
+		apply_world(world, true, 3);
+		wait_ms(world, 10000);
+		apply_world(world, false, 3);
+		wait_ms(world, 6000);
+	}
+}
+
+/* Five copies, three, five: leaders are voted out, their replicas removed. */
+static void play_copies(struct world *world)
+{
+	for (unsigned round = 0; round < 8 && world->failure[0] == '\0'; round++) {
+		wait_ms(world, 2000);
+		apply_world(world, false, round % 2 == 0 ? 3 : 5);
+		wait_ms(world, 6000);
+	}
+}
+
+/* A key is bound to one policy, then to another, whenever it happens to be absent; clients have old maps. */
+static void play_rebound(struct world *world)
+{
+	static const char *const prefixes[] = { "w/k0", "w/k1", "w/k2", "w/k3" };
+
+	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
+		bind(world, prefixes[round % 4], round / 4 % 2 == 0 ? "other" : "world");
+		wait_ms(world, 1500);
+	}
+}
+
+static void play_transfers(struct world *world)
+{
+	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
+		const struct cluster_map *map = world->nodes[round % world->node_count].node == NULL
+							? NULL
+							: node_map(world->nodes[round % world->node_count].node);
+		struct change change;
+
+		if (map == NULL || map->shard_count == 0)
+			continue;
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_SHARD_LEAD;
+		change.shard = map->shards[round % map->shard_count].id;
+		change.target_node = world->nodes[(round / 3) % world->node_count].id;
+		found_change_async(world, &change);
+		world->stats.transfers++;
+		world->stats.faults++;
+		wait_ms(world, 900);
+		if (round % 7 == 6) {
+			kill(world, round % world->node_count, false);
+			wait_ms(world, 200);
+			start(world, round % world->node_count);
+		}
+	}
+}
+
+static const struct scenario scenarios[] = {
+	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
+	{ "power-of-all", "everybody loses power at once, five times", calm, play_power_of_all },
+	{ "cut-off", "each node in turn is cut off, then deaf, then mute", calm, play_cut_off },
+	{ "paused", "processes stop for longer than their leases", calm, play_paused },
+	{ "halves", "the regions fall into two halves, three ways", lossy, play_halves },
+	{ "moves", "a policy moves its shards while regions come and go", lossy, play_moves },
+	{ "tightened", "most voters of a shard lie outside its tightened policy", five_regions, play_tightened },
+	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
+	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
+		play_rebound },
+	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
+};
+
+const struct scenario *scenario_at(unsigned index)
+{
+	return index < sizeof(scenarios) / sizeof(scenarios[0]) ? &scenarios[index] : NULL;
+}
+
+const struct scenario *scenario_find(const char *name)
+{
+	for (unsigned i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		if (strcmp(scenarios[i].name, name) == 0)
+			return &scenarios[i];
+	}
+	return NULL;
+}
