@@ -26,6 +26,8 @@ enum {
 	IDENTITY_MAX = 1024, /* connections of one certificate's name */
 	INFLIGHT_MAX = 256,  /* requests of one connection; above it is not read */
 	INFLIGHT_RESUME = 192,
+	MEMORY_KEPT = 128 << 10, /* bytes of a connection that is not closed for others' sake */
+	RELIEF_MAX = 64,	 /* connections closed at once for it */
 	REQUEST_OVERHEAD = 256,	 /* bytes that a request costs besides its own */
 	ACCEPT_BUDGET = 64,	 /* connections a turn */
 	ACCEPT_BACKOFF_MS = 100, /* without descriptors */
@@ -64,6 +66,7 @@ struct listener {
 	uint32_t count, greeting_count, refusals_logged;
 	uint64_t inflight_size;
 	uint32_t inflight;
+	struct connection_budget budget; /* of all clients */
 };
 
 static const struct connection_events incoming_events;
@@ -207,11 +210,49 @@ static enum status on_established(struct connection *connection, void *arg, cons
 	return connection_send(connection, &hello);
 }
 
-/* Which node of the map a peer is: the one whose place its certificate names. */
+/* Which node of the map a peer is: the one whose place its certificate names. Until it is one, nothing that it says is
+ * looked at, and it has no room to say much. */
 static void attribute(struct incoming *incoming)
 {
 	const struct map_node *node = map_node_find(node_map(incoming->listener->server->node), incoming->claimed);
 	incoming->node = node && place_equal(&node->place, &incoming->who.place) ? node->id : 0;
+	connection_set_frame_size_max(
+		incoming->connection, incoming->node != 0 ? FRAME_SIZE_MAX_PEER : FRAME_SIZE_MAX_GREETING);
+}
+
+/* A node has one connection to us: when it comes with another, it has given up the one before, and so do we. */
+static void supersede(struct incoming *incoming)
+{
+	struct listener *listener = incoming->listener;
+	for (uint32_t i = 0; incoming->node != 0 && i < listener->slot_count; i++) {
+		struct incoming *other = listener->slots[i].incoming;
+		if (other && other != incoming && other->peer && other->node == incoming->node)
+			connection_close(other->connection, "a newer connection of the same node is here");
+	}
+}
+
+/* Memory that unread answers and unfinished frames hold is wanted by others: who holds most gives it back, all of it.
+ */
+static void relieve(struct listener *listener)
+{
+	size_t used = listener->budget.used, max = listener->budget.max;
+	for (unsigned n = 0; used > (n == 0 ? max - max / 4 : max / 2) && n < RELIEF_MAX; n++) {
+		struct incoming *largest = NULL;
+		size_t size = MEMORY_KEPT;
+		for (uint32_t i = 0; i < listener->slot_count; i++) {
+			struct incoming *incoming = listener->slots[i].incoming;
+			if (!incoming || incoming->state != INCOMING_OPEN || incoming->peer || incoming->evicted ||
+				connection_memory(incoming->connection) <= size)
+				continue;
+			largest = incoming;
+			size = connection_memory(incoming->connection);
+		}
+		if (!largest)
+			return;
+		largest->evicted = true; /* gone at the end of the turn */
+		used = used > size ? used - size : 0;
+		connection_close(largest->connection, "answers are not read or a frame is not ended, and others wait");
+	}
 }
 
 static enum status greet(struct incoming *incoming, const struct message *message)
@@ -230,10 +271,13 @@ static enum status greet(struct incoming *incoming, const struct message *messag
 	incoming->state = INCOMING_OPEN;
 	incoming->listener->greeting_count--;
 	incoming->claimed = message->hello.node;
-	if (incoming->peer)
+	if (incoming->peer) {
 		attribute(incoming);
-	connection_set_frame_size_max(
-		incoming->connection, incoming->peer ? FRAME_SIZE_MAX_PEER : FRAME_SIZE_MAX_CLIENT);
+		supersede(incoming);
+	} else {
+		connection_set_frame_size_max(incoming->connection, FRAME_SIZE_MAX_CLIENT);
+		connection_set_budget(incoming->connection, &incoming->listener->budget);
+	}
 	return STATUS_OK;
 }
 
@@ -324,6 +368,7 @@ void listener_reply(struct listener *listener, uint64_t number, const struct mes
 	if (!incoming)
 		return;
 	answered(incoming);
+	relieve(listener);
 	enum status status = connection_send(incoming->connection, message);
 	if (status == STATUS_OK || status == STATUS_CLOSED)
 		return;
@@ -347,6 +392,8 @@ static void on_closed(struct connection *connection, void *arg, enum status stat
 	if (incoming->state == INCOMING_OPEN && !incoming->peer)
 		node_connection_closed(listener->server->node, incoming->number);
 	incoming_free(incoming);
+	if (status == STATUS_BUSY) /* its frame found no room */
+		relieve(listener);
 }
 
 static const struct connection_events incoming_events = { on_established, on_received, on_closed };
@@ -458,6 +505,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	if (listener->refusals_logged > REFUSALS_LOGGED_MAX)
 		log_warn("more connections refused", LOG_U("count", listener->refusals_logged - REFUSALS_LOGGED_MAX));
 	listener->refusals_logged = 0;
+	relieve(listener);
 	for (uint32_t i = 0; i < listener->slot_count && listener->greeting_count > 0; i++) {
 		struct incoming *incoming = listener->slots[i].incoming;
 		if (incoming && incoming->state == INCOMING_GREETING &&
@@ -542,6 +590,7 @@ uint16_t listener_port(const struct listener *listener)
 
 enum status listener_begin(struct listener *listener)
 {
+	listener->budget.max = listener->server->limits.clients;
 	listener->accepting = true;
 	return event_add(listener->accept_event, NULL) == 0 ? STATUS_OK : STATUS_NO_MEMORY;
 }

@@ -370,10 +370,11 @@ static void set_limits(struct server *server)
 {
 	uint64_t memory = server->config.memory_size;
 	server->limits.inflight = memory / 4;
+	server->limits.clients = memory / 4;
 	server->limits.client_output = (uint32_t)clamp(memory / 32, 4 << 20, 32 << 20);
 	server->limits.peer_output = (uint32_t)clamp(memory / 16, FRAME_SIZE_MAX_PEER + (1 << 20), 64 << 20);
 	log_info("memory bounds", LOG_U("cache", server->config.cache_size), LOG_U("memory", memory),
-		LOG_U("requests_in_flight", server->limits.inflight),
+		LOG_U("requests_in_flight", server->limits.inflight), LOG_U("clients", server->limits.clients),
 		LOG_U("queued_per_client", server->limits.client_output),
 		LOG_U("queued_per_peer", server->limits.peer_output));
 }

@@ -18,6 +18,7 @@ enum {
 
 struct server_limits {		/* bytes; from the memory budget of the configuration */
 	uint64_t inflight;	/* requests not yet answered, all connections together */
+	uint64_t clients;	/* frames not yet whole and answers not yet read, all clients together */
 	uint32_t client_output; /* queued for one client */
 	uint32_t peer_output;	/* queued for one peer */
 };

@@ -12,6 +12,7 @@
  *   - callbacks run from the loop, never from inside a connection_* call; `closed` is the last one, and the memory goes
  *     after it, so a callback may close its own connection;
  *   - bytes that TLS or the input array hold are invisible to epoll: whoever un-pauses schedules a turn;
+ *   - what a connection is charged to its budget is what its arrays held when last they may have changed;
  *   - an accepted connection is not read while more than half of its output bound waits. A dialled one always is:
  *     if both ends stopped, neither would ever go on. */
 #include "wire/connection.h"
@@ -27,6 +28,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "wire/frame.h"
 #include "wire/resolve.h"
 
@@ -62,6 +64,9 @@ struct connection {
 	struct event *event_read, *event_write, *event_turn, *event_timer;
 	struct resolve *resolve;
 	const struct addrinfo *next_address; /* to try, of the resolve's */
+	struct connection_budget *budget;    /* NULL: none */
+	size_t charged;			     /* to it */
+	int64_t expires_s;		     /* the other side's certificate; wall clock */
 	struct certificate_name who;
 	enum status close_status;
 	char address[ADDRESS_SIZE];
@@ -70,6 +75,8 @@ struct connection {
 
 /* A message lives until the next decode on its thread, and callbacks do not nest. */
 static _Thread_local struct codec_scratch scratch;
+
+static const char certificate_ended[] = "the other side's certificate has ended since";
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -83,6 +90,15 @@ static size_t array_size(const struct array *array)
 	return array->end - array->begin;
 }
 
+/* The capacity at which it has so much room behind its bytes: what it has if that is enough. */
+static size_t array_capacity_for(const struct array *array, size_t room)
+{
+	size_t capacity = array->capacity ? array->capacity : ARRAY_SIZE_FIRST;
+	while (capacity - array_size(array) < room)
+		capacity *= 2;
+	return capacity;
+}
+
 static bool array_reserve(struct array *array, size_t room)
 {
 	if (array->capacity - array->end >= room)
@@ -93,9 +109,7 @@ static bool array_reserve(struct array *array, size_t room)
 		array->begin = 0;
 		return true;
 	}
-	size_t capacity = array->capacity ? array->capacity : ARRAY_SIZE_FIRST;
-	while (capacity - array_size(array) < room)
-		capacity *= 2;
+	size_t capacity = array_capacity_for(array, room);
 	uint8_t *grown = malloc(capacity);
 	if (!grown)
 		return false;
@@ -117,6 +131,44 @@ static void array_consume(struct array *array, size_t size)
 		free(array->data);
 		*array = (struct array){ 0 };
 	}
+}
+
+/* --- memory ------------------------------------------------------------------------------------ */
+
+size_t connection_memory(const struct connection *connection)
+{
+	return connection->in.capacity + connection->out.capacity + (connection->tls ? tls_memory(connection->tls) : 0);
+}
+
+/* After anything that may have made arrays grow or shrink. */
+static void account(struct connection *connection)
+{
+	struct connection_budget *budget = connection->budget;
+	if (!budget)
+		return;
+	size_t now = connection_memory(connection);
+	assert(budget->used >= connection->charged);
+	budget->used = budget->used - connection->charged + now;
+	connection->charged = now;
+}
+
+/* NO_MEMORY: the machine has none; BUSY: the budget has none. */
+static enum status reserve(struct connection *connection, struct array *array, size_t room)
+{
+	const struct connection_budget *budget = connection->budget;
+	size_t capacity = array_capacity_for(array, room);
+	if (budget && capacity > array->capacity && capacity > ARRAY_SIZE_FIRST &&
+		budget->used + (capacity - array->capacity) > budget->max)
+		return STATUS_BUSY;
+	if (!array_reserve(array, room))
+		return STATUS_NO_MEMORY;
+	account(connection);
+	return STATUS_OK;
+}
+
+static bool expired(const struct connection *connection)
+{
+	return connection->state == OPEN && (int64_t)(clock_wall_us() / 1000000) > connection->expires_s;
 }
 
 /* --- closing ----------------------------------------------------------------------------------- */
@@ -163,6 +215,10 @@ static void connection_destroy(struct connection *connection)
 	if (connection->event_timer)
 		event_free(connection->event_timer);
 	resolve_release(connection->resolve);
+	if (connection->budget) {
+		assert(connection->budget->used >= connection->charged);
+		connection->budget->used -= connection->charged;
+	}
 	tls_free(connection->tls);
 	free(connection->in.data);
 	free(connection->out.data);
@@ -180,7 +236,11 @@ static bool blocked(const struct connection *connection)
 {
 	if (connection->paused)
 		return true;
-	return !connection->dialled && connection_output_size(connection) > connection->options.output_size_max / 2;
+	const struct connection_budget *budget = connection->budget;
+	size_t size = connection_output_size(connection);
+	if (budget && budget->used > budget->max / 2 && size > ARRAY_SIZE_FIRST)
+		return true;
+	return !connection->dialled && size > connection->options.output_size_max / 2;
 }
 
 /* Reads, or not, as pause and output want it. */
@@ -237,6 +297,8 @@ static void flush(struct connection *connection)
 {
 	struct array *out = &connection->out;
 	size_t budget = WRITE_BUDGET;
+	if (expired(connection))
+		fail(connection, STATUS_DENIED, certificate_ended);
 	while (connection->state == HANDSHAKE || connection->state == OPEN) {
 		if (connection->state == OPEN && array_size(out) > 0) {
 			struct bytes plain = bytes_of(out->data + out->begin, array_size(out));
@@ -253,6 +315,7 @@ static void flush(struct connection *connection)
 		if (!write_pending(connection, &budget))
 			break;
 	}
+	account(connection);
 	watch_reading(connection);
 }
 
@@ -264,8 +327,9 @@ static enum status encode(struct connection *connection, const struct message *m
 	struct packer packer;
 	for (unsigned attempt = 0;; attempt++) {
 		assert(attempt < 2); /* the second knows the size */
-		if (!array_reserve(out, offset + room))
-			return STATUS_NO_MEMORY;
+		enum status status = reserve(connection, out, offset + room);
+		if (status != STATUS_OK)
+			return status;
 		pack_init(&packer, out->data + out->end + offset, out->capacity - out->end - offset);
 		message_encode(message, &packer);
 		if (packer.size > FRAME_SIZE_MAX_PEER)
@@ -283,8 +347,9 @@ static enum status encode(struct connection *connection, const struct message *m
 		return STATUS_BUSY;
 	struct bytes payload = bytes_of(out->data + out->end + offset, packer.size);
 	if (compress && offset < bound) { /* it fitted at once: make the room that LZ4 needs and move it there */
-		if (!array_reserve(out, offset + bound + packer.size))
-			return STATUS_NO_MEMORY;
+		enum status status = reserve(connection, out, offset + bound + packer.size);
+		if (status != STATUS_OK)
+			return status;
 		pack_init(&packer, out->data + out->end + bound, packer.size);
 		message_encode(message, &packer);
 		payload = bytes_of(out->data + out->end + bound, packer.size);
@@ -386,6 +451,7 @@ static void establish(struct connection *connection)
 		status = certificate_name_of(tls_peer_certificate(connection->tls), &connection->who, &why);
 	if (status == STATUS_OK) {
 		connection->state = OPEN;
+		connection->expires_s = tls_peer_expires_s(connection->tls);
 		why = "refused";
 		status = connection->options.events->established(
 			connection, connection->options.arg, &connection->who, issuer, &why);
@@ -408,8 +474,11 @@ static void drain(struct connection *connection)
 	parse(connection);
 	while (connection->state == OPEN && !connection->input_left) {
 		/* Grown as bytes come, by at most what is there already: a claimed size alone allocates nothing. */
-		if (!array_reserve(in, in->end - in->begin < 4096 ? 4096 : array_size(in))) {
-			fail(connection, STATUS_NO_MEMORY, "out of memory");
+		enum status reserved = reserve(connection, in, array_size(in) < 4096 ? 4096 : array_size(in));
+		if (reserved != STATUS_OK) {
+			fail(connection, reserved,
+				reserved == STATUS_BUSY ? "no room for so large a frame at the moment"
+							: "out of memory");
 			return;
 		}
 		size_t got = tls_read(connection->tls, in->data + in->end, in->capacity - in->end);
@@ -441,6 +510,7 @@ static void fed(struct connection *connection, struct bytes wire)
 		establish(connection);
 	if (connection->state == OPEN)
 		drain(connection);
+	account(connection);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -448,6 +518,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	struct connection *connection = arg;
 	uint8_t wire[SOCKET_READ_SIZE];
 	(void)what;
+	if (expired(connection)) {
+		fail(connection, STATUS_DENIED, certificate_ended);
+		return;
+	}
 	for (size_t budget = READ_BUDGET; connection->reading && budget >= sizeof(wire); budget -= sizeof(wire)) {
 		ssize_t got = recv(fd, wire, sizeof(wire), 0);
 		if (got < 0 && errno == EINTR)
@@ -725,6 +799,14 @@ void connection_set_frame_size_max(struct connection *connection, uint32_t size_
 void connection_set_compress(struct connection *connection, bool compress)
 {
 	connection->options.compress = compress;
+}
+
+void connection_set_budget(struct connection *connection, struct connection_budget *budget)
+{
+	assert(budget);
+	assert(!connection->budget);
+	connection->budget = budget;
+	account(connection);
 }
 
 void connection_set_idle_timeout(struct connection *connection, uint32_t timeout_ms)

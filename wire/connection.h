@@ -5,6 +5,8 @@
  * always does), and an accepted connection is not read while more than half of the limit waits: a peer that does not
  * read is not listened to. A dialled one is always read, else two full ends would wait for each other for ever.
  *
+ * A certificate is good until it ends: afterwards nothing more is taken from, or sent to, who showed it (DENIED).
+ *
  * What one turn of the loop sends goes out once, at the end of that turn, in as few records as it fills.
  * Callbacks come from the loop, never from inside a connection_* call, so connection_close is safe within any of them;
  * after it nothing but `closed` is called. */
@@ -17,6 +19,14 @@
 
 struct event_base;
 struct connection;
+
+/* Memory that connections have together, bytes: frames that are not whole yet, answers that are not read. Who was given
+ * one (connection_set_budget) grows beyond its first 32 KiB each way only while there is room: else a send says BUSY,
+ * and a frame that does not fit ends the connection with BUSY. From half of it on, who lets more than that wait is not
+ * read. */
+struct connection_budget {
+	size_t used, max; /* used: by the connections; max: the owner's */
+};
 
 struct connection_events {
 	/* TLS is up and the certificate well formed. Return not OK (with *why) to refuse. */
@@ -47,7 +57,8 @@ enum status connection_dial(
 	const struct connection_options *options, const char *address, struct connection **out) MUST;
 /* Takes over the descriptor; on failure it stays the caller's. options.alpn: TLS_ALPN_ANY takes either. */
 enum status connection_accept(const struct connection_options *options, int fd, struct connection **out) MUST;
-/* Encodes, frames, queues, also before TLS is up. BUSY: above output_size_max (nothing queued). CLOSED. TOO_LARGE. */
+/* Encodes, frames, queues, also before TLS is up. BUSY: above output_size_max or the budget (nothing queued). CLOSED.
+ * TOO_LARGE. */
 enum status connection_send(struct connection *connection, const struct message *message) MUST;
 /* Sends what is queued as far as the socket takes it now, closes the socket; `closed` (CLOSED, why) comes from the
  * loop. */
@@ -58,6 +69,8 @@ void connection_set_events(struct connection *connection, const struct connectio
 void connection_set_frame_size_max(struct connection *connection, uint32_t size_max);
 void connection_set_compress(struct connection *connection, bool compress);
 void connection_set_idle_timeout(struct connection *connection, uint32_t timeout_ms);
+void connection_set_budget(struct connection *connection, struct connection_budget *budget); /* once; outlives it */
+size_t connection_memory(const struct connection *connection);				     /* bytes of its arrays */
 void connection_pause_reading(struct connection *connection, bool pause);
 const struct certificate_name *connection_who(const struct connection *connection);
 enum tls_alpn connection_alpn(const struct connection *connection);

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { ARRAY_SIZE_FIRST = 4096, ARRAY_KEEP_MAX = 128 << 10, RECORD_SIZE_MAX = 16 << 10, VERIFY_DEPTH = 3 };
 
@@ -523,6 +524,25 @@ void tls_shutdown(struct tls *tls)
 X509 *tls_peer_certificate(struct tls *tls)
 {
 	return SSL_get0_peer_certificate(tls->ssl);
+}
+
+int64_t tls_peer_expires_s(struct tls *tls)
+{
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
+	int64_t first = INT64_MAX;
+	for (int i = 0; chain && i < sk_X509_num(chain); i++) {
+		struct tm end;
+		if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(chain, i)), &end) != 1)
+			return 0;
+		int64_t at = timegm(&end);
+		first = at < first ? at : first;
+	}
+	return chain ? first : 0;
+}
+
+size_t tls_memory(const struct tls *tls)
+{
+	return tls->in.capacity + tls->out.capacity;
 }
 
 X509 *tls_peer_issuer(struct tls *tls)

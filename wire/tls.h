@@ -49,6 +49,8 @@ struct bytes tls_pending(struct tls *tls);
 void tls_consumed(struct tls *tls, size_t size);
 void tls_shutdown(struct tls *tls);		       /* close_notify, once */
 struct x509_st *tls_peer_certificate(struct tls *tls); /* borrowed */
+int64_t tls_peer_expires_s(struct tls *tls);	       /* the first end in its verified chain, seconds since 1970 */
+size_t tls_memory(const struct tls *tls);	       /* bytes of the two arrays */
 struct x509_st *tls_peer_issuer(struct tls *tls);      /* the verified chain's next; borrowed; NULL for none */
 
 #endif
