@@ -42,9 +42,9 @@ static void print_status(const struct session *session, const struct health *hea
 
 	printf("\n");
 	output_table(stdout, json_object_get(item, "regions"), regions, false);
-	printf("\nmeta        leader %s, %u of %u voters, epoch %llu, %u operation%s running\n",
+	printf("\nmeta        leader %s, %u of %u voters alive, epoch %llu, %u operation%s running\n",
 		field_text(item, "meta_leader")[0] == '\0' ? "none" : field_text(item, "meta_leader"),
-		health->meta_voters, health->meta_voters_wanted, (unsigned long long)session->map->epoch,
+		health->meta_voters_alive, health->meta_voters_wanted, (unsigned long long)session->map->epoch,
 		health->operations, health->operations == 1 ? "" : "s");
 	if (json_is_object(worst)) {
 		printf("worst rtt   %s - %s %.1f ms", field_text(worst, "from"), field_text(worst, "to"),

@@ -45,6 +45,7 @@ static void nodes_health(const struct cluster_map *map, const struct statuses *s
 		if (statuses->at[i].json != NULL) {
 			health->alive++;
 			region->alive++;
+			health->meta_voters_alive += node->meta_voting;
 			health->refused_total += field_u64(statuses->at[i].json, "residency.refused_total");
 			health->violation_total += field_u64(statuses->at[i].json, "residency.violation_total");
 			continue;
@@ -196,6 +197,7 @@ json_t *health_item(const struct session *session, const struct statuses *status
 	set(item, "operations_running", json_integer(health->operations));
 	set(item, "meta_leader", health->meta_leader == 0 ? json_null() : json_string(label));
 	set(item, "meta_voters", json_integer(health->meta_voters));
+	set(item, "meta_voters_alive", json_integer(health->meta_voters_alive));
 	set(item, "meta_voters_wanted", json_integer(health->meta_voters_wanted));
 	set(item, "residency", residency);
 	set(item, "regions", regions);

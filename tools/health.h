@@ -11,7 +11,7 @@ struct region_health {
 struct health {
 	enum verdict verdict;
 	uint32_t nodes, alive, shards, led, under_copied, operations;
-	uint32_t meta_voters, meta_voters_wanted;
+	uint32_t meta_voters, meta_voters_alive, meta_voters_wanted;
 	uint64_t meta_leader; /* node; 0: none says so */
 	uint64_t refused_total, violation_total;
 	struct region_health regions[MAP_REGIONS_MAX];

@@ -133,7 +133,8 @@ int session_open(struct session *session, const struct invocation *invocation, e
 	if (status == DOM_OK)
 		return EXIT_OK;
 	snprintf(what, sizeof(what), "cannot reach the cluster at %.100s", invocation->endpoint);
-	return fail(invocation, error_code_of(status, false), what, "is the node up, and the address a node's?", "%s",
+	return fail(invocation, error_code_of(status, false), what,
+		"is the node up, the address a node's, its region's authority in cas.pem?", "%s",
 		dom_connect_message());
 }
 
