@@ -566,6 +566,72 @@ static void freeing_says_nothing(void **state)
 	assert_int_equal(server.status, STATUS_CLOSED);
 }
 
+/* X20: a certificate that ends while its connection is open ends the connection, at the next byte either way. */
+static void an_ended_certificate_closes(void **state)
+{
+	(void)state;
+	leaf_write(&cast.eu, "brief",
+		&(struct leaf_form){ .names = "DNS:app2.client.eu-west-1.ie.eu.place.acme", .from_s = -60, .to_s = 2 });
+	struct side client, server;
+	struct connection_options options = options_of(&client, false);
+	struct tls_context *brief = context_of("brief");
+	options.tls = brief;
+	connect_sides(&client, options, &server, options_of(&server, true));
+	server.echo = true;
+	UNTIL(server.established && client.established);
+	uint64_t request = 0;
+	while (!server.closed) { /* one after the other until it ends: the loop's limit is UNTIL's */
+		struct message message = request_of(++request, bytes_text("value"));
+		unsigned before = client.received;
+		if (client.connection && connection_send(client.connection, &message) != STATUS_OK)
+			break;
+		UNTIL(client.received > before || client.closed);
+		if (client.closed)
+			break;
+	}
+	UNTIL(server.closed);
+	assert_true(request > 1); /* it was good at first */
+	assert_int_equal(server.status, STATUS_DENIED);
+	assert_non_null(strstr(server.why, "has ended"));
+	finish(&client, &server);
+	tls_context_free(brief);
+}
+
+/* Answers that three clients do not read share what there is; who asks for little beside them is answered. */
+static void connections_share_a_budget(void **state)
+{
+	(void)state;
+	enum { COUNT = 3, MAX = 7 << 20, OTHERS = (COUNT + 1) * 2 * (32 << 10) };
+	static uint8_t value[VALUE_SIZE_MAX];
+	struct connection_budget budget = { .max = MAX };
+	struct side client[COUNT + 1], server[COUNT + 1];
+	for (unsigned i = 0; i <= COUNT; i++) {
+		connect_sides(&client[i], options_of(&client[i], false), &server[i], options_of(&server[i], true));
+		UNTIL(server[i].established && client[i].established);
+		connection_set_budget(server[i].connection, &budget);
+	}
+	unsigned queued = 0, refused = 0;
+	for (unsigned round = 0; round < 8; round++) {
+		for (unsigned i = 0; i < COUNT; i++) { /* no turn of the loop: nothing leaves */
+			struct message message = request_of(round + 1, bytes_of(value, sizeof(value)));
+			enum status status = connection_send(server[i].connection, &message);
+			assert_true(status == STATUS_OK || status == STATUS_BUSY);
+			queued += status == STATUS_OK;
+			refused += status == STATUS_BUSY;
+			assert_true(budget.used <= MAX + OTHERS);
+		}
+	}
+	assert_true(queued >= COUNT);
+	assert_true(refused > 0); /* each has room for seven by its own bound */
+	struct message message = request_of(1, bytes_text("small"));
+	assert_int_equal(connection_send(server[COUNT].connection, &message), STATUS_OK);
+	UNTIL(client[COUNT].received == 1);
+	UNTIL(client[0].received + client[1].received + client[2].received == queued);
+	for (unsigned i = 0; i <= COUNT; i++)
+		finish(&client[i], &server[i]);
+	assert_int_equal(budget.used, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +651,8 @@ int main(void)
 		cmocka_unit_test(names_are_looked_up),
 		cmocka_unit_test(a_silent_peer_is_timed_out),
 		cmocka_unit_test(freeing_says_nothing),
+		cmocka_unit_test(an_ended_certificate_closes),
+		cmocka_unit_test(connections_share_a_budget),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
