@@ -154,6 +154,10 @@ bool map_binding_in_force(const struct cluster_map *map, const struct map_bindin
  * exact hash. False: nothing of that policy. */
 bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
 	bool *exact, uint64_t exact_hash[2], struct bytes *prefix);
+/* What a fence of that operation, in the shards of `policy`, covers is bound to another policy by now, or to none: who
+ * still comes there has an old map, or meets a node that has one. So the fence stays. */
+bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t policy, bool exact,
+	const uint64_t exact_hash[2], struct bytes prefix);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
  * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */
 unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);

@@ -52,3 +52,23 @@ bool map_operation_fence(const struct cluster_map *map, const struct map_operati
 	}
 	return false;
 }
+
+bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t policy, bool exact,
+	const uint64_t exact_hash[2], struct bytes prefix)
+{
+	if (exact) {
+		struct hash128 hash = { .high = exact_hash[0], .low = exact_hash[1] };
+		const struct map_binding *binding = map_binding_by_hash(map, hash);
+		if (binding && map_binding_in_force(map, binding))
+			return binding->policy != policy;
+		/* Which prefix covers the key is not known; that it went is, as long as the operation is. */
+		const struct map_operation *done = map_operation_find(map, operation);
+		return done && done->state == OPERATION_DONE;
+	}
+	for (size_t size = prefix.size + 1; size-- > 0;) {
+		const struct map_binding *binding = map_binding_by_prefix(map, bytes_of(prefix.data, size));
+		if (binding && map_binding_in_force(map, binding))
+			return binding->policy != policy;
+	}
+	return true;
+}

@@ -363,24 +363,6 @@ static bool read_blocking(
 	return true;
 }
 
-/* Does this shard's fence stand for a binding that our map has in force, to another policy? Then the keys are there. */
-static bool bound_elsewhere(const struct node *node, const struct hosted *hosted, const struct command *fence)
-{
-	const struct cluster_map *map = node_map_in_force(node);
-
-	for (uint32_t i = 0; i < map->binding_count; i++) {
-		const struct map_binding *binding = &map->bindings[i];
-
-		if (binding->exact != fence->exact)
-			continue;
-		if (binding->exact ? binding->hash.high == fence->exact_hash[0] &&
-					     binding->hash.low == fence->exact_hash[1]
-				   : bytes_equal(bytes_of(binding->prefix, binding->prefix_size), fence->key))
-			return binding->policy != hosted->policy;
-	}
-	return false;
-}
-
 static bool fence_covers(const struct node *node, const struct command *fence, const struct pending *pending)
 {
 	struct bytes key = buffer_bytes(pending->key);
@@ -404,7 +386,8 @@ static enum status judge_fences(const struct node *node, const struct hosted *ho
 	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
 		if (!fence_covers(node, &fence, pending))
 			continue;
-		if (!bound_elsewhere(node, hosted, &fence))
+		if (!map_fence_moved(node_map_in_force(node), fence.operation, hosted->policy, fence.exact,
+			    fence.exact_hash, fence.key))
 			return STATUS_BUSY;
 		if (pending->kind == PENDING_READ || pending->map_epoch < node_map_in_force(node)->epoch)
 			return STATUS_STALE_MAP;

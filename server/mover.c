@@ -245,21 +245,6 @@ static uint64_t better_leader(const struct node *node, const struct hosted *host
 	return shard->lead_wanted != 0 && !node->resigning ? 0 : best;
 }
 
-static bool binding_prefix_is_elsewhere(const struct cluster_map *map, const struct command *fence, uint64_t policy)
-{
-	for (uint32_t i = 0; i < map->binding_count; i++) {
-		const struct map_binding *binding = &map->bindings[i];
-
-		if (binding->exact != fence->exact)
-			continue;
-		if (binding->exact ? binding->hash.high == fence->exact_hash[0] &&
-					     binding->hash.low == fence->exact_hash[1]
-				   : bytes_equal(bytes_of(binding->prefix, binding->prefix_size), fence->key))
-			return binding->policy != policy;
-	}
-	return false;
-}
-
 /* Proposes, for a shard that we lead, the fences that running operations want of its policy. */
 static bool fence_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
@@ -304,7 +289,8 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 			continue;
 		if (node_map_in_force(node)->epoch < fence.map_epoch)
 			continue;
-		if (binding_prefix_is_elsewhere(node_map_in_force(node), &fence, shard->policy))
+		if (map_fence_moved(node_map_in_force(node), fence.operation, shard->policy, fence.exact,
+			    fence.exact_hash, fence.key))
 			continue; /* its keys live elsewhere now: whoever still comes here has an old map */
 		settled = false;
 		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) ||
