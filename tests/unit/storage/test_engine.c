@@ -365,6 +365,31 @@ static void leftovers(void **state)
 	assert_int_equal(engine_remove(shared, 1), STATUS_NOT_FOUND);
 }
 
+/* What counts as durable is what was applied when the flush began, whatever came while it ran. */
+static void flush_in_steps(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(1, true);
+	uint64_t flushed = 99;
+	put(engine, "a", "1", 1);
+	assert_int_equal(engine_flush_begin(engine), STATUS_OK);
+	assert_int_equal(engine_flush_begin(engine), STATUS_BUSY);
+	assert_int_equal(engine_flush_run(engine), STATUS_OK);
+	put(engine, "b", "2", 2);
+	assert_int_equal(engine_flush_end(engine, STATUS_OK, &flushed), STATUS_OK);
+	assert_int_equal(flushed, 1);
+	assert_int_equal(engine_flushed(engine), 1);
+	assert_int_equal(engine_flush_begin(engine), STATUS_OK);
+	assert_int_equal(engine_flush_end(engine, STATUS_CANCELLED, &flushed), STATUS_CANCELLED);
+	assert_int_equal(flushed, 1);
+	engine_close(engine); /* does not flush */
+	engine = open_engine(1, false);
+	check_applied(engine, 1, 1);
+	check_value(engine, "a", "1");
+	check_value(engine, "b", NULL);
+	engine_close(engine);
+}
+
 static bool collect(void *arg, uint64_t id)
 {
 	uint64_t *ids = arg;
@@ -473,6 +498,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_snapshots_leave_the_old_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(leftovers, setup, teardown),
 		cmocka_unit_test_setup_teardown(list_and_remove, setup, teardown),
+		cmocka_unit_test_setup_teardown(flush_in_steps, setup, teardown),
 		cmocka_unit_test_setup_teardown(budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(corruption_is_found, setup, teardown),
 	};
