@@ -42,6 +42,14 @@ static void on_reconnect(struct world *world, void *arg, uint64_t value, struct 
 	world_log(world, "the network is whole again");
 }
 
+static void on_relief(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	world->congested = 0;
+}
+
 static void on_disk_well(struct world *world, void *arg, uint64_t slot, struct buffer *bytes)
 {
 	(void)arg;
@@ -204,7 +212,7 @@ static void one_fault(struct world *world)
 	unsigned region = (unsigned)prng_below(&world->faults, knobs->regions);
 	unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
 
-	switch (prng_below(&world->faults, 12)) {
+	switch (prng_below(&world->faults, 13)) {
 	case 0:
 		if (knobs->crashes)
 			crash_region(world, region, false);
@@ -253,6 +261,12 @@ static void one_fault(struct world *world)
 		if (knobs->bindings)
 			rebind(world);
 		break;
+	case 11:
+		if (knobs->congestion) {
+			world->congested = 1 + (unsigned)prng_below(&world->faults, 12);
+			world_at(world, world->now_ns + ms(prng_below(&world->faults, 5000)), on_relief, NULL, 0, NULL);
+		}
+		break;
 	default:
 		if (!knobs->all_power_cut || prng_below(&world->faults, 3) != 0)
 			break;
@@ -292,7 +306,8 @@ static void on_fault(struct world *world, void *arg, uint64_t value, struct buff
 		one_fault(world);
 		world->stats.faults++;
 	}
-	world_at(world, world->now_ns + ms(200 + prng_below(&world->faults, 3000)), on_fault, NULL, 0, NULL);
+	world_at(world, world->now_ns + ms(100 + prng_below(&world->faults, world->knobs.fault_gap_ms)), on_fault, NULL,
+		0, NULL);
 }
 
 void faults_start_compactions(struct world *world)

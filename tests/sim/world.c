@@ -341,6 +341,8 @@ static uint64_t network_delay_ns(struct world *world, unsigned from_region, unsi
 	uint64_t base = world->delay_ns[from_region][to_region];
 	uint64_t jitter = base * world->knobs.jitter_percent / 100 + 50000;
 
+	base *= 1 + world->congested;
+
 	return base + prng_below(&world->network, jitter + 1);
 }
 
@@ -648,6 +650,7 @@ void node_pause(struct world *world, unsigned slot, uint64_t for_ns)
 void world_heal(struct world *world)
 {
 	world->healing = true;
+	world->congested = 0;
 	memset(world->cut, 0, sizeof(world->cut));
 	memset(world->cut_clients, 0, sizeof(world->cut_clients));
 	for (unsigned i = 0; i < world->node_count; i++) {
@@ -695,7 +698,7 @@ void world_knobs_from_seed(struct world *world)
 	knobs->memory_size = UINT64_C(64) << (10 + prng_below(&prng, 10));
 	knobs->drift_ppm = 10000;
 	knobs->clock_error_ppm =
-		prng_below(&prng, 2) == 0 ? 100 : 4500; /* each clock; two differ by twice that at most */
+		prng_below(&prng, 2) == 0 ? 100 : 4900; /* each clock; two differ by twice that at most */
 	knobs->loss_ppm = prng_below(&prng, 3) == 0 ? 0 : (uint32_t)prng_below(&prng, 30000);
 	knobs->duplicate_ppm = prng_below(&prng, 3) == 0 ? 0 : (uint32_t)prng_below(&prng, 30000);
 	knobs->jitter_percent = (uint32_t)prng_below(&prng, 60);
@@ -712,6 +715,8 @@ void world_knobs_from_seed(struct world *world)
 	knobs->transfers = prng_below(&prng, 2) == 0;
 	knobs->bindings = prng_below(&prng, 4) == 0;
 	knobs->bit_flips = prng_below(&prng, 6) == 0;
+	knobs->fault_gap_ms = prng_below(&prng, 4) == 0 ? 500 : 3000;
+	knobs->congestion = prng_below(&prng, 4) == 0;
 	knobs->splits = prng_below(&prng, 3) == 0;
 	knobs->compactions = prng_below(&prng, 2) == 0;
 	knobs->overlap = prng_below(&prng, 3) == 0;

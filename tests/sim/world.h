@@ -39,6 +39,7 @@ void world_at(struct world *world, uint64_t at_ns, event_fn *fn, void *arg, uint
  */
 struct world_knobs {
 	unsigned regions, nodes_per_region, clients_per_region, keys;
+	unsigned fault_gap_ms;		 /* at most, between two faults */
 	unsigned copies, value_size_max; /* of the world's policy; bytes of padding */
 	uint64_t support_us, heartbeat_us, disk_us, disk_stall_us;
 	uint64_t segment_size, memory_size;
@@ -48,7 +49,7 @@ struct world_knobs {
 	bool wide; /* WAN distances; else a few hundred microseconds */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
-		transfers, bindings, bit_flips, splits, compactions, overlap;
+		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;
 };
 
 struct world_node {
@@ -97,6 +98,7 @@ struct world {
 	uint64_t digest;	       /* folded over every event */
 	char failure[512];	       /* "": all is well */
 	uint64_t trace_group;	       /* verbose: print every message of this group */
+	unsigned congested;	       /* messages take so many times longer; 0: as ever */
 	bool verbose, healing, ruined; /* ruined: a region is lost for good; no more faults */
 	struct checkers *checkers;
 	struct load *load_state;
