@@ -123,7 +123,7 @@ static void half_frames(struct watch *watch, const char *address, const struct t
 		set_blocking(&lines[open], false);
 		sent[open++] = 0;
 	}
-	for (unsigned round = 0; round < 256; round++) {
+	for (unsigned round = 0; round < 128; round++) {
 		for (unsigned i = 0; i < open; i++) {
 			size_t wrote = 0, left = FRAME_HEADER_SIZE + SIZE - 1 - sent[i];
 			if (left > 0 &&
@@ -170,7 +170,7 @@ int attack_floods(const char *address, const struct thief *thief, int pid, uint6
 		tally(false, "the scene", "%s", watch.healthy.why);
 		return tally_end();
 	}
-	flood(&watch, address, thief, "maps asked for and not read", &ask, 200);
+	flood(&watch, address, thief, "maps asked for and not read", &ask, 48);
 	struct cluster_map *map = line_map(&watch.healthy);
 	assert(map);
 	const struct policy *policy = map_policy_by_name(map, "default");
@@ -183,7 +183,7 @@ int attack_floods(const char *address, const struct thief *thief, int pid, uint6
 		if (map->shards[i].policy == policy->id &&
 			map_shard_of(map, policy->id, bytes_text("big")) == &map->shards[i])
 			ask.ask.shard = map->shards[i].id;
-	flood(&watch, address, thief, "scans asked for and not read", &ask, 200);
+	flood(&watch, address, thief, "scans asked for and not read", &ask, 48);
 	half_frames(&watch, address, thief);
 	silence(&watch, address, thief);
 	line_close(&watch.healthy);
