@@ -1035,7 +1035,7 @@ static enum status take_identity(struct node *node, const char **why)
 	}
 	if (status != STATUS_NOT_FOUND) {
 		*why = status == STATUS_CONFLICT ? "this data directory is a copy; a node's directory may be moved, "
-						   "never copied: wipe it and join anew"
+						   "never copied: join with an empty one, under a place of its own"
 						 : "the data directory's identity could not be read";
 		return status;
 	}

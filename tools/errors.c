@@ -153,7 +153,8 @@ const struct error_code error_codes[] = {
 	{ "DOM-N010", 1, "a node stopped because it can no longer keep its promises",
 		"The disk failed a write or sync, or lost what was acknowledged. The node stops rather than answer "
 		"from what may be\n"
-		"wrong; the other copies go on. Mend the disk, or replace the node with an empty directory." },
+		"wrong; the other copies go on. Mend the disk, or put a new node, under a name of its own, in its "
+		"place." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
 		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
 		"residency\n"
