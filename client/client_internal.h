@@ -86,7 +86,7 @@ struct endpoint {
 	uint8_t state;
 	bool ping_open, established;
 	uint32_t failures; /* dials in a row */
-	uint64_t used_ns, heard_ns, ready_ns, redial_ns;
+	uint64_t used_ns, heard_ns, dialled_ns, ready_ns, redial_ns;
 	struct list slots;
 };
 
@@ -99,6 +99,8 @@ struct slot *endpoint_send(
 	struct endpoint *endpoint, enum slot_kind kind, struct message *message, enum status *status);
 void endpoint_ping(struct endpoint *endpoint);
 void endpoint_close(struct endpoint *endpoint, const char *why);
+/* Dialled for so long without TLS that whoever is there does not answer. */
+bool endpoint_is_stuck(const struct endpoint *endpoint);
 void endpoints_map_changed(struct dom_client *client); /* who is not what the map says is closed */
 void endpoints_tend(struct dom_client *client);	       /* once a second: probes, silence */
 /* in_callback: on the stack of one of their callbacks, where a connection may be closed but not freed. */

@@ -21,6 +21,7 @@ enum {
 	PROBE_MS = 1000,
 	IN_USE_MS = 10000,
 	CLOSED_AT_ONCE_MAX = 64,
+	STUCK_MS = 1000,
 	SILENCE_MS = 5000, /* unanswered requests and not a byte for so long: the connection is dead */
 };
 #define MS_NS ((uint64_t)1000000)
@@ -135,7 +136,7 @@ static bool dial(struct endpoint *endpoint)
 	hello.hello.place = bytes_text(client->who.place);
 	memcpy(hello.hello.cluster, router_map(client->router)->cluster, sizeof(hello.hello.cluster));
 	endpoint->state = ENDPOINT_DIALLING;
-	endpoint->heard_ns = now_ns;
+	endpoint->heard_ns = endpoint->dialled_ns = now_ns;
 	if (connection_send(endpoint->connection, &hello) != STATUS_OK) {
 		connection_free(endpoint->connection);
 		went_down(endpoint, now_ns);
@@ -532,6 +533,12 @@ void endpoint_close(struct endpoint *endpoint, const char *why)
 	connection_set_events(connection, &orphan, NULL);
 	connection_close(connection, why);
 	lost(endpoint);
+}
+
+bool endpoint_is_stuck(const struct endpoint *endpoint)
+{
+	return endpoint->state == ENDPOINT_DIALLING && !endpoint->established &&
+	       client_now() - endpoint->dialled_ns >= STUCK_MS * MS_NS;
 }
 
 /* Closing one makes its requests go elsewhere, which moves others in the list: so they are gathered first. */

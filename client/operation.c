@@ -447,6 +447,13 @@ struct operation_action operation_lost(
 	return attempt == operation->attempt_current ? go_on(operation, now_ns) : keep_on(operation);
 }
 
+void operation_withdrawn(struct operation_machine *operation, uint32_t attempt)
+{
+	if (operation->state != STATE_DONE && close_attempt(operation, attempt) != 0)
+		remember(
+			operation, STATUS_CANNOT_CONNECT, bytes_text("a node that may serve this key does not answer"));
+}
+
 struct operation_action operation_refused(struct operation_machine *operation, uint32_t attempt, uint64_t now_ns)
 {
 	struct message_reply reply = { .status = STATUS_BUSY,

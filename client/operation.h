@@ -94,6 +94,8 @@ struct operation_action operation_replied(
  */
 struct operation_action operation_lost(
 	struct operation_machine *operation, uint32_t attempt, bool delivered, uint64_t now_ns);
+/* This side took the attempt back before any of it left; nothing is to be done about it now. */
+void operation_withdrawn(struct operation_machine *operation, uint32_t attempt);
 /* This side could not take it (its output is full): as a BUSY answer. */
 struct operation_action operation_refused(struct operation_machine *operation, uint32_t attempt, uint64_t now_ns);
 /* A map came, newer or not. Anything but FETCHING ignores it. */

@@ -77,7 +77,12 @@ static bool send_attempt(struct run *run, struct operation_action *action, uint6
 	operation_message(&run->operation, action->node, now_ns, &message);
 	if (run->call->session)
 		message.ask.session_index = session_index(run->call->session, message.ask.shard);
-	struct slot *slot = endpoint_send(endpoint, SLOT_RUN, &message, &status);
+	/* Nobody answered the dial before this one: ask who does, and come back when this one is up. */
+	bool unheard = endpoint->state == ENDPOINT_DIALLING && endpoint->failures > 0;
+	struct slot *slot = NULL;
+	status = STATUS_CANNOT_CONNECT;
+	if (!unheard)
+		slot = endpoint_send(endpoint, SLOT_RUN, &message, &status);
 	if (!slot) {
 		*action = status == STATUS_BUSY ? operation_refused(&run->operation, action->attempt, now_ns)
 						: operation_lost(&run->operation, action->attempt, false, now_ns);
@@ -136,7 +141,31 @@ void run_map_arrived(struct run *run)
 	act(run, operation_map_arrived(&run->operation, client_now()), NULL, 0);
 }
 
+/* At the deadline: what still waits for connections that nobody answers is taken back, so that it is certain not to
+ * have been proposed. Returns how many connections then have to go, with all that is queued there. */
+static unsigned withdraw(struct run *run, struct endpoint *stuck[OPERATION_OPEN_MAX])
+{
+	unsigned count = 0;
+	LIST_EACH_SAFE(link, &run->slots)
+	{
+		struct slot *slot = LIST_ENTRY(link, struct slot, of_owner);
+		if (!endpoint_is_stuck(slot->endpoint) || count == OPERATION_OPEN_MAX)
+			continue;
+		operation_withdrawn(&run->operation, slot->attempt);
+		list_remove(&slot->of_owner);
+		slot->run = NULL;
+		stuck[count++] = slot->endpoint;
+	}
+	return count;
+}
+
 void run_expired(struct run *run)
 {
-	act(run, operation_expired(&run->operation, client_now()), NULL, 0);
+	struct endpoint *stuck[OPERATION_OPEN_MAX];
+	uint64_t now_ns = client_now();
+	unsigned count = now_ns >= run->operation.spec.deadline_ns ? withdraw(run, stuck) : 0;
+	act(run, operation_expired(&run->operation, now_ns), NULL, 0); /* run may be gone */
+	for (unsigned i = 0; i < count; i++)
+		if (endpoint_is_stuck(stuck[i])) /* not closed and dialled anew meanwhile */
+			endpoint_close(stuck[i], "no answer for too long");
 }

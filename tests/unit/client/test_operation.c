@@ -364,7 +364,7 @@ static void test_refused_before_a_byte_leaves(void **state)
 static void test_deadlines(void **state)
 {
 	(void)state;
-	enum way { REFUSED, UNREACHED, BROKEN, SILENT };
+	enum way { REFUSED, UNREACHED, BROKEN, SILENT, WITHDRAWN };
 	static const struct {
 		uint8_t kind;
 		enum way way;
@@ -382,6 +382,7 @@ static void test_deadlines(void **state)
 		{ OPERATION_PUT, BROKEN, 0, STATUS_UNKNOWN_OUTCOME },
 		{ OPERATION_GET, SILENT, 0, STATUS_TIMED_OUT },
 		{ OPERATION_PUT, SILENT, 0, STATUS_UNKNOWN_OUTCOME },
+		{ OPERATION_PUT, WITHDRAWN, 0, STATUS_CANNOT_CONNECT },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct bench bench;
@@ -391,7 +392,11 @@ static void test_deadlines(void **state)
 			assert_true(events++ < 1000);
 			sends += bench.action.kind == OPERATION_SEND;
 			bench.now_ns += MS / 2;
-			if (bench.action.kind != OPERATION_SEND || cases[i].way == SILENT)
+			/* At the deadline, what has not left is taken back; before it, it waits for its connection. */
+			while (cases[i].way == WITHDRAWN && bench.action.until_ns >= bench.spec.deadline_ns &&
+				bench.operation.open_count > 0)
+				operation_withdrawn(&bench.operation, bench.operation.open[0].number);
+			if (bench.action.kind != OPERATION_SEND || cases[i].way == SILENT || cases[i].way == WITHDRAWN)
 				expire(&bench);
 			else if (cases[i].way == REFUSED)
 				reply(&bench, bench.action.attempt, cases[i].says, 0, 7);
