@@ -87,6 +87,7 @@ struct snapshot_out {
 	struct engine_snapshot *stream;
 	uint64_t read, acked; /* chunks: read from the engine and sent; taken by the follower. read - acked <= window */
 	bool whole;	      /* chunk read - 1 is the last */
+	bool pumping;	      /* the window has room for more at once */
 	uint64_t rows, hash;  /* of the whole, once it is known */
 	struct buffer *chunks[SNAPSHOT_WINDOW]; /* chunk i in slot i % SNAPSHOT_WINDOW */
 	uint64_t deadline_ns;

@@ -13,7 +13,10 @@
 #include "base/hash.h"
 #include "policy/quorum.h"
 
-enum { RETRIES_MAX = 20 };
+enum {
+	RETRIES_MAX = 20,
+	CHUNKS_A_TURN = 2, /* read in one go: other groups wait meanwhile */
+};
 
 static struct snapshot_out *out_find(struct driver *driver, uint64_t to)
 {
@@ -82,17 +85,24 @@ static enum status read_chunk(struct snapshot_out *out)
 	return STATUS_OK;
 }
 
-/* Fills the window and sends what is new in it. */
+static bool window_open(const struct snapshot_out *out)
+{
+	return !out->whole && out->read - out->acked < SNAPSHOT_WINDOW;
+}
+
+/* Fills the window, step by step, and sends what is new in it. */
 static void out_pump(struct driver *driver, struct snapshot_out *out, struct node_time time)
 {
-	while (!out->whole && out->read - out->acked < SNAPSHOT_WINDOW) {
+	for (unsigned i = 0; i < CHUNKS_A_TURN && window_open(out); i++) {
 		if (read_chunk(out) != STATUS_OK) {
 			out_end(driver, out, false);
 			return;
 		}
 		send_chunk(driver, out, out->read - 1);
 	}
-	out->deadline_ns = time.now_ns + 4 * driver->options.retransmit_us * 1000;
+	out->pumping = window_open(out);
+	uint64_t wait_ns = out->pumping ? 1 : 4 * driver->options.retransmit_us * 1000; /* 1: behind what waits now */
+	out->deadline_ns = time.now_ns + wait_ns;
 }
 
 void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time time)
@@ -167,6 +177,10 @@ void driver_snapshot_expired(struct driver *driver, struct node_time time)
 		struct snapshot_out *out = &driver->out[i];
 		if (out->to == 0 || out->deadline_ns > time.now_ns)
 			continue;
+		if (out->pumping) {
+			out_pump(driver, out, time);
+			continue;
+		}
 		if (++out->retries > RETRIES_MAX) {
 			out_end(driver, out, false);
 			continue;
