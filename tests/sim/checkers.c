@@ -12,7 +12,7 @@
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
 
-enum { GROUPS_MAX = 256, BUCKETS = 1024, CHECK_EVERY = 16 };
+enum { GROUPS_MAX = 256, BUCKETS = 1024, CHECK_EVERY = 64 };
 
 /* A table of facts: (group, number) -> value; a second, different value for the same is a broken invariant. */
 struct fact {
