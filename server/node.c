@@ -948,7 +948,7 @@ enum status node_begin(struct node *node, const char **why)
 
 	assert(!node->running);
 	assert(node->identity.node != 0);
-	liveness.fresh = !node->identity_stored;
+	liveness.fresh = node->identity.boot == 0; /* nothing was begun with this identity, so nothing was promised */
 	if (liveness.support_max_us < node->identity.support_max_us)
 		liveness.support_max_us = node->identity.support_max_us;
 	node->identity.support_max_us = liveness.support_max_us;
@@ -958,7 +958,6 @@ enum status node_begin(struct node *node, const char **why)
 		*why = "the data directory's identity could not be written";
 		return status;
 	}
-	node->identity_stored = true;
 	liveness_init(node->liveness, &liveness);
 
 	text_init(&path, engines_path, sizeof(engines_path));
@@ -1021,8 +1020,11 @@ static enum status take_identity(struct node *node, const char **why)
 		return status;
 	}
 	status = identity_load(node->data, &node->identity);
+	bool elsewhere = strcmp(node->identity.place, node->options.place.text) != 0 ||
+			 strcmp(node->identity.name, node->cluster_name) != 0;
+	if (status == STATUS_OK && node->identity.node == 0 && elsewhere)
+		status = STATUS_NOT_FOUND; /* never admitted anywhere, and configured anew since */
 	if (status == STATUS_OK) {
-		node->identity_stored = true;
 		if (strcmp(node->identity.place, node->options.place.text) != 0) {
 			*why = "this data directory belongs to a node of another place; give each node its own";
 			return STATUS_CONFLICT;
@@ -1043,7 +1045,11 @@ static enum status take_identity(struct node *node, const char **why)
 	node->identity.incarnation = node->io.random(node->io.arg);
 	memcpy(node->identity.place, node->options.place.text, sizeof(node->identity.place));
 	memcpy(node->identity.name, node->cluster_name, sizeof(node->identity.name));
-	return STATUS_OK;
+	/* Before anybody hears of this incarnation: whoever admits it gives the place to it, and to no other. */
+	status = identity_store(node->data, &node->identity);
+	if (status != STATUS_OK)
+		*why = "the data directory's identity could not be written";
+	return status;
 }
 
 static bool allocate(struct node *node)
@@ -1069,6 +1075,20 @@ static bool allocate(struct node *node)
 		node->pending_free = i;
 	}
 	return table_grow(node);
+}
+
+/* The end of the last start came between the identity and meta's first replica here. Nothing else can be here, so
+ * nothing was promised: the node is admitted, or the cluster made, once more; the incarnation is the same, so the id is
+ * too. */
+static void unbegin(struct node *node)
+{
+	assert(node->hosted_count == 0);
+	journal_close(node->journal);
+	engine_shared_close(node->engines);
+	node->journal = NULL;
+	node->engines = NULL;
+	node->identity.node = 0;
+	node->running = false;
 }
 
 enum status node_open(const struct node_options *options, const struct node_io *io, struct node **out, const char **why)
@@ -1103,6 +1123,8 @@ enum status node_open(const struct node_options *options, const struct node_io *
 	status = take_identity(node, why);
 	if (status == STATUS_OK && node->identity.node != 0)
 		status = node_begin(node, why);
+	if (status == STATUS_OK && node->running && node->hosted_count == 0)
+		unbegin(node);
 	if (status != STATUS_OK) {
 		node_close(node);
 		return status;

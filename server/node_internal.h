@@ -61,7 +61,6 @@ struct node {
 	char data[512], cluster_name[CLUSTER_NAME_MAX];
 	struct identity identity;
 	struct identity_lock *lock;
-	bool identity_stored;	   /* the directory is not brand new */
 	struct change init_change; /* waits for meta's first leader, which is this node */
 	uint64_t init_connection, init_request;
 	bool init_pending;
