@@ -43,7 +43,7 @@ struct incoming {
 	struct connection *connection;
 	uint64_t number;
 	enum incoming_state state;
-	bool peer, paused, evicted;
+	bool peer, paused, evicted, refused; /* refused: at the door, with an answer that says why */
 	uint64_t accepted_ns;
 	struct peer_identity who;
 	uint64_t identity;	/* hash of role, name and place; 0: not known yet */
@@ -198,6 +198,7 @@ static enum status on_established(struct connection *connection, void *arg, cons
 	if (status != STATUS_OK && incoming->peer)
 		return status;
 	if (status != STATUS_OK) { /* a person waits at the other end: say why, then close */
+		incoming->refused = true;
 		send_status(incoming, 0, status, *why);
 		connection_close(connection, *why);
 		return STATUS_OK;
@@ -263,6 +264,7 @@ static enum status greet(struct incoming *incoming, const struct message *messag
 	if (message->kind == MESSAGE_HELLO)
 		status = server_check_hello(server, &message->hello, &why);
 	if (status != STATUS_OK) {
+		incoming->refused = true;
 		if (!incoming->peer)
 			send_status(incoming, 0, status, why);
 		connection_close(incoming->connection, why);
@@ -383,7 +385,8 @@ static void on_closed(struct connection *connection, void *arg, enum status stat
 {
 	struct incoming *incoming = arg;
 	struct listener *listener = incoming->listener;
-	if (status == STATUS_DENIED && listener->refusals_logged++ < REFUSALS_LOGGED_MAX)
+	bool refused = status == STATUS_DENIED || incoming->refused;
+	if (refused && listener->refusals_logged++ < REFUSALS_LOGGED_MAX)
 		log_warn("connection refused", LOG_S("address", connection_address(connection)),
 			LOG_S("place", incoming->who.place.text), LOG_S("why", why));
 	else

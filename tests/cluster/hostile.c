@@ -4,6 +4,8 @@
  *   hostile ADDRESS CERT KEY frames PLACE                  lies about form
  *   hostile ADDRESS CERT KEY requests CLAIM HOME KEY VALUE another region's client; KEY of policy HOME has VALUE
  *   hostile ADDRESS CERT KEY node                          a node's certificate on the clients' protocol
+ *   hostile ADDRESS CERT KEY admin KEY VALUE               an administrator who reads and writes
+ *   hostile ADDRESS CERT KEY region PLACE CA               would the region be added? (3: no)
  *   hostile ADDRESS CERT KEY peer PLACE HOME CANARY        a stolen node; its address must be free to listen on
  *   hostile ADDRESS CERT KEY floods PID MIB                memory and time; PID may grow by MIB
  *   hostile ADDRESS CERT KEY serve peer|client             be the server there once; prints what was said to us
@@ -57,8 +59,14 @@ static int serve(const char *address, const struct thief *thief, const char *alp
 	own.hello.version = PROTOCOL_VERSION;
 	own.hello.node = 2;
 	line_send(&line, &own);
-	while (line_hear(&line, 10000, &message) == HEARD_MESSAGE)
-		printf("said: kind %u\n", message.kind);
+	while (line_hear(&line, 10000, &message) == HEARD_MESSAGE) {
+		printf("said: kind %u", message.kind);
+		if (message.kind == MESSAGE_REQUEST)
+			printf(" operation %u key %.*s", message.ask.operation, (int)message.ask.key.size,
+				(const char *)message.ask.key.data);
+		printf("\n");
+		fflush(stdout);
+	}
 	printf("ended: %s\n", line.why);
 	line_close(&line);
 	close(fd);
@@ -83,6 +91,10 @@ int main(int argc, char **argv)
 		return attack_requests(address, &thief, argv[5], argv[6], argv[7], argv[8]);
 	if (strcmp(what, "node") == 0 && argc == 5)
 		return attack_as_node(address, &thief);
+	if (strcmp(what, "admin") == 0 && argc == 7)
+		return attack_as_admin(address, &thief, argv[5], argv[6]);
+	if (strcmp(what, "region") == 0 && argc == 7)
+		return attack_region(address, &thief, argv[5], argv[6]);
 	if (strcmp(what, "peer") == 0 && argc == 8)
 		return attack_as_peer(address, &thief, argv[5], argv[6], argv[7]);
 	if (strcmp(what, "floods") == 0 && argc == 7)

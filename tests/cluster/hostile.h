@@ -46,6 +46,8 @@ int tally_end(void);
 int attack_frames(const char *address, const struct thief *thief, const char *place);
 int attack_requests(const char *address, const struct thief *thief, const char *claim, const char *home,
 	const char *key, const char *value);
+int attack_as_admin(const char *address, const struct thief *thief, const char *key, const char *value);
+int attack_region(const char *address, const struct thief *thief, const char *place, const char *ca_file);
 int attack_as_node(const char *address, const struct thief *thief);
 int attack_as_peer(
 	const char *address, const struct thief *thief, const char *listen, const char *home, const char *canary);

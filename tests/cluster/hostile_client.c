@@ -9,6 +9,7 @@
 
 #include "policy/change.h"
 #include "tests/cluster/hostile.h"
+#include "wire/certificate.h"
 
 /* --- frames ------------------------------------------------------------------------------------------- */
 
@@ -478,4 +479,67 @@ int attack_as_node(const char *address, const struct thief *thief)
 	free(map);
 	line_close(&line);
 	return tally_end();
+}
+
+/* --- an administrator's certificate ------------------------------------------------------------------------------ */
+
+/* No ambient authority: who may change every rule may read and write nothing, not even where all may. */
+int attack_as_admin(const char *address, const struct thief *thief, const char *key, const char *value)
+{
+	struct scene scene = { .key = bytes_text(key), .value = value };
+	if (!open_client(&scene.line, address, thief, "") || !(scene.map = line_map(&scene.line))) {
+		tally(false, "the clients' protocol", "no map: %s", scene.line.why);
+		return tally_end();
+	}
+	const struct map_binding *binding = map_binding_of(scene.map, scene.key);
+	assert(binding);
+	const struct map_shard *shard = map_shard_of(scene.map, binding->policy, scene.key);
+	for (uint8_t operation = OPERATION_GET; operation <= OPERATION_SCAN; operation++) {
+		attack(&scene, "an administrator on data", operation, binding->policy, shard->id, scene.key,
+			STATUS_RESIDENCY_REFUSED);
+		for (uint32_t i = 0; operation == OPERATION_SCAN && i < scene.map->shard_count; i++)
+			attack(&scene, "an administrator who scans", operation, scene.map->shards[i].policy,
+				scene.map->shards[i].id, bytes_text(""), STATUS_RESIDENCY_REFUSED);
+	}
+	free(scene.map);
+	line_close(&scene.line);
+	return tally_end();
+}
+
+/* A region with this authority, straight to the node: a tool may look first, an attacker does not. 0: it was taken. */
+int attack_region(const char *address, const struct thief *thief, const char *place, const char *ca_file)
+{
+	static uint8_t body[1 << 14], pem[1 << 14];
+	struct line line;
+	struct change change = { .kind = CHANGE_REGION_ADD, .dry_run = true };
+	struct message ask = { .kind = MESSAGE_ADMIN }, reply;
+	struct packer packer;
+	const char *why;
+	size_t size = 0;
+	FILE *file = fopen(ca_file, "re");
+	assert(file);
+	size_t pem_size = fread(pem, 1, sizeof(pem), file);
+	fclose(file);
+	if (certificate_pem_to_der(
+		    bytes_of(pem, pem_size), change.region.ca_der, sizeof(change.region.ca_der), &size) != STATUS_OK ||
+		!place_parse(place, &change.region.site.place, &why)) {
+		printf("no certificate or no place\n");
+		return 2;
+	}
+	change.region.ca_size = (uint32_t)size;
+	snprintf(change.region.name, sizeof(change.region.name), "%s", strrchr(place, '/') + 1);
+	pack_init(&packer, body, sizeof(body));
+	change_encode(&change, &packer);
+	assert(!packer.overflow);
+	ask.admin.verb = bytes_text("change");
+	ask.admin.body = bytes_of(body, packer.size);
+	if (!open_client(&line, address, thief, "") || !line_ask(&line, &ask, &reply)) {
+		printf("no answer: %s\n", line.why);
+		return 2;
+	}
+	printf("%s: %.*s\n", status_name((enum status)reply.reply.status), (int)reply.reply.detail.size,
+		(const char *)reply.reply.detail.data);
+	int code = reply.reply.status == STATUS_OK ? 0 : 3;
+	line_close(&line);
+	return code;
 }
