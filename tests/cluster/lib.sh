@@ -89,6 +89,10 @@ wait_until() {
 ended() { ! kill -0 "$1" 2>/dev/null || [ "$(state_of "$1")" = Z ]; }
 state_of() { awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null; }
 gone() { wait_until "${2:-15}" ended "$1"; }
+ends_with() { # exit code, command; for wait_until
+	"${@:2}"
+	[ $? -eq "$1" ]
+}
 well() { domctl status -q; }
 
 # --- nodes ----------------------------------------------------------------------------------------------------
