@@ -28,7 +28,7 @@ struct hosted {
 	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
 	/* residency_evacuates, as judged by this map and membership */
-	uint64_t evacuates_epoch, evacuates_index;
+	uint64_t evacuates_epoch, evacuates_index, evacuates_term;
 	bool evacuates;
 };
 

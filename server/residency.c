@@ -62,11 +62,13 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 {
 	const struct membership *membership = group_membership(driver_group(hosted->driver));
 	uint64_t epoch = node_map_in_force(node)->epoch;
+	uint64_t term = group_term_of(driver_group(hosted->driver), membership->index); /* another may take its index */
 	member_set allowed = 0;
 
 	if (hosted->group == META_GROUP)
 		return false;
-	if (hosted->evacuates_epoch == epoch && hosted->evacuates_index == membership->index + 1)
+	if (hosted->evacuates_epoch == epoch && hosted->evacuates_index == membership->index + 1 &&
+		hosted->evacuates_term == term)
 		return hosted->evacuates;
 	for (unsigned i = 0; i < membership->count; i++) {
 		if (node_may_hold(node, hosted->policy, membership->at[i].node))
@@ -75,6 +77,7 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 	hosted->evacuates = membership->count > 0 && !quorum_commits(membership, allowed);
 	hosted->evacuates_epoch = epoch;
 	hosted->evacuates_index = membership->index + 1; /* 0: never judged */
+	hosted->evacuates_term = term;
 	return hosted->evacuates;
 }
 
