@@ -73,7 +73,7 @@ int run_binding_which(const struct invocation *invocation)
 	struct owned_bytes key;
 	struct session session;
 	json_t *items;
-	int code = argument_bytes(invocation, invocation->arguments[0], "key-format", &key);
+	int code = argument_key(invocation, invocation->arguments[0], &key);
 
 	if (code != EXIT_OK)
 		return code;

@@ -133,7 +133,7 @@ int run_policy_test(const struct invocation *invocation)
 			"give --key KEY and --from PLACE, such as eu/ie/eu-west-1", "%s",
 			why == NULL ? "both are needed" : why);
 	}
-	code = argument_bytes(invocation, key_text, "key-format", &key);
+	code = argument_key(invocation, key_text, &key);
 	if (code == EXIT_OK && (code = policies_load(invocation, invocation->arguments[0], &file)) == EXIT_OK) {
 		file_judge(&file, owned(&key), &site, strcmp(op, "put") == 0, &judgement, &binding);
 		set_bytes(item, "key", form_of(invocation, "key-format"), owned(&key));

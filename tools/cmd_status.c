@@ -49,10 +49,16 @@ static void print_status(const struct session *session, const struct health *hea
 	if (json_is_object(worst)) {
 		printf("worst rtt   %s - %s %.1f ms", field_text(worst, "from"), field_text(worst, "to"),
 			json_number_value(json_object_get(worst, "rtt_ms")));
-		if (json_is_real(json_object_get(worst, "floor_ms")))
-			printf(", %.2f x the floor of light in fibre",
-				json_number_value(json_object_get(worst, "rtt_ms")) /
-					json_number_value(json_object_get(worst, "floor_ms")));
+		if (json_is_real(json_object_get(worst, "floor_ms"))) {
+			double ratio = json_number_value(json_object_get(worst, "rtt_ms")) /
+				       json_number_value(json_object_get(worst, "floor_ms"));
+
+			if (ratio < 1)
+				printf(", less than light in fibre takes: one of them is not where its coordinates "
+				       "are");
+			else
+				printf(", %.2f x the floor of light in fibre", ratio);
+		}
 		printf("\n");
 	}
 	printf("residency   %llu violation%s, %llu request%s refused by rule\n",

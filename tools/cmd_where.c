@@ -82,7 +82,7 @@ int run_key_where(const struct invocation *invocation)
 		const struct map_binding *binding;
 		const struct map_shard *shard;
 
-		code = argument_bytes(invocation, invocation->arguments[i], "key-format", &key);
+		code = argument_key(invocation, invocation->arguments[i], &key);
 		if (code != EXIT_OK)
 			break;
 		binding = map_binding_of(session.map, owned(&key));
@@ -107,7 +107,7 @@ int run_shard_of(const struct invocation *invocation)
 	static struct statuses statuses;
 	struct session session;
 	struct owned_bytes key;
-	int code = argument_bytes(invocation, invocation->arguments[0], "key-format", &key);
+	int code = argument_key(invocation, invocation->arguments[0], &key);
 
 	if (code != EXIT_OK)
 		return code;

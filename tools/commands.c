@@ -70,7 +70,8 @@ const struct command commands[] = {
 		.argument_max = 1,
 		.complete = "minimal|details",
 		.summary = "is the cluster well? a verdict, the regions, residency",
-		.detail = "Asks every node at once. Exit 0: well; 14: degraded; 5: unavailable.",
+		.detail = "Asks every node at once. Exit 0: well; 14: degraded; 5: unavailable, or out of reach from "
+			  "here.",
 		.example = "domctl status -o json",
 		.kind = "Status",
 		.run = run_status },

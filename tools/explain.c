@@ -274,7 +274,7 @@ int run_key_explain(const struct invocation *invocation)
 
 	memset(&explanation, 0, sizeof(explanation));
 	explanation.write = op != NULL && strcmp(op, "put") == 0;
-	code = argument_bytes(invocation, invocation->arguments[0], "key-format", &explanation.key);
+	code = argument_key(invocation, invocation->arguments[0], &explanation.key);
 	if (code != EXIT_OK)
 		return code;
 	code = session_open_with_map(

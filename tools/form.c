@@ -167,6 +167,17 @@ int argument_bytes(const struct invocation *invocation, const char *argument, co
 		"%s", why);
 }
 
+int argument_key(const struct invocation *invocation, const char *argument, struct owned_bytes *out)
+{
+	int code = argument_bytes(invocation, argument, "key-format", out);
+
+	if (code != EXIT_OK || out->size > 0)
+		return code;
+	free(out->data);
+	*out = (struct owned_bytes){ 0 };
+	return fail(invocation, "DOM-K004", "this is no key", "name one", "a key has at least one byte");
+}
+
 void set_bytes(json_t *object, const char *name, enum form form, struct bytes bytes)
 {
 	char *text = form_encode(form, bytes), field[64];

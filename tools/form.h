@@ -26,6 +26,8 @@ char *form_encode(enum form form, struct bytes bytes); /* for the caller to free
  * taken as they are. On failure it has printed the error and returns its exit code; 0 otherwise. */
 int argument_bytes(
 	const struct invocation *invocation, const char *argument, const char *flag, struct owned_bytes *out);
+/* The same for a key: it is not empty. */
+int argument_key(const struct invocation *invocation, const char *argument, struct owned_bytes *out);
 /* {"key":..., "key_b64":...} into the object: text in the form, and always base64. */
 void set_bytes(json_t *object, const char *name, enum form form, struct bytes bytes);
 

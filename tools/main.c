@@ -1,6 +1,8 @@
 /* tools/main.c: domctl. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tools/command.h"
 #include "tools/errors.h"
@@ -24,7 +26,12 @@ int main(int argc, char **argv, char **environment)
 		code = help_print(stdout, invocation.command, invocation.help_noun);
 	else
 		code = invocation.command->run(&invocation);
-	if (fflush(stdout) != 0 && code == EXIT_OK)
-		code = EXIT_CLOSED; /* whoever read the answer went away before its end */
+	if (fflush(stdout) != 0) {
+		if (errno != EPIPE) /* else whoever read the answer has what he wanted */
+			code = fail(&invocation, "DOM-D003", "the answer could not be written whole", NULL, "%s",
+				strerror(errno));
+		else if (code == EXIT_OK)
+			code = EXIT_CLOSED;
+	}
 	return code;
 }

@@ -96,6 +96,26 @@ static int choose_certificate(const struct invocation *invocation, enum session_
 
 /* --- the connection --------------------------------------------------------------------------------- */
 
+/* HOST:PORT[,HOST:PORT...]; whether there is such a host is for later. */
+static bool endpoints_valid(const char *text)
+{
+	for (;;) {
+		size_t size = strcspn(text, ","), digits = 0;
+		unsigned long port;
+
+		while (digits < size && text[size - digits - 1] >= '0' && text[size - digits - 1] <= '9')
+			digits++;
+		if (digits == 0 || digits + 2 > size || text[size - digits - 1] != ':')
+			return false;
+		port = strtoul(text + size - digits, NULL, 10);
+		if (port == 0 || port > UINT16_MAX)
+			return false;
+		if (text[size] == '\0')
+			return true;
+		text += size + 1;
+	}
+}
+
 int session_open(struct session *session, const struct invocation *invocation, enum session_as as)
 {
 	dom_connect_options options = DOM_CONNECT_OPTIONS;
@@ -110,6 +130,10 @@ int session_open(struct session *session, const struct invocation *invocation, e
 	if (invocation->endpoint == NULL)
 		return fail(invocation, "DOM-U006", "which cluster?",
 			"give --endpoint HOST:PORT, or set DOMCTL_ENDPOINT", NULL);
+	if (!endpoints_valid(invocation->endpoint))
+		return fail(invocation, "DOM-U003", "--endpoint is not HOST:PORT",
+			"give HOST:PORT, several with commas: n1.example.net:7470,[2001:db8::1]:7470", "it is '%s'",
+			invocation->endpoint);
 	if (invocation->certs == NULL)
 		return fail(
 			invocation, "DOM-U006", "which certificates?", "give --certs DIR, or set DOMCTL_CERTS", NULL);
