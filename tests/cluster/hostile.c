@@ -7,6 +7,7 @@
  *   hostile ADDRESS CERT KEY admin KEY VALUE               an administrator who reads and writes
  *   hostile ADDRESS CERT KEY region PLACE CA               would the region be added? (3: no)
  *   hostile ADDRESS CERT KEY peer PLACE HOME CANARY        a stolen node; its address must be free to listen on
+ *   hostile ADDRESS CERT KEY member PLACE HOME SEED        a stolen node that lies in meta, of which it is a member
  *   hostile ADDRESS CERT KEY floods PID MIB                memory and time; PID may grow by MIB
  *   hostile ADDRESS CERT KEY serve peer|client             be the server there once; prints what was said to us
  *
@@ -97,6 +98,8 @@ int main(int argc, char **argv)
 		return attack_region(address, &thief, argv[5], argv[6]);
 	if (strcmp(what, "peer") == 0 && argc == 8)
 		return attack_as_peer(address, &thief, argv[5], argv[6], argv[7]);
+	if (strcmp(what, "member") == 0 && argc == 8)
+		return attack_as_member(address, &thief, argv[5], argv[6], strtoull(argv[7], NULL, 10));
 	if (strcmp(what, "floods") == 0 && argc == 7)
 		return attack_floods(address, &thief, atoi(argv[5]), strtoull(argv[6], NULL, 10));
 	return fprintf(stderr, "hostile: no such attack: %s\n", what), 2;

@@ -33,6 +33,7 @@ bool line_raw(struct line *line, const void *data, size_t size);
 bool line_payload(struct line *line, const void *payload, size_t size);
 bool line_send(struct line *line, const struct message *message);
 enum heard line_hear(struct line *line, int timeout_ms, struct message *message);
+uint64_t line_boot(void); /* what this process says is its start: another one each time */
 /* Its HELLO is awaited, ours is sent. False: refused, `why` says how. */
 bool line_greet(struct line *line, const char *place, uint64_t node, struct message *hello);
 /* Sends a request and awaits its REPLY or MAP_REPLY. */
@@ -51,6 +52,8 @@ int attack_region(const char *address, const struct thief *thief, const char *pl
 int attack_as_node(const char *address, const struct thief *thief);
 int attack_as_peer(
 	const char *address, const struct thief *thief, const char *listen, const char *home, const char *canary);
+int attack_as_member(
+	const char *address, const struct thief *thief, const char *own_place, const char *home, uint64_t seed);
 int attack_floods(const char *address, const struct thief *thief, int pid, uint64_t growth_max_mib);
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/cluster/hostile.h"
 
 enum { PATIENCE_MS = 10000 };
@@ -259,6 +260,14 @@ enum heard line_hear(struct line *line, int timeout_ms, struct message *message)
 	return HEARD_MESSAGE;
 }
 
+uint64_t line_boot(void)
+{
+	static uint64_t boot;
+	if (boot == 0)
+		boot = clock_boot_ns() | 1;
+	return boot;
+}
+
 bool line_greet(struct line *line, const char *place, uint64_t node, struct message *theirs)
 {
 	struct message hello = { .kind = MESSAGE_HELLO };
@@ -272,7 +281,7 @@ bool line_greet(struct line *line, const char *place, uint64_t node, struct mess
 		return false;
 	hello.hello = theirs->hello;
 	hello.hello.node = node;
-	hello.hello.boot = 0xbad;
+	hello.hello.boot = line_boot();
 	hello.hello.place = bytes_text(place);
 	return line_send(line, &hello);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/prng.h"
 #include "policy/change.h"
 #include "tests/cluster/hostile.h"
 
@@ -29,6 +30,7 @@ struct theft {
 	int listen_fd;
 	struct line out, in; /* what we say; what the target says to us */
 	unsigned group_heard, canary_heard, others_heard;
+	uint64_t term, last; /* of meta, as its leader says */
 };
 
 static int listen_on(const char *text)
@@ -64,7 +66,7 @@ static bool await_target(struct theft *theft)
 		own.hello.version = PROTOCOL_VERSION;
 		memcpy(own.hello.cluster, theft->map->cluster, 16);
 		own.hello.node = theft->own->id;
-		own.hello.boot = 0xbad;
+		own.hello.boot = line_boot();
 		own.hello.place = bytes_text(theft->own->place.text);
 		line_send(&theft->in, &own);
 		if (line_hear(&theft->in, 10000, &hello) == HEARD_MESSAGE && hello.kind == MESSAGE_HELLO &&
@@ -80,6 +82,10 @@ static void note(struct theft *theft, const struct message *message)
 	bool canary = theft->in.payload && theft->in.size >= theft->in.taken &&
 		      memmem(theft->in.in, theft->in.taken, theft->canary, strlen(theft->canary)) != NULL;
 	theft->canary_heard += canary;
+	if (message->kind == MESSAGE_APPEND && message->group == META_GROUP && message->term >= theft->term) {
+		theft->term = message->term;
+		theft->last = message->append.prev_index;
+	}
 	if (message_is_group(message->kind) && message->group != META_GROUP &&
 		map_shard_find(theft->map, message->group)->policy == theft->shard->policy)
 		theft->group_heard++;
@@ -98,7 +104,7 @@ static bool barrier(struct theft *theft)
 		if (clock_boot_ns() >= next_ns) {
 			next_ns = clock_boot_ns() + PING_NS;
 			ping.ping.sent_ns = ++number;
-			ping.ping.boot = 0xbad;
+			ping.ping.boot = line_boot();
 			if (!line_send(&theft->out, &ping) || line_hear(&theft->out, 0, &heard) == HEARD_END)
 				return false;
 		}
@@ -280,6 +286,116 @@ static void attack_meta(struct theft *theft)
 	tally(barrier(theft), "impossible messages for meta", "dropped");
 }
 
+static bool prepare(struct theft *theft, const char *own_place, const char *home);
+
+/* A member that poses as leader, candidate and voter by turns, with numbers near the true ones. It may stop meta and
+ * spoil what the target holds of it, see docs/security.md; no assertion of the target may fail. Seeded. */
+static void say_at_random(struct theft *theft, struct prng *prng)
+{
+	static struct entry entries[8];
+	static struct bytes bodies[8];
+	static uint8_t noise[512];
+	const uint8_t kinds[] = { MESSAGE_APPEND, MESSAGE_APPEND, MESSAGE_APPEND, MESSAGE_APPEND_REPLY, MESSAGE_VOTE,
+		MESSAGE_VOTE_REPLY, MESSAGE_TIMEOUT_NOW, MESSAGE_READ_INDEX, MESSAGE_READ_INDEX_REPLY, MESSAGE_SNAPSHOT,
+		MESSAGE_SNAPSHOT_CHUNK, MESSAGE_SNAPSHOT_ACK, MESSAGE_REPAIR, MESSAGE_REPAIR_REPLY };
+	uint64_t term = theft->term + prng_below(prng, 3), index = prng_below(prng, theft->last + 4);
+	struct message message = from_to(kinds[prng_below(prng, sizeof(kinds))], META_GROUP, theft->own->meta_replica,
+		theft->target->meta_replica, term);
+	for (unsigned i = 0; i < sizeof(noise); i++)
+		noise[i] = (uint8_t)prng_next(prng);
+	switch (message.kind) {
+	case MESSAGE_APPEND:
+	case MESSAGE_REPAIR_REPLY:
+		message.append.prev_index = index;
+		message.append.prev_term = index == 0 ? 0 : 1 + prng_below(prng, term + 1);
+		message.append.commit = prng_below(prng, 3) ? 0 : prng_below(prng, theft->last + 8);
+		message.append.probe = prng_next(prng) >> prng_below(prng, 64);
+		message.append.first = index + 1;
+		message.append.last = index + prng_below(prng, 8);
+		for (unsigned i = 0; i < 8; i++) {
+			entries[i] = (struct entry){ .index = index + 1 + i,
+				.term = 1 + prng_below(prng, term + 1),
+				.version = prng_next(prng) >> prng_below(prng, 64),
+				.size = (uint32_t)prng_below(prng, sizeof(noise)),
+				.kind = (uint8_t)(ENTRY_NOOP + prng_below(prng, 3)) };
+			bodies[i] = bytes_of(noise, entries[i].size);
+		}
+		message.append.entries = entries;
+		message.append.bodies = bodies;
+		break;
+	case MESSAGE_APPEND_REPLY:
+		message.append_reply = (struct message_append_reply){ .match = index,
+			.commit = index,
+			.probe = prng_below(prng, 1000),
+			.support_epoch = prng_below(prng, 4),
+			.rejected = prng_below(prng, 2) };
+		break;
+	case MESSAGE_VOTE:
+		message.vote = (struct message_vote){ .last_index = index,
+			.last_term = prng_below(prng, term + 1),
+			.pre = prng_below(prng, 2),
+			.transfer = prng_below(prng, 2) };
+		break;
+	case MESSAGE_VOTE_REPLY:
+		message.vote_reply.pre = prng_below(prng, 2);
+		message.vote_reply.granted = prng_below(prng, 2);
+		break;
+	case MESSAGE_SNAPSHOT:
+		message.snapshot.index = index;
+		message.snapshot.term = term;
+		membership_of_us(theft, &message.snapshot.membership);
+		break;
+	case MESSAGE_SNAPSHOT_CHUNK:
+		message.chunk.transfer = 1 + prng_below(prng, 4);
+		message.chunk.sequence = prng_below(prng, 3);
+		message.chunk.index = index;
+		message.chunk.term = term;
+		message.chunk.last = prng_below(prng, 2);
+		membership_of_us(theft, &message.chunk.membership);
+		message.chunk.data = bytes_of(noise, prng_below(prng, sizeof(noise)));
+		break;
+	case MESSAGE_SNAPSHOT_ACK:
+		message.snapshot_ack.transfer = 1 + prng_below(prng, 4);
+		message.snapshot_ack.sequence = prng_below(prng, 3);
+		message.snapshot_ack.installed = prng_below(prng, 2);
+		break;
+	case MESSAGE_REPAIR:
+		message.repair.first = index;
+		message.repair.last = index + prng_below(prng, 100);
+		break;
+	default:
+		break;
+	}
+	line_send(&theft->out, &message);
+}
+
+int attack_as_member(
+	const char *address, const struct thief *thief, const char *own_place, const char *home, uint64_t seed)
+{
+	struct theft theft = { .thief = thief, .address = address, .canary = "\1\2\3\4\5\6\7" };
+	struct prng prng;
+	prng_seed(&prng, seed);
+	theft.map = fetch_map(&theft);
+	if (!theft.map || !prepare(&theft, own_place, home))
+		return tally(false, "the scene", "no map"), tally_end();
+	theft.listen_fd = listen_on(address_for(&theft.own->addresses, &theft.target->place));
+	if (theft.listen_fd < 0 || !dial(&theft) || !await_target(&theft) || !barrier(&theft))
+		return tally(false, "the scene", "the target does not come: %s", theft.in.why), tally_end();
+	unsigned rounds = 0;
+	while (rounds < 100 && barrier(&theft)) {
+		for (unsigned i = 0; i < 20; i++)
+			say_at_random(&theft, &prng);
+		rounds++;
+	}
+	tally(rounds == 100, "a member of meta that lies at random", "%u rounds, term %llu, seed %llu", rounds,
+		(unsigned long long)theft.term, (unsigned long long)seed);
+	line_close(&theft.out);
+	line_close(&theft.in);
+	close(theft.listen_fd);
+	free(theft.map);
+	return tally_end();
+}
+
 static void attack_size(struct theft *theft)
 {
 	uint8_t header[FRAME_HEADER_SIZE] = { 'd', 'm', 1, 0 };
@@ -297,7 +413,7 @@ static void attack_size(struct theft *theft)
 	bool greeted = dial(theft);
 	struct message ping = { .kind = MESSAGE_PING };
 	ping.ping.sent_ns = 31337;
-	ping.ping.boot = 0xbad;
+	ping.ping.boot = line_boot();
 	say_all(theft, META_GROUP, theft->target->meta_replica, theft->target->meta_replica, 1 << 20);
 	line_send(&theft->out, &ping);
 	theft->own = own;
