@@ -356,7 +356,10 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	if (!group_membership(group)->joint &&
 		group_status(group, node->time.now_ns).commit >= group_membership(group)->index &&
 		!replicas_equal(shard->replicas, shard->replica_count, group_membership(group))) {
-		report_shard(node, hosted, shard);
+		/* Whoever was voted out leaves the report to its successor: it is removed by it, and must not be before
+		 * the others have somebody else to follow. */
+		if (membership_is_voter(group_membership(group), driver_replica_id(hosted->driver)))
+			report_shard(node, hosted, shard);
 		settled = false;
 	}
 	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted, shard))
@@ -495,7 +498,8 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	return status == STATUS_OK;
 }
 
-/* What others should dial, as configured now: told to meta when the map says otherwise. */
+/* What others should dial, as configured here: told to meta until the map says the same. From then on until the next
+ * start the map's word counts: an administrator may have changed it, and two who correct one another never end. */
 static bool addresses_settled(struct node *node)
 {
 	const struct map_node *own = map_node_find(node_map_in_force(node), node->identity.node);
@@ -503,13 +507,14 @@ static bool addresses_settled(struct node *node)
 	struct packer packer[2];
 	struct change change;
 
-	if (own == NULL)
+	if (own == NULL || node->addresses_agreed)
 		return true;
 	for (unsigned i = 0; i < 2; i++) {
 		pack_init(&packer[i], bytes[i], sizeof(bytes[i]));
 		address_list_encode(i == 0 ? &own->addresses : &node->options.addresses, &packer[i]);
 	}
-	if (bytes_equal(pack_result(&packer[0]), pack_result(&packer[1])))
+	node->addresses_agreed = bytes_equal(pack_result(&packer[0]), pack_result(&packer[1]));
+	if (node->addresses_agreed)
 		return true;
 	if (node->meta != NULL && elapsed(node, node->addresses_ns, REPORT_PERIOD_MS)) {
 		node->addresses_ns = node->time.now_ns;

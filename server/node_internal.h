@@ -21,7 +21,7 @@ struct hosted {
 	uint64_t group, policy; /* policy 0: meta */
 	struct heap_node timer;
 	struct list turns;	 /* in node->turns while it needs one */
-	uint32_t reading; /* jobs on threads that may block: it stays until they are done */
+	uint32_t reading;	 /* jobs on threads that may block: it stays until they are done */
 	bool queued, doomed;	 /* doomed: destroy at the end of the turn */
 	uint64_t reported_index; /* membership index last reported to meta */
 	uint64_t reported_ns;
@@ -92,7 +92,8 @@ struct node {
 	struct node_time time; /* of the event being handled */
 	bool mover_wanted, resigning, failed;
 	uint64_t addresses_ns; /* last told to meta */
-	uint64_t mover_ns; /* next run; UINT64_MAX: nothing unsettled */
+	bool addresses_agreed; /* the map has said what is configured here, since this start */
+	uint64_t mover_ns;     /* next run; UINT64_MAX: nothing unsettled */
 	uint64_t map_epoch_seen;
 	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
 	uint64_t map_bytes_epoch;
