@@ -292,6 +292,7 @@ void operation_message(
 		.retry = is_write(operation) && (operation->maybe_proposed || operation->open_count > 1),
 		.map_epoch = operation->target.map_epoch,
 		.policy = operation->target.policy,
+		.policy_epoch = router_policy_epoch(operation->router, operation->target.policy),
 		.shard = operation->target.shard,
 		.version = spec->version,
 		.limit = spec->limit,

@@ -251,6 +251,12 @@ static struct bytes public_part(const struct cluster_map *map, struct bytes byte
 	return best;
 }
 
+uint64_t router_policy_epoch(const struct router *router, uint64_t policy_id)
+{
+	const struct policy *policy = map_policy_find(router->in_use.map, policy_id);
+	return policy ? policy->epoch : 0;
+}
+
 struct bytes router_sendable(const struct router *router, struct bytes bytes, uint64_t node)
 {
 	const struct cluster_map *map = router->in_use.map;

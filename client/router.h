@@ -47,6 +47,7 @@ unsigned router_candidates(const struct router *router, uint64_t shard, uint8_t 
 	uint64_t now_ns, uint64_t nodes[REPLICAS_MAX]);
 /* The node is in the map and the policy lets its place hold the policy's keys. */
 bool router_may_send(const struct router *router, uint64_t policy, uint64_t node);
+uint64_t router_policy_epoch(const struct router *router, uint64_t policy); /* of its last change; 0: unknown */
 /* The longest beginning of `bytes` (a scan's prefix, or where it resumes) that may go to that node: all of it where the
  * policy that covers it allows the node's place, else only what an administrator's binding says anyway. */
 struct bytes router_sendable(const struct router *router, struct bytes bytes, uint64_t node);

@@ -79,6 +79,17 @@ static const struct policy *judge_key(
 			gateway_reply(node, connection, message->request, STATUS_STALE_MAP, "a newer map is in force");
 		return NULL;
 	}
+	/* What the client wants kept by newer rules is not kept by older ones; what it judged by older ones is judged
+	 * again by the newer. */
+	if (ask->policy_epoch != 0 && policy->epoch != ask->policy_epoch) {
+		if (policy->epoch < ask->policy_epoch)
+			gateway_reply(node, connection, message->request, STATUS_BUSY,
+				"this node has not heard of that change of the policy yet");
+		else
+			gateway_reply(node, connection, message->request, STATUS_STALE_MAP,
+				"the policy was changed since that map");
+		return NULL;
+	}
 	if (!residency_reader(node, policy, &who->place, write, why, sizeof(why))) {
 		gateway_reply(node, connection, message->request, STATUS_RESIDENCY_REFUSED, why);
 		return NULL;

@@ -97,6 +97,7 @@ static void request_encode(const struct message_request *ask, struct packer *pac
 	pack_flag(packer, ask->retry);
 	pack_u64(packer, ask->map_epoch);
 	pack_u64(packer, ask->policy);
+	pack_u64(packer, ask->policy_epoch);
 	pack_u64(packer, ask->shard);
 	pack_u64(packer, ask->client);
 	pack_u64(packer, ask->sequence);
@@ -118,6 +119,7 @@ static void request_decode(struct unpacker *unpacker, struct message_request *as
 	ask->retry = unpack_flag(unpacker);
 	ask->map_epoch = unpack_u64(unpacker);
 	ask->policy = unpack_u64(unpacker);
+	ask->policy_epoch = unpack_u64(unpacker);
 	ask->shard = unpack_u64(unpacker);
 	ask->client = unpack_u64(unpacker);
 	ask->sequence = unpack_u64(unpacker);

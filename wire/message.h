@@ -179,11 +179,12 @@ enum operation {
 };
 enum read_level { READ_STRONG = 1, READ_SESSION = 2, READ_BOUNDED = 3, READ_NEAREST = 4 };
 struct message_request {
-	uint8_t operation;  /* enum operation */
-	uint8_t level;	    /* enum read_level, for reads */
-	bool retry;	    /* this (client, sequence) may have been sent before */
-	uint64_t map_epoch; /* of the map by which the client chose policy and shard */
-	uint64_t policy;    /* policy id */
+	uint8_t operation;     /* enum operation */
+	uint8_t level;	       /* enum read_level, for reads */
+	bool retry;	       /* this (client, sequence) may have been sent before */
+	uint64_t map_epoch;    /* of the map by which the client chose policy and shard */
+	uint64_t policy;       /* policy id */
+	uint64_t policy_epoch; /* of the map that last changed that policy, as the client knows it; 0: not said */
 	uint64_t shard;
 	uint64_t client;	/* random id of the client instance */
 	uint64_t sequence;	/* of the write, from 1; 0 for reads */

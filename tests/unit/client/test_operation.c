@@ -94,6 +94,7 @@ static void test_request(void **state)
 	struct message_request ask = sent(&bench);
 	assert_int_equal(ask.operation, OPERATION_PUT);
 	assert_int_equal(ask.policy, EU_ONLY);
+	assert_int_equal(ask.policy_epoch, 1);
 	assert_int_equal(ask.shard / 10, EU_ONLY);
 	assert_int_equal(ask.map_epoch, 7);
 	assert_int_equal(ask.sequence, 1);

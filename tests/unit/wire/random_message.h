@@ -147,6 +147,7 @@ static void any_request(struct random_source *source, struct message_request *as
 	ask->retry = any_flag(source);
 	ask->map_epoch = any64(source);
 	ask->policy = any64(source);
+	ask->policy_epoch = any64(source);
 	ask->shard = any64(source);
 	ask->client = any64(source);
 	ask->sequence = any64(source);

@@ -177,7 +177,7 @@ static void test_request_limits(void **state)
 	static uint8_t key[KEY_SIZE_MAX], value[VALUE_SIZE_MAX];
 	struct message message = { .kind = MESSAGE_REQUEST,
 		.ask = { .operation = OPERATION_PUT, .key = { key, sizeof(key) }, .value = { value, sizeof(value) } } };
-	const size_t key_at = 9 + 3 + 8 * 8 + 3 * 4; /* head; operation, level, retry; ids; staleness, limit, timeout */
+	const size_t key_at = 9 + 3 + 9 * 8 + 3 * 4; /* head; operation, level, retry; ids; staleness, limit, timeout */
 	const size_t value_at = key_at + 4 + sizeof(key) + 4;
 	assert_int_equal(decode_patched(&message, key_at, sizeof(key), 4), STATUS_OK);
 	assert_int_equal(decode_patched(&message, value_at, sizeof(value), 4), STATUS_OK);
