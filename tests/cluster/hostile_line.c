@@ -228,7 +228,9 @@ static bool whole(struct line *line, struct frame_header *header)
 enum heard line_hear(struct line *line, int timeout_ms, struct message *message)
 {
 	struct frame_header header;
-	memmove(line->in, line->in + line->taken, line->size -= line->taken);
+	line->size -= line->taken;
+	if (line->taken > 0)
+		memmove(line->in, line->in + line->taken, line->size);
 	line->taken = 0;
 	while (!whole(line, &header)) {
 		if (line->capacity - line->size < 65536) {
