@@ -22,11 +22,12 @@ struct driver;
 
 /* The outcome of a proposal, when it is known: after apply, or when it was refused or lost. */
 struct driver_outcome {
-	enum status status;     /* OK, NOT_FOUND (delete), CONFLICT (cas), STALE_MAP (fenced), NOT_LEADER and BUSY and
-	                           QUORUM_UNAVAILABLE (never in the log), UNKNOWN_OUTCOME (was in a log that this replica lost track of) */
+	enum status status; /* OK, NOT_FOUND (delete), CONFLICT (cas), STALE_MAP (fenced), NOT_LEADER and BUSY and
+			       QUORUM_UNAVAILABLE (never in the log), UNKNOWN_OUTCOME (was in a log that this replica
+			       lost track of) */
 	uint64_t version, index;
-	bool duplicate;         /* a retry: this is the first one's answer */
-	uint64_t leader;        /* replica id, with NOT_LEADER */
+	bool duplicate;			/* a retry: this is the first one's answer */
+	uint64_t leader;		/* replica id, with NOT_LEADER */
 	const struct meta_result *meta; /* of a change; borrowed for the call */
 };
 
@@ -35,16 +36,17 @@ struct driver_owner {
 	/* To the node of member `to` of this group; residency is the owner's to check (server/residency.h). */
 	void (*send)(void *arg, struct driver *driver, uint64_t node, const struct message *message);
 	void (*proposed)(void *arg, struct driver *driver, uint64_t token, const struct driver_outcome *outcome);
-	/* The read may be done now: the state includes everything acknowledged before it was asked. Or it was refused. */
+	/* The read may be done now: the state includes everything acknowledged before it was asked. Or it was refused.
+	 */
 	void (*readable)(void *arg, struct driver *driver, uint64_t token, enum status status, uint64_t leader);
 	void (*role_changed)(void *arg, struct driver *driver);
 	void (*membership_changed)(void *arg, struct driver *driver, bool committed);
-	void (*map_changed)(void *arg, struct driver *driver);          /* meta's only */
+	void (*map_changed)(void *arg, struct driver *driver); /* meta's only */
 	/* A fence entry was applied here (every replica): the owner, if it leads, counts and reports. */
 	void (*fenced)(void *arg, struct driver *driver, const struct command *fence);
 	void (*flush_wanted)(void *arg);
 	void (*fatal)(void *arg, struct driver *driver, enum status status, const char *what);
-	void (*watch)(void *arg, uint64_t node, bool watch);            /* liveness: a member came or went */
+	void (*watch)(void *arg, uint64_t node, bool watch); /* liveness: a member came or went */
 	/* Runs job(job_arg) where it may wait for the disk, later done(job_arg) on the driver's thread; afterwards the
 	 * driver's deadline has changed. The driver lives until then (driver_blocked). NULL: it waits itself. */
 	void (*block)(void *arg, struct driver *driver, void (*job)(void *), void (*done)(void *), void *job_arg);
@@ -55,14 +57,15 @@ struct driver_options {
 	struct liveness *liveness;
 	struct journal *journal;
 	struct engine_shared *engines;
-	struct cluster_map *map;        /* meta's replica: the map it changes; else NULL */
+	struct cluster_map *map; /* meta's replica: the map it changes; else NULL */
 	const struct driver_owner *owner;
 	uint64_t election_us, retransmit_us;
 	uint32_t drift_ppm, inflight_max;
-	uint64_t tail_size_max;         /* bytes of bodies kept in memory above applied */
-	struct group_effects *effects;  /* scratch, shared by all drivers of the thread */
-	struct codec_scratch *scratch;  /* for what is sent; a message being received may not lie in it when it is an append's answer */
-	uint8_t hash_secret[16];        /* the cluster's; kept with the replica at its birth, from then on its own counts */
+	uint64_t tail_size_max;	       /* bytes of bodies kept in memory above applied */
+	struct group_effects *effects; /* scratch, shared by all drivers of the thread */
+	struct codec_scratch *scratch; /* for what is sent; a message being received may not lie in it when it is an
+					  append's answer */
+	uint8_t hash_secret[16]; /* the cluster's; kept with the replica at its birth, from then on its own counts */
 };
 
 struct node_time;
@@ -81,13 +84,15 @@ void driver_recovered_state(struct driver *driver, uint64_t term, uint64_t vote)
 void driver_recovered_entry(struct driver *driver, const struct journal_entry *entry);
 void driver_recovered_cut(struct driver *driver, uint64_t from);
 void driver_recovered_reset(struct driver *driver, uint64_t index, uint64_t term);
-void driver_recovered_corrupt(struct driver *driver, uint64_t index, uint64_t term); /* index 0: who knows what (of group 0) */
-enum status driver_started(struct driver *driver, struct node_time time) MUST; /* replays what the engine lacks as it commits */
+void driver_recovered_corrupt(
+	struct driver *driver, uint64_t index, uint64_t term); /* index 0: who knows what (of group 0) */
+enum status driver_started(
+	struct driver *driver, struct node_time time) MUST; /* replays what the engine lacks as it commits */
 /* A job is out: none of the four below may be called before its `done`. */
 bool driver_blocked(const struct driver *driver);
 /* Gone for good: engine files unlinked, journal told. Frees the driver. Proposals in it end as UNKNOWN_OUTCOME. */
 enum status driver_destroy(struct driver *driver) MUST;
-void driver_close(struct driver *driver); /* flushes the engine; frees */
+void driver_close(struct driver *driver);   /* flushes the engine; frees */
 void driver_abandon(struct driver *driver); /* frees, writes nothing: what a crash leaves is what is there */
 /* Everything applied to disk now; the journal forgets it, but for at most `keep` entries that a follower still lacks.
  * NO_SPACE: later; nothing else has changed. */
@@ -99,13 +104,15 @@ uint64_t driver_deadline(const struct driver *driver);
 void driver_peer(struct driver *driver, uint64_t node, enum liveness_change change, struct node_time time);
 void driver_durable(struct driver *driver, uint64_t journal_ticket, struct node_time time);
 /* Several proposals of one turn are gathered and given to the group together by driver_turn. */
-void driver_propose(struct driver *driver, const struct command *command, uint64_t key_hash, uint64_t token, struct node_time time);
+void driver_propose(
+	struct driver *driver, const struct command *command, uint64_t key_hash, uint64_t token, struct node_time time);
 void driver_propose_change(struct driver *driver, const struct change *change, uint64_t token, struct node_time time);
 /* Readable when all that was acknowledged before now is applied here. Reads of one turn share one round. */
 void driver_read(struct driver *driver, uint64_t token, struct node_time time);
 /* The end of the node's turn: proposes and asks what was gathered, applies what was committed. */
 void driver_turn(struct driver *driver, struct node_time time);
-enum status driver_change_membership(struct driver *driver, const struct membership *wanted, struct node_time time) MUST;
+enum status driver_change_membership(
+	struct driver *driver, const struct membership *wanted, struct node_time time) MUST;
 void driver_transfer(struct driver *driver, uint64_t to_replica, struct node_time time);
 
 const struct group *driver_group(const struct driver *driver);
@@ -118,7 +125,8 @@ uint64_t driver_leader_node(const struct driver *driver); /* 0: unknown */
 bool driver_awaits_durable(const struct driver *driver);
 bool driver_needs_turn(const struct driver *driver);
 /* A key under a fence: writes to it are refused (deterministically, at apply). */
-bool driver_fence_at(const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */
+bool driver_fence_at(
+	const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2]);
 /* Values in the engine: version (u64 LE) before the bytes. */
 struct stored_value {

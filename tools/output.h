@@ -24,7 +24,8 @@ struct column {
  * is an array of one here too: kinds never change shape. Returns EXIT_OK. */
 int output_items(const struct invocation *invocation, const char *kind, const char *cluster, json_t *items,
 	const struct column *columns, const char *name_field);
-/* The same without a table, and items are borrowed. False: nothing was printed, people's form is the caller's to print. */
+/* The same without a table, and items are borrowed. False: nothing was printed, people's form is the caller's to print.
+ */
 bool output_machine(const struct invocation *invocation, const char *kind, const char *cluster, json_t *items,
 	const char *name_field);
 /* To any stream, for the demo. Borrows items. */
