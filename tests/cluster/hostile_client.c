@@ -253,7 +253,7 @@ static const struct map_shard *any_shard(const struct cluster_map *map, uint64_t
 
 static bool holds(struct bytes in, const char *text)
 {
-	return memmem(in.data, in.size, text, strlen(text)) != NULL;
+	return in.size > 0 && memmem(in.data, in.size, text, strlen(text)) != NULL;
 }
 
 static void attack(struct scene *scene, const char *name, uint8_t operation, uint64_t policy, uint64_t shard,

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "tests/cluster/hostile.h"
 
-enum { LINES = 256, SILENT = 900, HEALTHY_MS_MAX = 2000 };
+enum { LINES = 256, SILENT = 900, HEALTHY_MS_MAX = 5000 };
 
 static uint64_t resident_mib(int pid)
 {
