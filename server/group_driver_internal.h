@@ -40,7 +40,7 @@ enum {
 	JOURNAL_PENDING_BYTES =
 		24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
 	JOURNAL_INDEX_BYTES = 240 << 20,
-	FENCES_MAX = 256,
+	FENCES_MAX = 16384, /* one for each prefix that was bound away from here: above the bindings a cluster takes */
 	NODES_KNOWN_MAX = 2 * REPLICAS_MAX,
 	SNAPSHOT_CHUNK_BYTES = 256 << 10,
 	SNAPSHOT_WINDOW = 8,
