@@ -157,8 +157,8 @@ struct driver {
 	bool apply_stalled;		      /* the next entry is missing */
 	bool flush_due;			      /* a membership was applied */
 	struct flushing flush;
-	struct membership membership;	      /* as of applied */
-	struct fence *fences;		      /* sorted by operation */
+	struct membership membership; /* as of applied */
+	struct fence *fences;	      /* sorted by operation */
 	uint32_t fence_count;
 	void *sessions_memory;
 	struct session_table *sessions; /* NULL: meta */
