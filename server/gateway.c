@@ -223,9 +223,9 @@ void gateway_request(
 	hosted = node_hosted(node, ask->shard);
 	if (hosted == NULL || hosted->doomed) {
 		/* Only a client with an old map comes here for a shard that moved; one with ours came before the
-		 * replica was born. */
+		 * replica was born, or by a hint of a leader that has gone: it looks elsewhere and drops the hint. */
 		gateway_reply(node, connection, message->request,
-			node_map_in_force(node)->epoch > ask->map_epoch ? STATUS_STALE_MAP : STATUS_BUSY,
+			node_map_in_force(node)->epoch > ask->map_epoch ? STATUS_STALE_MAP : STATUS_QUORUM_UNAVAILABLE,
 			"no replica of that shard is here");
 		return;
 	}

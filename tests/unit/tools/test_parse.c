@@ -17,19 +17,19 @@
 		(void)invocation;                                                                                      \
 		return 0;                                                                                              \
 	}
-VERB(status)
-VERB(demo)
-VERB(cluster_init) VERB(cluster_show) VERB(cluster_wait) VERB(region_add) VERB(region_list) VERB(region_rtt) VERB(
-	node_list) VERB(node_show) VERB(policy_lint) VERB(policy_list) VERB(policy_show) VERB(policy_apply)
-	VERB(policy_test) VERB(binding_list) VERB(binding_set) VERB(binding_unset) VERB(binding_which) VERB(shard_list)
-		VERB(shard_show) VERB(shard_of) VERB(shard_lead) VERB(shard_place) VERB(key_get) VERB(key_put)
-			VERB(key_delete) VERB(key_cas) VERB(key_scan) VERB(key_where) VERB(key_explain)
-				VERB(operation_list) VERB(operation_show) VERB(operation_wait) VERB(cert_create_ca)
-					VERB(cert_create_node) VERB(cert_create_client) VERB(cert_create_admin)
-						VERB(cert_list) VERB(cert_show) VERB(cert_verify) VERB(version)
-							VERB(help) VERB(completion) VERB(complete) VERB(docs)
+/* clang-format off */
+VERB(status) VERB(demo) VERB(cluster_init) VERB(cluster_show) VERB(cluster_wait) VERB(region_add)
+VERB(region_list) VERB(region_rtt) VERB(node_list) VERB(node_show) VERB(policy_lint)
+VERB(policy_list) VERB(policy_show) VERB(policy_apply) VERB(policy_test) VERB(binding_list)
+VERB(binding_set) VERB(binding_unset) VERB(binding_which) VERB(shard_list) VERB(shard_show)
+VERB(shard_of) VERB(shard_lead) VERB(shard_place) VERB(key_get) VERB(key_put) VERB(key_delete)
+VERB(key_cas) VERB(key_scan) VERB(key_where) VERB(key_explain) VERB(operation_list)
+VERB(operation_show) VERB(operation_wait) VERB(cert_create_ca) VERB(cert_create_node)
+VERB(cert_create_client) VERB(cert_create_admin) VERB(cert_list) VERB(cert_show) VERB(cert_verify)
+VERB(version) VERB(help) VERB(completion) VERB(complete) VERB(docs)
+	/* clang-format on */
 
-								enum { WORDS_MAX = 32 };
+	enum { WORDS_MAX = 32 };
 static struct invocation invocation;
 static struct complaint complaint;
 
