@@ -137,6 +137,16 @@ await_node() { # until it listens; 1 when it ended instead
 	done
 }
 
+# lead NODE: it gets to lead every shard.
+lead() {
+	local node=$1 region=${1%-n[0-9]*} shard
+	for shard in $(domctl shard list -o name); do
+		domctl shard lead "$shard" --in "$region" >/dev/null || fail "shard $shard cannot be led in $region"
+	done
+	wait_until 20 leads_all "$region" || fail "$node does not get to lead every shard"
+}
+leads_all() { [ "$(domctl shard list -o json | json 'all((i["leader"] or "").startswith("'"$1"'/") for i in d["items"])')" = True ]; }
+
 # --- the wire, where the map has one ----------------------------------------------------------------------------
 
 proxy() { # a line of tools/proxy.h
