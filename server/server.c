@@ -36,6 +36,7 @@ enum {
 	RESIGN_GRACE_MS = 5000,
 	NO_SPACE_RETRY_MS = 500,
 	DRIFT_PPM = 10000,
+	PROGRAM_SIZE = 64 << 20, /* code, libraries, threads, certificates, what the allocator keeps */
 };
 enum { EXIT_OTHER = 1, EXIT_CERTIFICATE = 11, EXIT_CONFLICT = 16 };
 
@@ -373,7 +374,8 @@ static void set_limits(struct server *server)
 	server->limits.clients = memory / 4;
 	server->limits.client_output = (uint32_t)clamp(memory / 32, 4 << 20, 32 << 20);
 	server->limits.peer_output = (uint32_t)clamp(memory / 16, FRAME_SIZE_MAX_PEER + (1 << 20), 64 << 20);
-	log_info("memory bounds", LOG_U("cache", server->config.cache_size), LOG_U("memory", memory),
+	log_info("memory bounds", LOG_U("total", server->config.cache_size + memory + PROGRAM_SIZE),
+		LOG_U("cache", server->config.cache_size), LOG_U("memory", memory),
 		LOG_U("requests_in_flight", server->limits.inflight), LOG_U("clients", server->limits.clients),
 		LOG_U("queued_per_client", server->limits.client_output),
 		LOG_U("queued_per_peer", server->limits.peer_output));
