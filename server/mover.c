@@ -216,11 +216,8 @@ static uint64_t better_leader(const struct node *node, const struct hosted *host
 
 	if (policy == NULL)
 		return 0;
-	/* A leader whose disk is full refuses every write: anybody with room leads better. */
-	bool unfit = node->resigning || journal_full(node->journal);
-
-	best_rank = unfit ? UINT32_MAX : policy_lead_rank(policy, &node->site);
-	if (shard->lead_wanted == node->identity.node && !unfit)
+	best_rank = node->resigning ? UINT32_MAX : policy_lead_rank(policy, &node->site);
+	if (shard->lead_wanted == node->identity.node && !node->resigning)
 		return 0;
 	for (unsigned i = 0; i < membership->count; i++) {
 		const struct map_node *there = map_node_find(map, membership->at[i].node);
@@ -245,7 +242,7 @@ static uint64_t better_leader(const struct node *node, const struct hosted *host
 		}
 	}
 	/* A lead that was asked for by name is not taken back by rank while that node is only slow. */
-	return shard->lead_wanted != 0 && !unfit ? 0 : best;
+	return shard->lead_wanted != 0 && !node->resigning ? 0 : best;
 }
 
 /* Proposes, for a shard that we lead, the fences that running operations want of its policy. */

@@ -777,7 +777,6 @@ void node_flush_end(struct node *node, struct journal_flush *flush, enum status 
 
 	enter(node, time);
 	if (ended == STATUS_NO_SPACE) {
-		node->mover_wanted = true;
 		log_warn("the journal's disk is full", LOG_S("effect", "writes wait, reads go on"));
 		return;
 	}
