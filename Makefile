@@ -109,6 +109,10 @@ UNIT_SOURCES := $(sort $(wildcard tests/unit/*/test_*.c))
 ifneq ($(FILTER),)
 UNIT_SOURCES := $(foreach s,$(UNIT_SOURCES),$(if $(findstring $(FILTER),$(s)),$(s)))
 endif
+# policy/ and replication/ have no threads to race: check-purity proves it.
+ifeq ($(VARIANT),tsan)
+UNIT_SOURCES := $(filter-out tests/unit/policy/% tests/unit/replication/%,$(UNIT_SOURCES))
+endif
 UNIT_BINS := $(patsubst tests/%.c,$(OUT)/tests/%,$(UNIT_SOURCES))
 define UNIT_RULE
 $(OUT)/tests/unit/$(1)/%: $(OUT)/obj/tests/unit/$(1)/%.o $(call archives,$(USES_$(1)))
