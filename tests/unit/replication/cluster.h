@@ -26,7 +26,7 @@
 enum {
 	NODES_MAX = 8,
 	LOG_MAX = 4096,
-	PENDING_MAX = 8192,
+	PENDING_MAX = 10240,
 	TERMS_MAX = 4096,
 	READS_KEPT_MAX = 512,
 	HELD_MAX = 1024,
@@ -44,6 +44,7 @@ struct packet { /* a message with all it refers to */
 	uint32_t count, membership_count;
 	struct entry *entries;
 	struct membership *memberships;
+	struct relay relays[RELAYS_MAX];
 };
 
 struct write {
@@ -546,6 +547,9 @@ static inline void liveness_carry_out(struct cluster *cluster, unsigned at)
 		pending->from = at;
 		pending->node = to;
 		pending->packet.message = effect->message;
+		if (effect->message.kind == MESSAGE_PONG && effect->message.pong.relay_count > 0)
+			memcpy(pending->packet.relays, effect->message.pong.relays,
+				effect->message.pong.relay_count * sizeof(struct relay));
 	}
 	free(effects);
 }
@@ -587,7 +591,7 @@ static inline void node_start(struct cluster *cluster, unsigned at, bool fresh)
 		.retransmit_us = 50000,
 		.drift_ppm = 10000,
 	};
-	assert_true(group_size(&config) <= 8192);
+	assert_true(group_size(&config) <= 10240);
 	memset(node->memory, 0xa5, group_size(&config));
 	node->group = group_init(node->memory, &config);
 	struct disk *disk = &node->disk;
@@ -666,6 +670,8 @@ static inline void pending_run(struct cluster *cluster, struct pending *pending)
 	case PENDING_PING:
 		if (!node->up)
 			break;
+		if (pending->packet.message.kind == MESSAGE_PONG)
+			pending->packet.message.pong.relays = pending->packet.relays;
 		liveness_received(node->liveness, NODE_BASE + pending->from + 1, &pending->packet.message,
 			clock_of(cluster, pending->node), 1, &cluster->liveness_effects);
 		liveness_carry_out(cluster, pending->node);
@@ -863,7 +869,7 @@ static inline struct cluster *cluster_new(unsigned count, const struct membershi
 	for (unsigned i = 0; i < count; i++) {
 		struct node *node = &cluster->nodes[i];
 		node->clock_offset = prng_below(&cluster->prng, 1000) * MS;
-		node->memory = malloc(8192);
+		node->memory = malloc(10240);
 		node->liveness_memory = malloc(liveness_size());
 		bool born_in = false;
 		for (unsigned m = 0; m < membership->count; m++)
