@@ -161,26 +161,36 @@ uint64_t driver_forward_origin(const struct driver *driver, const struct entry *
 	return 0;
 }
 
-/* False: these numbers were taken before, or passed over. */
-static bool number_fresh(struct driver *driver, uint64_t from, uint64_t first, uint64_t last)
+static struct forwarded *forwarded_by(struct driver *driver, uint64_t from)
 {
 	struct forwarded *free = NULL;
 	for (unsigned i = 0; i < REPLICAS_MAX; i++) {
-		struct forwarded *of = &driver->forwarded[i];
-		if (of->replica == 0 && !free)
-			free = of;
-		if (of->replica != from)
-			continue;
-		if (first <= of->last)
-			return false;
-		of->last = last;
-		return true;
+		if (driver->forwarded[i].replica == from)
+			return &driver->forwarded[i];
+		if (driver->forwarded[i].replica == 0 && !free)
+			free = &driver->forwarded[i];
 	}
 	if (!free) { /* more origins than members since this replica began to lead: the oldest is forgotten */
 		driver->forwarded_next = (driver->forwarded_next + 1) % REPLICAS_MAX;
 		free = &driver->forwarded[driver->forwarded_next];
 	}
-	*free = (struct forwarded){ .replica = from, .last = last };
+	*free = (struct forwarded){ .replica = from };
+	return free;
+}
+
+/* False: taken before, or so long passed over that it cannot be told. */
+static bool number_fresh(struct forwarded *by, uint64_t number)
+{
+	if (number > by->last) {
+		uint64_t step = number - by->last;
+		by->taken = step < 64 ? by->taken << step | 1 : 1;
+		by->last = number;
+		return true;
+	}
+	uint64_t back = by->last - number;
+	if (back >= 64 || (by->taken >> back & 1))
+		return false;
+	by->taken |= (uint64_t)1 << back;
 	return true;
 }
 
@@ -222,10 +232,11 @@ void driver_forwarded(struct driver *driver, const struct message *message, bool
 			driver, message->from, forward->first, forward->count, STATUS_NOT_LEADER, driver->leader);
 		return;
 	}
-	if (!number_fresh(driver, message->from, forward->first, forward->first + forward->count - 1))
-		return;
+	struct forwarded *by = forwarded_by(driver, message->from);
 	for (uint32_t i = 0; i < forward->count; i++) {
 		uint64_t number = forward->first + i;
+		if (!number_fresh(by, number))
+			continue;
 		enum status status =
 			closed ? STATUS_BUSY : forward_take(driver, message->from, forward->bodies[i], number);
 		if (status != STATUS_OK)

@@ -67,8 +67,9 @@ struct read_round {
 	struct tokens tokens;
 };
 
-struct forwarded { /* by an origin: the last number that was taken */
+struct forwarded { /* by an origin: numbers that were taken */
 	uint64_t replica, last;
+	uint64_t taken; /* bit i: last - i was */
 };
 
 struct ticket_pair {
