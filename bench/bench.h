@@ -3,5 +3,6 @@
 #define DOMICILE_BENCH_BENCH_H
 
 int bench_throughput(int argc, char **argv);
+int bench_ycsb(int argc, char **argv);
 
 #endif

@@ -7,8 +7,10 @@
 static int usage(FILE *out)
 {
 	fputs("dombench: load for Domicile\n\n"
-	      "  dombench throughput [flags]   closed or open loop against one cluster; `dombench throughput --help`\n"
-	      "  dombench version\n",
+	      "  dombench throughput [flags]   closed or open loop against one cluster\n"
+	      "  dombench ycsb a|b|c|d|e|f     the core workloads of YCSB\n"
+	      "  dombench version\n\n"
+	      "Each has --help.\n",
 		out);
 	return out == stdout ? 0 : 2;
 }
@@ -17,6 +19,8 @@ int main(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "throughput") == 0)
 		return bench_throughput(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "ycsb") == 0)
+		return bench_ycsb(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0)) {
 		puts("dombench " DOMICILE_VERSION);
 		return 0;
