@@ -289,7 +289,7 @@ static int run_recipe(struct ycsb *ycsb, const struct run_flags *run, bool fille
 	code = run_workload(run, "Ycsb", title, &workload, &result, config);
 	if (ycsb->scanned > 0)
 		printf("scan     %.1f records each\n",
-			(double)ycsb->scanned / (double)(result.classes[CLASS_SCAN].good + 0.5));
+			(double)ycsb->scanned / ((double)result.classes[CLASS_SCAN].good + 0.5));
 	if (ycsb->conflicts > 0)
 		printf("rmw      %" PRIu64 " conflicts, each started over\n", ycsb->conflicts);
 	return code;
