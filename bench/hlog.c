@@ -3,11 +3,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <zlib.h>
+
+#include "base/text.h"
 
 enum {
 	COOKIE_PLAIN = 0x1c849313,	/* V2, with the flag of a varint payload */
@@ -83,7 +84,7 @@ static size_t encode_plain(uint8_t *at, const struct histogram *histogram)
 
 char *hlog_encode(const struct histogram *histogram)
 {
-	size_t plain_max = PLAIN_HEADER + (size_t)HISTOGRAM_BUCKETS * VARINT_MAX, plain_size;
+	size_t plain_max = PLAIN_HEADER + (size_t)HISTOGRAM_BUCKETS * VARINT_MAX, plain_size, text_size;
 	uLongf packed_size = compressBound(plain_max);
 	uint8_t *plain = malloc(plain_max), *packed = malloc(COMPRESSED_HEADER + packed_size);
 	char *text = NULL;
@@ -97,9 +98,10 @@ char *hlog_encode(const struct histogram *histogram)
 	put_be32(packed, COOKIE_COMPRESSED);
 	put_be32(packed + 4, (uint32_t)packed_size);
 	packed_size += COMPRESSED_HEADER;
-	text = malloc((packed_size + 2) / 3 * 4 + 1);
-	if (text != NULL)
-		EVP_EncodeBlock((unsigned char *)text, packed, (int)packed_size);
+	text_size = (packed_size + 2) / 3 * 4 + 1;
+	text = malloc(text_size);
+	if (text != NULL && base64_encode(text, text_size, bytes_of(packed, packed_size)) == 0)
+		assert(false);
 done:
 	free(plain);
 	free(packed);
