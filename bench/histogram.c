@@ -25,6 +25,12 @@ static uint64_t bucket_high(unsigned bucket)
 	return ((uint64_t)(bucket - power * HISTOGRAM_HALF + 1) << power) - 1;
 }
 
+uint64_t histogram_low(unsigned bucket)
+{
+	assert(bucket < HISTOGRAM_BUCKETS);
+	return bucket == 0 ? 0 : bucket_high(bucket - 1) + 1;
+}
+
 void histogram_add(struct histogram *histogram, uint64_t us)
 {
 	unsigned bucket;

@@ -23,6 +23,7 @@ struct histogram {
 
 void histogram_init(struct histogram *histogram);
 void histogram_add(struct histogram *histogram, uint64_t us);
+uint64_t histogram_low(unsigned bucket); /* the least value that it counts */
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* fraction 0..1; the highest value equivalent to the bucket; 0 when empty. */
 uint64_t histogram_quantile(const struct histogram *histogram, double fraction);

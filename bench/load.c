@@ -13,7 +13,10 @@
 #include "bench/hlog.h"
 
 #define SECOND_NS UINT64_C(1000000000)
-enum { GRACE_MS = 2000 }; /* beyond the timeout, until what is in flight is given up */
+enum {
+	GRACE_MS = 2000,       /* beyond the timeout, until what is in flight is given up */
+	IN_FLIGHT_US = 500000, /* an answer that comes so long after the end may have been on its way, no backlog */
+};
 
 struct run;
 struct slot {
@@ -36,8 +39,9 @@ struct run {
 	size_t slot_count, idle_count;
 	struct histogram *intervals; /* one a class, of the current second */
 	uint64_t start_ns, measure_ns, end_ns, give_up_ns, next_ns, gap_ns;
-	uint64_t interval_failed, interval_index, good_in_time;
-	bool over; /* nothing new is planned */
+	uint64_t interval_failed, interval_index;
+	struct histogram after_end; /* how long after the end good answers came; 0: before it */
+	bool over;		    /* nothing new is planned */
 	struct rusage usage;
 };
 
@@ -90,8 +94,6 @@ static void account(struct run *run, const struct load_operation *operation, con
 	bool aged = outcome->status == DOM_TIMED_OUT || outcome->status == DOM_UNKNOWN_OUTCOME;
 
 	assert(operation->class < run->workload->class_count);
-	if (verdict == LOAD_GOOD && outcome->done_ns >= run->measure_ns && outcome->done_ns < run->end_ns)
-		run->good_in_time++;
 	if (!outcome->measured)
 		return;
 	if (verdict == LOAD_GOOD || aged) {
@@ -101,6 +103,8 @@ static void account(struct run *run, const struct load_operation *operation, con
 	}
 	if (verdict == LOAD_GOOD) {
 		class->good++;
+		histogram_add(
+			&run->after_end, outcome->done_ns > run->end_ns ? (outcome->done_ns - run->end_ns) / 1000 : 0);
 	} else {
 		class->failed++;
 		run->interval_failed++;
@@ -393,17 +397,35 @@ static void start_closed_loop(struct run *run)
 	}
 }
 
+/* What was planned in the measured time and came back by its end is in time, and so is what was only on its way: twice
+ * the median from send to answer later, or half a second. */
+static uint64_t good_in_time(const struct run *run, const struct histogram *service)
+{
+	uint64_t allowed_us = 2 * histogram_quantile(service, 0.5), good = 0;
+
+	if (allowed_us > IN_FLIGHT_US)
+		allowed_us = IN_FLIGHT_US;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS && histogram_low(i) <= allowed_us; i++)
+		good += run->after_end.buckets[i];
+	return good;
+}
+
 static void judge(struct run *run)
 {
+	static struct histogram service;
 	struct load_result *result = run->result;
+	uint64_t good;
 
+	histogram_init(&service);
 	for (uint32_t i = 0; i < run->workload->class_count; i++) {
 		result->good += result->classes[i].good;
 		result->failed += result->classes[i].failed;
+		histogram_merge(&service, &result->classes[i].service);
 	}
-	result->rate = (double)run->good_in_time / result->seconds;
+	good = good_in_time(run, &service);
+	result->rate = (double)good / result->seconds;
 	/* One operation more or less is where the window's edges fall, not a lack of speed. */
-	result->saturated = run->settings->rate != 0 && (double)run->good_in_time + 1 < 0.99 * (double)result->planned;
+	result->saturated = run->settings->rate != 0 && (double)good + 1 < 0.99 * (double)result->planned;
 	result->suspect = result->cpu > 0.7;
 }
 
@@ -430,12 +452,14 @@ static void clean_up(struct run *run)
 
 int load_run(const struct load_settings *settings, const struct workload *workload, struct load_result *result)
 {
-	struct run run = { .settings = settings, .workload = workload, .result = result };
+	static struct run run;
 	int code;
 
 	assert(workload->class_count > 0);
 	assert(workload->class_count <= LOAD_CLASSES_MAX);
 	memset(result, 0, sizeof(*result));
+	run = (struct run){ .settings = settings, .workload = workload, .result = result };
+	histogram_init(&run.after_end);
 	code = prepare(&run);
 	for (uint64_t i = 0; i < settings->connections && code == 0; i++)
 		code = load_connect(settings, run.base, &run.clients[i]);

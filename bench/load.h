@@ -70,10 +70,9 @@ struct load_result {
 	struct load_class classes[LOAD_CLASSES_MAX];
 	uint64_t planned, unsent; /* in the measured time; unsent: no free slot until the very end */
 	uint64_t good, failed;
-	double seconds, rate,
-		cpu;	/* rate: good answers a second within the measured time; cpu: cores of the generator */
-	bool saturated; /* open loop: less than 99 % of what was offered came back in time */
-	bool suspect;	/* the generator took more than 70 % of a core: the figure is its own */
+	double seconds, rate, cpu; /* rate: good answers in time, a second; cpu: cores of the generator */
+	bool saturated;		   /* open loop: less than 99 % of what was offered came back in time */
+	bool suspect;		   /* the generator took more than 70 % of a core: the figure is its own */
 };
 
 /* Returns 0, or an exit code after saying why: no connection, no memory. */

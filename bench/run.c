@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "bench/hlog.h"
+#include "bench/plot.h"
 
 bool run_flags_complete(const struct run_flags *run)
 {
@@ -32,9 +33,10 @@ static json_t *summary_of(const struct run_flags *run, const char *kind, const s
 		"saturated", result->saturated, "suspect", result->suspect, "rows", result_classes(workload, result));
 }
 
-static int write_results(const struct run_flags *run, const char *kind, const struct workload *workload,
-	const struct load_result *result, json_t *config)
+static int write_results(const struct run_flags *run, const char *kind, const char *title,
+	const struct workload *workload, const struct load_result *result, json_t *config)
 {
+	struct plot_curve curves[LOAD_CLASSES_MAX];
 	FILE *text = result_file(run->out, "summary.txt");
 	json_t *summary = summary_of(run, kind, workload, result, config);
 
@@ -42,7 +44,11 @@ static int write_results(const struct run_flags *run, const char *kind, const st
 		return DOM_INVALID;
 	result_print(&run->load, workload, result, text);
 	fclose(text);
-	return result_write(run->out, summary) ? 0 : DOM_INVALID;
+	if (!result_write(run->out, summary))
+		return DOM_INVALID;
+	for (uint32_t i = 0; i < workload->class_count; i++)
+		curves[i] = (struct plot_curve){ workload->names[i], &result->classes[i].response };
+	return plot_percentiles(run->out, "percentiles", title, curves, workload->class_count) ? 0 : DOM_INVALID;
 }
 
 int run_workload(const struct run_flags *run, const char *kind, const char *title, const struct workload *workload,
@@ -68,7 +74,7 @@ int run_workload(const struct run_flags *run, const char *kind, const char *titl
 		result_print(&load, workload, result, stdout);
 		code = result->good == 0 || result->saturated ? RUN_CHECK_FAILED : 0;
 		if (run->out != NULL) {
-			int written = write_results(run, kind, workload, result, config);
+			int written = write_results(run, kind, title, workload, result, config);
 
 			return written != 0 ? written : code;
 		}

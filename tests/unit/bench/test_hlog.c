@@ -26,7 +26,7 @@ static char *expected_line(const char *tag, double start, double length, const s
 	size = (size_t)snprintf(
 		text, LINE_MAX_SIZE, "%s %.3f %.3f %.3f", tag, start, length, (double)histogram->max_us / 1000);
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		uint64_t low = i == 0 ? 0 : bucket_high(i - 1) + 1;
+		uint64_t low = histogram_low(i);
 
 		if (histogram->buckets[i] > 0)
 			size += (size_t)snprintf(
