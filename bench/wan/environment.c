@@ -11,6 +11,7 @@
 #include "bench/wan/state.h"
 
 extern char **environ;
+enum { VARIABLE_MAX = 256 };
 
 /* "eu-west-1" is EU_WEST_1. */
 static void suffix_of(const char *region, char out[REGION_NAME_MAX])
@@ -114,33 +115,59 @@ int state_read_environment(const char *lab_name)
 	return 0;
 }
 
+/* "DOMCTL_ENDPOINT_EU_WEST_1=..." for EU_WEST_1: the size of "DOMCTL_ENDPOINT"; 0: it does not end so. */
+static size_t name_without(const char *variable, const char *suffix)
+{
+	const char *end = strchr(variable, '=');
+	size_t size = end == NULL ? 0 : (size_t)(end - variable), suffix_size = strlen(suffix);
+
+	if (size <= suffix_size + 1 || memcmp(end - suffix_size, suffix, suffix_size) != 0 ||
+		*(end - suffix_size - 1) != '_')
+		return 0;
+	return size - suffix_size - 1;
+}
+
+static void enter_variable(const char *variable, const char *suffix, bool own)
+{
+	size_t size = name_without(variable, suffix);
+	char name[VARIABLE_MAX], whole[VARIABLE_MAX];
+
+	if (size == 0 || size + strlen(suffix) + 1 >= VARIABLE_MAX)
+		return;
+	memcpy(name, variable, size);
+	name[size] = '\0';
+	memcpy(whole, variable, size + strlen(suffix) + 1);
+	whole[size + strlen(suffix) + 1] = '\0';
+	if (own && setenv(name, strchr(variable, '=') + 1, 1) != 0)
+		abort();
+	if (strncmp(name, "WANLAB_", 7) != 0 && unsetenv(whole) != 0)
+		abort();
+}
+
 void state_enter_region(const char *region)
 {
-	char suffix[REGION_NAME_MAX + 1] = "_";
-	size_t suffix_size;
+	char *regions = strdup(getenv("WANLAB_REGIONS") != NULL ? getenv("WANLAB_REGIONS") : ""), *state = NULL;
+	char suffix[REGION_NAME_MAX];
 	unsigned count = 0;
-	char **copies;
+	char **variables;
 
-	suffix_of(region, suffix + 1);
-	suffix_size = strlen(suffix);
 	while (environ[count] != NULL)
 		count++;
-	copies = calloc(count + 1, sizeof(*copies));
-	if (copies == NULL)
+	variables = calloc(count + 1, sizeof(*variables));
+	if (variables == NULL || regions == NULL)
 		abort();
-	for (unsigned i = 0; i < count; i++) /* setenv moves what it walks on */
-		copies[i] = environ[i];
-	for (unsigned i = 0; i < count; i++) {
-		const char *end = strchr(copies[i], '=');
-		size_t size = end == NULL ? 0 : (size_t)(end - copies[i]);
-		char name[256];
-
-		if (size <= suffix_size || size >= sizeof(name) || memcmp(end - suffix_size, suffix, suffix_size) != 0)
-			continue;
-		memcpy(name, copies[i], size - suffix_size);
-		name[size - suffix_size] = '\0';
-		if (setenv(name, end + 1, 1) != 0)
+	for (unsigned i = 0; i < count; i++) { /* setenv moves what it walks on, and frees it */
+		variables[i] = strdup(environ[i]);
+		if (variables[i] == NULL)
 			abort();
 	}
-	free(copies);
+	for (char *at = strtok_r(regions, " ", &state); at != NULL; at = strtok_r(NULL, " ", &state)) {
+		suffix_of(at, suffix);
+		for (unsigned i = 0; i < count; i++)
+			enter_variable(variables[i], suffix, strcmp(at, region) == 0);
+	}
+	for (unsigned i = 0; i < count; i++)
+		free(variables[i]);
+	free(variables);
+	free(regions);
 }

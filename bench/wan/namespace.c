@@ -168,12 +168,14 @@ int namespace_enter(const char *path)
 int namespace_udp(const char *path, uint32_t address, uint16_t port)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(address), .sin_port = htons(port) };
-	int own = open(OWN, O_RDONLY | O_CLOEXEC), fd = -1, error;
+	int own = open(OWN, O_RDONLY | O_CLOEXEC), fd = -1, error, stamps = 1;
 
 	if (own < 0)
 		return -1;
 	error = namespace_enter(path);
 	if (error == 0 && (fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) < 0)
+		error = errno;
+	if (error == 0 && setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &stamps, sizeof(stamps)) != 0)
 		error = errno;
 	if (error == 0 && bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0)
 		error = errno;

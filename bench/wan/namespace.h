@@ -19,7 +19,8 @@ int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, 
 void namespace_remove(const char *path); /* fine when it is not there */
 
 int namespace_enter(const char *path);
-/* A UDP socket of that namespace, bound to the address and port (0: any), non-blocking; -1 and errno. */
+/* A UDP socket of that namespace, bound to the address and port (0: any), non-blocking, what arrives stamped by the
+ * kernel; -1 and errno. */
 int namespace_udp(const char *path, uint32_t address, uint16_t port);
 
 /* Packets that the device dropped because they were not read in time. */

@@ -20,7 +20,8 @@ int state_read_environment(const char *lab_name); /* into ours; what is set alre
 /* Marks what is started from here on as the lab's, to be found when it ends: $WANLAB_OWNER, which is in no file, so
  * that nobody bears it who only read the environment. */
 void state_mark(const char *lab_name);
-/* NAME_<REGION> for the region, as NAME too: DOMCTL_ENDPOINT_EU_WEST_1 becomes DOMCTL_ENDPOINT. */
+/* Of the variables NAME_<REGION> those of the region become NAME (DOMCTL_ENDPOINT_EU_WEST_1: DOMCTL_ENDPOINT), those of
+ * others go: a program sees what a machine there would have. WANLAB_NAME_<REGION> stay besides. */
 void state_enter_region(const char *region);
 
 /* The lab that is meant: the given name, else $WANLAB, else the only one that runs. False: said why on stderr. */
