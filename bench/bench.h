@@ -6,5 +6,6 @@ int bench_throughput(int argc, char **argv);
 int bench_ycsb(int argc, char **argv);
 int bench_geo(int argc, char **argv);
 int bench_compare(int argc, char **argv);
+int bench_floors(int argc, char **argv);
 
 #endif

@@ -11,6 +11,7 @@ static const struct subcommand {
 	{ "throughput", "[flags]", "closed or open loop against one cluster", bench_throughput },
 	{ "ycsb", "a|b|c|d|e|f", "the core workloads of YCSB", bench_ycsb },
 	{ "geo", "MAP", "clients in every region of a map, beside the floor", bench_geo },
+	{ "floors", "MAP", "what physics allows on a map, before anything runs", bench_floors },
 	{ "compare", "DIR DIR", "two directories of results, figure by figure", bench_compare },
 };
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
