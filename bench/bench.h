@@ -7,5 +7,6 @@ int bench_ycsb(int argc, char **argv);
 int bench_geo(int argc, char **argv);
 int bench_compare(int argc, char **argv);
 int bench_floors(int argc, char **argv);
+int bench_peer(int argc, char **argv);
 
 #endif

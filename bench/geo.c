@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "bench/crew.h"
 #include "bench/flags.h"
 #include "bench/geo_run.h"
@@ -50,7 +51,7 @@ static bool start_worker(const struct geo_run *run, struct crew *crew, const cha
 	const char *endpoints = endpoints_of(run, region), *program = run->program;
 	uint32_t count = 0;
 
-	if (endpoints == NULL || settings->load.certs == NULL) {
+	if (program[0] == '\0' && (endpoints == NULL || settings->load.certs == NULL)) {
 		fprintf(stderr,
 			"dombench: no endpoints for %s, or no --certs (a demo sets them: domctl demo %s -- dombench "
 			"geo "
@@ -76,7 +77,8 @@ static bool start_worker(const struct geo_run *run, struct crew *crew, const cha
 		"%s "
 		"--rate %lu --connections %lu --depth %lu --seconds %lu --warmup %lu --timeout %lums --keys %lu "
 		"--value-size %lu --users %lu --staleness %lums --seed %lu%s",
-		settings->map, region, region, endpoints, settings->load.certs, settings->out, settings->prefix,
+		settings->map, region, region, endpoints == NULL ? "-" : endpoints,
+		settings->load.certs == NULL ? "-" : settings->load.certs, settings->out, settings->prefix,
 		settings->mix_text, settings->workload_text, settings->load.rate, settings->load.connections,
 		settings->load.depth, settings->load.seconds, settings->load.warmup, settings->load.timeout_ms,
 		settings->keys, settings->value_size, settings->users, settings->staleness_ms, settings->seed,
@@ -125,12 +127,28 @@ static bool await_end(struct geo_run *run, struct crew *crew)
 	return all;
 }
 
+/* Other programs that work for us need not know the maps. */
+static void name_regions(const struct topology *topology)
+{
+	char names[GEO_REGIONS_MAX * (REGION_NAME_MAX + 1)] = "";
+	struct text text;
+
+	text_init(&text, names, sizeof(names));
+	for (uint32_t i = 0; i < topology->region_count; i++) {
+		text_add(&text, i == 0 ? "" : " ");
+		text_add(&text, topology->regions[i].name);
+	}
+	if (setenv("DOMBENCH_REGIONS", names, 1) != 0)
+		abort();
+}
+
 static bool run_crew(struct geo_run *run)
 {
 	static struct crew crew;
 	const struct topology *topology = &run->settings->topology;
 	bool good = true;
 
+	name_regions(topology);
 	for (uint32_t i = 0; i < topology->region_count && good; i++)
 		good = start_worker(run, &crew, topology->regions[i].name);
 	if (good && !crew_await_ready(&crew, READY_TIMEOUT_S * SECOND_NS)) {

@@ -217,7 +217,9 @@ static void set_floors(struct geo_run *run, uint32_t region, uint8_t class)
 	if (run->leader < 0)
 		return;
 	to_leader = floors->rtt_us[region][run->leader];
-	if (class == GEO_PUT)
+	if (class == GEO_PUT && run->leader_name[0] != '\0')
+		row->expected_us = floor_via_leader(floors, region, (uint32_t)run->leader);
+	else if (class == GEO_PUT)
 		row->expected_us = run->reads_local ? floor_all_acks(floors, region, (uint32_t)run->leader)
 						    : floor_origin_acks(floors, region, (uint32_t)run->leader);
 	else if (class == GEO_STRONG && !run->reads_local && (uint32_t)run->leader != region &&

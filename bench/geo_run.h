@@ -42,7 +42,8 @@ struct geo_event {
 };
 struct geo_run {
 	struct geo_settings *settings;
-	const char *enter, *program, *leader_name, *system; /* flags */
+	const char *enter, *program, *system; /* flags */
+	const char *leader_name;	      /* not "": of another system, which answers through its leader */
 	struct records records;
 	struct geo_row rows[GEO_REGIONS_MAX][GEO_CLASSES];
 	struct geo_side sides[GEO_REGIONS_MAX];

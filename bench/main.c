@@ -12,6 +12,7 @@ static const struct subcommand {
 	{ "ycsb", "a|b|c|d|e|f", "the core workloads of YCSB", bench_ycsb },
 	{ "geo", "MAP", "clients in every region of a map, beside the floor", bench_geo },
 	{ "floors", "MAP", "what physics allows on a map, before anything runs", bench_floors },
+	{ "peer", "etcd MAP", "the table of geo for etcd in the same lab", bench_peer },
 	{ "compare", "DIR DIR", "two directories of results, figure by figure", bench_compare },
 };
 enum { SUBCOMMANDS = sizeof(subcommands) / sizeof(subcommands[0]) };
