@@ -66,27 +66,36 @@ static void print_floors(const struct topology *topology, const struct floors *f
 		printf("best leader %-12s %s\n", columns[c].name, topology->regions[leaders[c]].name);
 }
 
-/* maj/ and loc/: a copy in each region, strong reads at the leader and at every copy; home/REGION/: the leader in that
- * region; sun/: the leader follows the writers. */
+static void print_policy(const struct topology *topology, const char *name, const char *of, const char *rest)
+{
+	printf("  %s%s: { store_in: [\"*\"], copies: %u, spread: region, survive: region, read_from: [\"*\"], "
+	       "write_from: "
+	       "[\"*\"], %s }\n",
+		name, of, topology->region_count, rest);
+}
+
+/* maj/ and loc/: a copy in each region, strong reads at the leader and at every copy; move/: as loc, its leader
+ * anywhere; home/REGION/: the leader in that region; sun/: the leader follows the writers. */
 static void print_policies(const struct topology *topology, const struct floors *floors)
 {
 	const char *maj = topology->regions[floor_best_leader(floors, floor_origin_acks)].site.place.text,
 		   *loc = topology->regions[floor_best_leader(floors, floor_all_acks)].site.place.text;
-	char common[160];
+	char rest[PLACE_TEXT_MAX + 64];
 
-	snprintf(common, sizeof(common),
-		"store_in: [\"*\"], copies: %u, spread: region, survive: region, read_from: [\"*\"], write_from: "
-		"[\"*\"]",
-		topology->region_count);
-	printf("# For `dombench geo %s`: a copy in each region, the leader where bench/floor.h says it does "
-	       "best.\npolicies:\n"
-	       "  maj: { %s, lead_in: [%s] }\n  loc: { %s, lead_in: [%s], reads: local }\n  sun: { %s, follow: true "
-	       "}\n",
-		topology->name, common, maj, common, loc, common);
-	for (uint32_t i = 0; i < topology->region_count; i++)
-		printf("  home-%s: { %s, lead_in: [%s] }\n", topology->regions[i].name, common,
-			topology->regions[i].site.place.text);
-	puts("bindings:\n  \"\": maj\n  \"maj/\": maj\n  \"loc/\": loc\n  \"sun/\": sun");
+	printf("# For `dombench geo %s`: a copy in each region, the leader where bench/floor.h says it does best.\n"
+	       "policies:\n",
+		topology->name);
+	snprintf(rest, sizeof(rest), "lead_in: [%s]", maj);
+	print_policy(topology, "maj", "", rest);
+	snprintf(rest, sizeof(rest), "lead_in: [%s], reads: local", loc);
+	print_policy(topology, "loc", "", rest);
+	print_policy(topology, "move", "", "reads: local");
+	print_policy(topology, "sun", "", "follow: true");
+	for (uint32_t i = 0; i < topology->region_count; i++) {
+		snprintf(rest, sizeof(rest), "lead_in: [%s]", topology->regions[i].site.place.text);
+		print_policy(topology, "home-", topology->regions[i].name, rest);
+	}
+	puts("bindings:\n  \"\": maj\n  \"maj/\": maj\n  \"loc/\": loc\n  \"move/\": move\n  \"sun/\": sun");
 	for (uint32_t i = 0; i < topology->region_count; i++)
 		printf("  \"home/%s/\": home-%s\n", topology->regions[i].name, topology->regions[i].name);
 }

@@ -175,27 +175,23 @@ static uint64_t wait_us(const struct record *const *order, size_t count, size_t 
 	return ((any != NULL ? any->done_ns : record->done_ns) - record->planned_ns) / 1000;
 }
 
-/* What was planned before the event and had no answer yet when it came stalls too: from the event on. */
-static void stalls_of(const struct geo_run *run, const struct record *const *order, size_t count,
-	struct geo_event *event, uint64_t until_ns)
+/* What was planned before the event and had no answer yet when it came counts too. */
+static void stalls_of(const struct record *const *order, size_t count, struct geo_event *event, uint64_t until_ns)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct record *record = order[i];
-		struct geo_stall *stall = record->class == GEO_PUT ? &event->puts : &event->gets;
-		uint64_t us;
+		struct geo_stall *stall = &event->stalls[record->region];
+		uint64_t us, *longest_us;
 
 		if (record->done_ns < event->begin_ns || record->planned_ns >= until_ns || record->fill)
 			continue;
 		if (record->class != GEO_PUT && record->class != GEO_STRONG)
 			continue;
+		longest_us = record->class == GEO_PUT ? &stall->put_longest_us : &stall->get_longest_us;
+		*(record->class == GEO_PUT ? &stall->put_failed : &stall->get_failed) += !good(record);
 		us = wait_us(order, count, i);
-		stall->failed += !good(record);
-		if (us > stall->longest_us) {
-			stall->longest_us = us;
-			stall->region = record->region;
-		}
+		*longest_us = us > *longest_us ? us : *longest_us;
 	}
-	(void)run;
 }
 
 void geo_events_stalls(struct geo_run *run)
@@ -209,7 +205,7 @@ void geo_events_stalls(struct geo_run *run)
 	qsort(order, run->records.count, sizeof(*order), by_done);
 	for (uint32_t i = 0; i < run->event_count; i++) {
 		if (run->events[i].started)
-			stalls_of(run, order, run->records.count, &run->events[i],
+			stalls_of(order, run->records.count, &run->events[i],
 				i + 1 < run->event_count ? run->events[i + 1].begin_ns : run->end_ns);
 	}
 	free(order);

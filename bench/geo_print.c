@@ -153,14 +153,17 @@ static void print_events(const struct geo_run *run, FILE *out)
 
 		if (!event->started)
 			continue;
-		fprintf(out,
-			"at %5.1f s %-20s longest put %.1f ms (%s), %" PRIu64
-			" failed; longest strong get %.1f ms (%s), "
-			"%" PRIu64 " failed%s\n",
-			(double)(event->begin_ns - run->begin_ns) / 1e9, event->label,
-			(double)event->puts.longest_us / 1000, name_of(run, event->puts.region), event->puts.failed,
-			(double)event->gets.longest_us / 1000, name_of(run, event->gets.region), event->gets.failed,
+		fprintf(out, "at %5.1f s %s%s\n", (double)(event->begin_ns - run->begin_ns) / 1e9, event->label,
 			event->code == 0 ? "" : "   THE EVENT ITSELF FAILED");
+		for (uint32_t region = 0; region < run->settings->topology.region_count; region++) {
+			const struct geo_stall *stall = &event->stalls[region];
+
+			fprintf(out,
+				"  %-16s longest put %8.1f ms, %" PRIu64
+				" failed   longest strong get %8.1f ms, %" PRIu64 " failed\n",
+				name_of(run, region), (double)stall->put_longest_us / 1000, stall->put_failed,
+				(double)stall->get_longest_us / 1000, stall->get_failed);
+		}
 	}
 }
 
@@ -243,10 +246,19 @@ static json_t *matrix_json(const struct geo_run *run, uint64_t us[GEO_REGIONS_MA
 	return matrix;
 }
 
-static json_t *stall_json(const struct geo_run *run, const struct geo_stall *stall)
+static json_t *stalls_json(const struct geo_run *run, const struct geo_event *event)
 {
-	return json_pack("{s:f,s:s,s:I}", "longest_ms", (double)stall->longest_us / 1000, "region",
-		name_of(run, stall->region), "failed", (json_int_t)stall->failed);
+	json_t *stalls = json_object();
+
+	for (uint32_t region = 0; region < run->settings->topology.region_count; region++) {
+		const struct geo_stall *stall = &event->stalls[region];
+
+		json_object_set_new(stalls, name_of(run, region),
+			json_pack("{s:f,s:I,s:f,s:I}", "put_longest_ms", (double)stall->put_longest_us / 1000,
+				"put_failed", (json_int_t)stall->put_failed, "get_longest_ms",
+				(double)stall->get_longest_us / 1000, "get_failed", (json_int_t)stall->get_failed));
+	}
+	return stalls;
 }
 
 static json_t *events_json(const struct geo_run *run)
@@ -257,10 +269,9 @@ static json_t *events_json(const struct geo_run *run)
 		const struct geo_event *event = &run->events[i];
 
 		if (event->started)
-			json_array_append_new(events,
-				json_pack("{s:s,s:f,s:i,s:o,s:o}", "label", event->label, "at_s",
-					(double)(event->begin_ns - run->begin_ns) / 1e9, "code", event->code, "puts",
-					stall_json(run, &event->puts), "strong_gets", stall_json(run, &event->gets)));
+			json_array_append_new(events, json_pack("{s:s,s:f,s:i,s:o}", "label", event->label, "at_s",
+							      (double)(event->begin_ns - run->begin_ns) / 1e9, "code",
+							      event->code, "stalls", stalls_json(run, event)));
 	}
 	return events;
 }

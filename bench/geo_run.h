@@ -27,9 +27,8 @@ struct geo_side { /* what one worker said of itself */
 	double cpu;
 	char unsupported[GEO_CLASSES][GEO_WHY_MAX]; /* "": it is supported */
 };
-struct geo_stall { /* of puts or of gets, after an event and until the next */
-	uint64_t longest_us, failed;
-	uint8_t region;
+struct geo_stall { /* of one region's clients, after an event and until the next */
+	uint64_t put_longest_us, put_failed, get_longest_us, get_failed; /* gets: strong ones */
 };
 struct geo_event {
 	char label[GEO_LABEL_MAX], command[512];
@@ -38,7 +37,7 @@ struct geo_event {
 	int code;
 	bool started, ended;
 	uint64_t begin_ns, end_ns;
-	struct geo_stall puts, gets;
+	struct geo_stall stalls[GEO_REGIONS_MAX];
 };
 struct geo_run {
 	struct geo_settings *settings;
