@@ -32,7 +32,8 @@ struct quorum_rule {
 struct membership {
 	uint64_t index; /* of the entry that carries it; 0: given at the group's birth */
 	uint8_t count;
-	bool joint; /* both configurations are in force */
+	bool joint;	  /* both configurations are in force */
+	bool local_reads; /* its voters with data are responders: docs/leases.md */
 	struct quorum_rule rule_old, rule_new;
 	struct member at[REPLICAS_MAX];
 };

@@ -202,6 +202,11 @@ void call_start(struct dom_call *call)
 		call_end(call, STATUS_CLOSED, "the client was closed");
 		return;
 	}
+	if (call->session && router_epoch(client->router) != 0 &&
+		!session_join(call->session, router_map(client->router)->cluster)) {
+		call_end(call, STATUS_INVALID, "the session is of another cluster: its token says nothing here");
+		return;
+	}
 	if (call->kind == CALL_SCAN) {
 		scan_start(call);
 		return;
@@ -213,6 +218,7 @@ void call_start(struct dom_call *call)
 	memset(&spec, 0, sizeof(spec));
 	spec.operation = call->operation;
 	spec.level = call->level;
+	spec.staleness_max_ms = call->staleness_max_ms;
 	spec.key = call->key;
 	spec.value = call->value;
 	spec.version = call->version;
@@ -373,7 +379,7 @@ bool dom_call_more(const dom_call *call)
 
 uint32_t dom_call_staleness_ms(const dom_call *call)
 {
-	return is_done(call) ? call->staleness_ms : 0;
+	return is_done(call) && call->level != READ_STRONG ? call->staleness_ms : 0;
 }
 
 const char *dom_call_served_by(const dom_call *call)

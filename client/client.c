@@ -431,31 +431,38 @@ static struct bytes bytes_from(dom_bytes bytes)
 	return bytes_of(bytes.data, bytes.size);
 }
 
-static dom_call *with_options(struct dom_call *call, const dom_options *options)
+static const char *read_flaw(const dom_options *options)
 {
+	if (options->read == DOM_BOUNDED && options->staleness_max_ms == 0)
+		return "DOM_BOUNDED needs options.staleness_max_ms, at least 1; for none at all read DOM_STRONG";
+	if (options->read != DOM_BOUNDED && options->staleness_max_ms != 0)
+		return "options.staleness_max_ms is for DOM_BOUNDED; another read level has no use for it";
+	if (options->read == DOM_SESSION && !options->session)
+		return "DOM_SESSION needs options.session";
+	if ((int)options->read < 0 || options->read > DOM_NEAREST)
+		return "no such read level";
+	return NULL;
+}
+
+/* What is wrong with the read level is said of writes too, which ignore it otherwise: options may serve both. */
+static void with_options(struct dom_call *call, const dom_options *options)
+{
+	static_assert((int)DOM_STRONG == READ_STRONG && (int)DOM_SESSION == READ_SESSION, "one number in both lists");
+	static_assert((int)DOM_BOUNDED == READ_BOUNDED && (int)DOM_NEAREST == READ_NEAREST, "likewise");
+	const char *flaw = read_flaw(options);
 	call->session = options->session;
-	call->level = READ_STRONG;
-	switch ((int)options->read) {
-	case 0: /* not given */
-	case DOM_STRONG:
-		break;
-	case DOM_SESSION:
-		call->level = READ_SESSION;
-		if (!options->session)
-			return call_refuse(call, DOM_INVALID, "DOM_SESSION needs options.session");
-		break;
-	case DOM_BOUNDED:
-	case DOM_NEAREST:
-		return call_refuse(call, DOM_INVALID, "this read level is not supported yet");
-	default:
-		return call_refuse(call, DOM_INVALID, "no such read level");
+	call->level = (uint8_t)(options->read == 0 ? READ_STRONG : (int)options->read);
+	call->staleness_max_ms = options->staleness_max_ms;
+	if (flaw) {
+		call_refuse(call, DOM_INVALID, flaw);
+		return;
 	}
 	if (options->policy) {
 		if (strlen(options->policy) >= sizeof(call->policy))
-			return call_refuse(call, DOM_POLICY_MISMATCH, "no policy has so long a name");
-		memcpy(call->policy, options->policy, strlen(options->policy) + 1);
+			call_refuse(call, DOM_POLICY_MISMATCH, "no policy has so long a name");
+		else
+			memcpy(call->policy, options->policy, strlen(options->policy) + 1);
 	}
-	return call;
 }
 
 static dom_call *begin(dom_client *client, enum operation operation, struct bytes key, struct bytes value,

@@ -86,7 +86,7 @@ struct endpoint {
 	uint8_t state;
 	bool ping_open, established;
 	uint32_t failures; /* dials in a row */
-	uint64_t used_ns, heard_ns, dialled_ns, ready_ns, redial_ns;
+	uint64_t heard_ns, dialled_ns, ready_ns, redial_ns;
 	struct list slots;
 };
 
@@ -153,7 +153,7 @@ struct dom_call {
 	uint64_t timeout_ns;
 	uint8_t kind, operation, level;
 	bool counted, has_ticket, more;
-	uint32_t limit, staleness_ms;
+	uint32_t limit, staleness_max_ms, staleness_ms;
 	uint64_t version;
 	struct lane_ticket ticket;
 	struct bytes key, value, after; /* in `area` */
@@ -182,8 +182,9 @@ bool call_set_value(struct dom_call *call, struct bytes value, uint64_t version)
 void call_set_served_by(struct dom_call *call, uint64_t node);
 void call_unref(struct dom_call *call);
 
-struct dom_session;
-uint64_t session_index(dom_session *session, uint64_t shard); /* any thread */
+/* session.c, any thread. False: the session is of another cluster than the client. */
+bool session_join(dom_session *session, const uint8_t cluster[16]);
+uint64_t session_index(dom_session *session, uint64_t shard);
 void session_advance(dom_session *session, uint64_t shard, uint64_t index);
 
 void scan_start(struct dom_call *call);

@@ -43,12 +43,12 @@ enum dom_status {
 	DOM_CANCELLED = 18
 };
 
-/* How fresh a read must be. */
+/* How fresh a read must be. All are answered by the nearest replica that the policy allows, if it can. */
 enum dom_read {
 	DOM_STRONG = 1,	 /* linearizable */
 	DOM_SESSION = 2, /* includes what this session has written and read; needs options.session */
-	DOM_BOUNDED = 3, /* not supported yet: DOM_INVALID */
-	DOM_NEAREST = 4	 /* not supported yet: DOM_INVALID */
+	DOM_BOUNDED = 3, /* no older than options.staleness_max_ms; a replica that is behind catches up first */
+	DOM_NEAREST = 4	 /* what is there; dom_call_staleness_ms says how old it may be */
 };
 
 typedef struct {
@@ -80,8 +80,8 @@ typedef struct {
 	size_t size;
 	uint32_t timeout_ms;	   /* 0: the client's default; there is no "for ever" */
 	enum dom_read read;	   /* 0: DOM_STRONG */
-	uint32_t staleness_max_ms; /* with DOM_BOUNDED */
-	dom_session *session;	   /* with DOM_SESSION; every call that names it advances it */
+	uint32_t staleness_max_ms; /* with DOM_BOUNDED only, at least 1 */
+	dom_session *session;	   /* needed by DOM_SESSION; every call that names it advances it */
 	const char *policy;	   /* if set: refuse unless the key is bound to this policy */
 } dom_options;
 #define DOM_OPTIONS                                                                                                    \
@@ -103,6 +103,10 @@ DOM_API void dom_close(dom_client *client); /* open calls end as DOM_CLOSED */
 
 /* A session may move to another process by its token. */
 DOM_MUST dom_session *dom_session_new(dom_bytes token); /* empty: a fresh session; NULL: bad token or no memory */
+DOM_API const char *dom_session_message(void); /* why not, for this thread, until its next dom_session_new or _merge */
+/* Also what that token has seen: of each shard the newer. DOM_INVALID (a bad token, or one of another cluster): nothing
+ * changed. */
+DOM_MUST enum dom_status dom_session_merge(dom_session *session, dom_bytes token);
 DOM_API dom_bytes dom_session_token(const dom_session *session); /* valid until the session is next used */
 DOM_API void dom_session_free(dom_session *session);		 /* not while a call that names it is open */
 
@@ -130,7 +134,7 @@ DOM_API dom_bytes dom_call_value(const dom_call *call, size_t row);
 DOM_API uint64_t dom_call_version(const dom_call *call, size_t row);   /* writes, conflicts: row 0 */
 DOM_API int64_t dom_call_written_us(const dom_call *call, size_t row); /* the version's wall time, us since 1970 */
 DOM_API bool dom_call_more(const dom_call *call);		       /* scan: rows are left behind the last one */
-DOM_API uint32_t dom_call_staleness_ms(const dom_call *call);	       /* 0 for a strong read */
+DOM_API uint32_t dom_call_staleness_ms(const dom_call *call);	       /* at most so old; 0 for a strong read */
 DOM_API const char *dom_call_served_by(const dom_call *call);	       /* "eu/ie/eu-west-1/a/n1"; "" unknown */
 DOM_API void dom_call_free(dom_call *call);
 

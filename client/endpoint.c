@@ -19,7 +19,6 @@ enum {
 	REDIAL_MS_FIRST = 50,
 	REDIAL_DOUBLINGS_MAX = 5, /* 1.6 s */
 	PROBE_MS = 1000,
-	IN_USE_MS = 10000,
 	CLOSED_AT_ONCE_MAX = 64,
 	STUCK_MS = 1000,
 	SILENCE_MS = 5000, /* unanswered requests and not a byte for so long: the connection is dead */
@@ -189,7 +188,6 @@ struct endpoint *endpoint_of_node(struct dom_client *client, uint64_t node_id)
 		if (!dial(endpoint))
 			return NULL;
 	}
-	endpoint->used_ns = client_now();
 	if (list_first(&client->endpoints) != &endpoint->link) {
 		list_remove(&endpoint->link);
 		list_push_front(&client->endpoints, &endpoint->link);
@@ -211,21 +209,26 @@ struct endpoint *endpoint_of_address(struct dom_client *client, const char *addr
 		found = endpoint_new(client, address);
 	if (!found || (found->state == ENDPOINT_DOWN && !dial(found)))
 		return NULL;
-	found->used_ns = client_now();
 	return found;
 }
 
+/* The nearest connected one but that; that one if it is the only one. */
 struct endpoint *endpoint_any(struct dom_client *client, const struct endpoint *but)
 {
 	struct endpoint *any = NULL;
+	uint32_t least_us = 0;
 	LIST_EACH_SAFE(link, &client->endpoints)
 	{
 		struct endpoint *endpoint = LIST_ENTRY(link, struct endpoint, link);
+		bool measured;
 		if (endpoint->state != ENDPOINT_READY)
 			continue;
-		if (endpoint != but)
-			return endpoint;
+		uint32_t rtt_us =
+			endpoint->node == 0 ? UINT32_MAX : router_rtt_us(client->router, endpoint->node, &measured);
+		if (any && any != but && (endpoint == but || rtt_us >= least_us))
+			continue;
 		any = endpoint;
+		least_us = rtt_us;
 	}
 	return any;
 }
@@ -581,15 +584,14 @@ void endpoints_free(struct dom_client *client, bool in_callback)
 /* --- once a second --------------------------------------------------------------------------------------------------
  */
 
-static void probe_unmeasured(struct dom_client *client)
+/* An administrator touches no keys: nobody is near. */
+static void probe(struct dom_client *client, uint64_t now_ns)
 {
 	uint64_t nodes[NODES_PROBED_MAX];
-	unsigned count = router_nodes(client->router, nodes, NODES_PROBED_MAX);
+	if (client->who.place[0] == '\0' || router_epoch(client->router) == 0)
+		return;
+	unsigned count = router_probes(client->router, now_ns, nodes, NODES_PROBED_MAX);
 	for (unsigned i = 0; i < count; i++) {
-		bool measured;
-		router_rtt_us(client->router, nodes[i], &measured);
-		if (measured)
-			continue;
 		struct endpoint *endpoint = endpoint_of_node(client, nodes[i]);
 		if (endpoint)
 			endpoint_ping(endpoint);
@@ -614,11 +616,7 @@ void endpoints_tend(struct dom_client *client)
 		bool is_silent = !list_empty(&endpoint->slots) && now_ns - endpoint->heard_ns > SILENCE_MS * MS_NS;
 		if (is_silent && silent_count < CLOSED_AT_ONCE_MAX)
 			silent[silent_count++] = endpoint;
-		else if (now_ns - endpoint->used_ns < IN_USE_MS * MS_NS)
-			endpoint_ping(endpoint);
 	}
 	close_all(silent, silent_count, "no answer for too long");
-	/* An administrator touches no keys: nobody is near. */
-	if (client->who.place[0] != '\0' && router_epoch(client->router) != 0)
-		probe_unmeasured(client);
+	probe(client, now_ns);
 }

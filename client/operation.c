@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "client/patience.h"
 
 enum state { STATE_IDLE, STATE_SENT, STATE_WAITING, STATE_FETCHING, STATE_DONE };
 enum {
@@ -15,9 +16,9 @@ enum {
 	BACK_OFF_DOUBLINGS_MAX = 5, /* 320 ms: what a failover may cost on top of the election */
 	BACK_OFF_POOR_MS = 1000,    /* when the retry budget is spent */
 	MAP_WAIT_MS = 1000,
-	HINTS_MAX = 3,	       /* redirections followed in one round */
-	SILENCE_READ_MS = 500, /* plus four round trips: then another node is asked too */
-	SILENCE_WRITE_MS = 1500,
+	HINTS_MAX = 3, /* redirections followed in one round */
+	SECONDS_MAX = 2,
+	UNKNOWNS_MAX = 3,
 };
 
 bool operation_is_write(uint8_t operation)
@@ -42,6 +43,8 @@ void operation_check(const struct operation_machine *operation)
 	assert(operation->tried_count <= REPLICAS_MAX);
 	assert(operation->attempt_current <= operation->attempt_last);
 	assert((operation->state == STATE_SENT) == (operation->attempt_current != 0));
+	assert(operation->seconds <= SECONDS_MAX);
+	assert(operation->unknowns <= UNKNOWNS_MAX);
 	if (operation->state == STATE_SENT)
 		assert(operation->open_count > 0);
 	if (operation->state != STATE_DONE)
@@ -59,6 +62,20 @@ static void set_text(struct operation_machine *operation, struct bytes text)
 	struct text out;
 	text_init(&out, operation->text, sizeof(operation->text));
 	text_add_bytes(&out, text);
+}
+
+static bool teaches(const struct operation_machine *operation)
+{
+	return operation->spec.operation != OPERATION_SCAN;
+}
+
+/* What is still unanswered took at least so long: the slow ones would else never count. */
+static void learn_unanswered(struct operation_machine *operation, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < operation->open_count && teaches(operation); i++) {
+		const struct operation_attempt *open = &operation->open[i];
+		patience_learn_unanswered(operation->router, open->node, is_write(operation), now_ns - open->sent_ns);
+	}
 }
 
 static struct operation_action finished(struct operation_machine *operation, enum status status, bool answered)
@@ -175,25 +192,49 @@ static bool is_open_at(const struct operation_machine *operation, uint64_t node)
 	return false;
 }
 
-/* The node to send to now; 0: none is left in this round. */
-static uint64_t choose(struct operation_machine *operation, uint64_t now_ns)
+/* The replicas that were not tried in this round, best first. A write that may have been proposed goes to the leader,
+ * who knows what became of it. */
+static unsigned untried(struct operation_machine *operation, uint64_t now_ns, uint64_t nodes[REPLICAS_MAX])
 {
-	uint64_t hint = operation->hint, nodes[REPLICAS_MAX];
-	operation->hint = 0;
-	if (hint != 0 && operation->hints_left > 0 && !is_open_at(operation, hint)) {
-		operation->hints_left--;
-		if (router_may_send(operation->router, operation->target.policy, hint))
-			return hint;
-	}
-	unsigned count = router_candidates(operation->router, operation->target.shard, operation->spec.operation,
-		operation->spec.level, now_ns, nodes);
+	unsigned left = 0,
+		 count = router_candidates(operation->router, operation->target.shard, operation->spec.operation,
+			 operation_may_have_been_proposed(operation), now_ns, nodes);
+	bool near = count > 2 && router_is_near(operation->router, nodes[0]);
+	router_want(operation->router, nodes, near ? 2 : count, now_ns);
 	if (count == 0)
 		remember(operation, STATUS_QUORUM_UNAVAILABLE,
 			bytes_text("no replica of the shard is where its policy allows this key to be sent"));
 	for (unsigned i = 0; i < count; i++)
 		if (!was_tried(operation, nodes[i]))
-			return nodes[i];
-	return 0;
+			nodes[left++] = nodes[i];
+	return left;
+}
+
+/* The leader, if this client knows it, may send there, and has no answer outstanding from there. */
+static uint64_t leader_to_ask(const struct operation_machine *operation, uint64_t now_ns)
+{
+	uint64_t leader = router_leader_guess(operation->router, operation->target.shard);
+	if (leader == 0 || was_tried(operation, leader) ||
+		!router_may_send(operation->router, operation->target.policy, leader) ||
+		router_is_suspect(operation->router, leader, now_ns))
+		return 0;
+	return leader;
+}
+
+/* Where to send now, and where a read would go next; 0: none is left in this round. */
+static uint64_t choose(struct operation_machine *operation, uint64_t now_ns, uint64_t *next)
+{
+	uint64_t hint = operation->hint, nodes[REPLICAS_MAX];
+	operation->hint = 0;
+	*next = 0;
+	if (hint != 0 && operation->hints_left > 0 && !is_open_at(operation, hint)) {
+		operation->hints_left--;
+		if (router_may_send(operation->router, operation->target.policy, hint))
+			return hint;
+	}
+	unsigned count = untried(operation, now_ns, nodes);
+	*next = count > 1 ? nodes[1] : 0;
+	return count > 0 ? nodes[0] : 0;
 }
 
 /* The key under the newest map. OK: the target is of it. */
@@ -219,17 +260,56 @@ static enum status settle(struct operation_machine *operation)
 	return STATUS_OK;
 }
 
-static struct operation_action send(struct operation_machine *operation, uint64_t node, uint64_t now_ns)
+static struct operation_attempt *open_attempt(struct operation_machine *operation, uint32_t number)
 {
-	bool measured;
-	uint64_t silence_ms = is_write(operation) ? SILENCE_WRITE_MS : SILENCE_READ_MS;
-	uint64_t rtt_us = router_rtt_us(operation->router, node, &measured);
-	uint64_t silence_ns = silence_ms * 1000000 + rtt_us * 4000;
+	for (unsigned i = 0; i < operation->open_count; i++)
+		if (operation->open[i].number == number)
+			return &operation->open[i];
+	return NULL;
+}
+
+/* When another is asked beside this attempt, if nothing comes before; 0: none. */
+static uint64_t plan_second(
+	const struct operation_machine *operation, uint64_t node, uint64_t next, bool second, uint64_t now_ns)
+{
+	const struct operation_spec *spec = &operation->spec;
+	if (operation->seconds == SECONDS_MAX || operation->open_count == OPERATION_OPEN_MAX)
+		return 0;
+	if (!is_write(operation)) {
+		next = next != 0 ? next : leader_to_ask(operation, now_ns);
+		return next == 0 ? 0
+				 : now_ns + patience_read_ns(operation->router, operation->target.shard, node, next,
+						    spec->operation == OPERATION_SCAN);
+	}
+	uint64_t leader = second ? 0 : leader_to_ask(operation, now_ns);
+	return leader == 0 ? 0 : now_ns + patience_write_ns(operation->router, operation->target.shard, node, leader);
+}
+
+/* SENT, until silence, or until another is asked too. */
+static struct operation_action await(struct operation_machine *operation, enum operation_action_kind kind)
+{
+	const struct operation_attempt *current = open_attempt(operation, operation->attempt_current);
+	assert(current);
+	uint64_t until_ns = current->silent_ns;
+	if (operation->second_ns != 0 && operation->second_ns < until_ns)
+		until_ns = operation->second_ns;
+	return until(operation, STATE_SENT, kind, until_ns);
+}
+
+static struct operation_action send(
+	struct operation_machine *operation, uint64_t node, uint64_t next, bool second, uint64_t now_ns)
+{
+	uint64_t silence_ns = patience_silence_ns(operation->router, node, is_write(operation));
 	assert(operation->open_count < OPERATION_OPEN_MAX);
 	mark_tried(operation, node);
 	operation->attempt_current = ++operation->attempt_last;
-	operation->open[operation->open_count++] = (struct operation_attempt){ operation->attempt_current, node };
-	struct operation_action action = until(operation, STATE_SENT, OPERATION_SEND, now_ns + silence_ns);
+	operation->open[operation->open_count++] = (struct operation_attempt){ .number = operation->attempt_current,
+		.second = second,
+		.node = node,
+		.sent_ns = now_ns,
+		.silent_ns = now_ns + silence_ns };
+	operation->second_ns = plan_second(operation, node, next, second, now_ns);
+	struct operation_action action = await(operation, OPERATION_SEND);
 	action.attempt = operation->attempt_current;
 	action.node = node;
 	return action;
@@ -250,8 +330,49 @@ static struct operation_action go_on(struct operation_machine *operation, uint64
 	}
 	if (status != STATUS_OK)
 		return give_up(operation, status);
-	uint64_t node = operation->open_count < OPERATION_OPEN_MAX ? choose(operation, now_ns) : 0;
-	return node == 0 ? back_off(operation, now_ns) : send(operation, node, now_ns);
+	uint64_t next = 0, node = operation->open_count < OPERATION_OPEN_MAX ? choose(operation, now_ns, &next) : 0;
+	return node == 0 ? back_off(operation, now_ns) : send(operation, node, next, false, now_ns);
+}
+
+/* A second question came to nothing: the first one is still on its way. */
+static bool falls_back(struct operation_machine *operation, const struct operation_attempt *ended, uint64_t now_ns)
+{
+	const struct operation_attempt *first = NULL;
+	for (unsigned i = 0; ended->second && i < operation->open_count; i++)
+		if (operation->open[i].silent_ns > now_ns && (!first || operation->open[i].number > first->number))
+			first = &operation->open[i];
+	if (!first)
+		return false;
+	operation->attempt_current = first->number;
+	operation->second_ns = 0;
+	return true;
+}
+
+/* It takes long: ask another one too, if the budget allows. A read: whoever is next, then the leader, who knows first.
+ * A write: the leader, under the same name. */
+static struct operation_action ask_second(struct operation_machine *operation, uint64_t now_ns)
+{
+	uint64_t nodes[REPLICAS_MAX], node, next = 0;
+	bool affordable = false;
+	operation->second_ns = 0;
+	if (is_write(operation)) {
+		node = leader_to_ask(operation, now_ns);
+		affordable = node != 0 && router_spend_retry(operation->router);
+	} else {
+		unsigned count = untried(operation, now_ns, nodes);
+		node = operation->seconds > 0 ? leader_to_ask(operation, now_ns) : 0;
+		if (node == 0)
+			node = count > 0 ? nodes[0] : 0;
+		else
+			count = 0;
+		next = count > 1 ? nodes[1] : 0;
+		affordable = node != 0 && !router_is_suspect(operation->router, node, now_ns) &&
+			     patience_spend_hedge(operation->router);
+	}
+	if (!affordable)
+		return await(operation, OPERATION_WAIT);
+	operation->seconds++;
+	return send(operation, node, next, true, now_ns);
 }
 
 /* Nothing changes: what was waited for is still waited for. */
@@ -274,6 +395,8 @@ struct operation_action operation_start(struct operation_machine *operation, con
 	operation->jitter = seed | 1;
 	operation->hints_left = HINTS_MAX;
 	router_earn_retry(router);
+	if (!is_write(operation))
+		patience_earn_hedge(router);
 	return go_on(operation, now_ns);
 }
 
@@ -295,6 +418,7 @@ void operation_message(
 		.policy_epoch = router_policy_epoch(operation->router, operation->target.policy),
 		.shard = operation->target.shard,
 		.version = spec->version,
+		.staleness_max_ms = spec->staleness_max_ms,
 		.limit = spec->limit,
 		.timeout_ms = left_ms == 0	     ? 1
 			      : left_ms > UINT32_MAX ? UINT32_MAX
@@ -310,17 +434,15 @@ void operation_message(
 	}
 }
 
-/* Takes the attempt off the unanswered ones. 0: it is not among them (it was answered before). */
-static uint64_t close_attempt(struct operation_machine *operation, uint32_t attempt)
+/* Takes the attempt off the unanswered ones. False: it is not among them (it was answered before). */
+static bool close_attempt(struct operation_machine *operation, uint32_t attempt, struct operation_attempt *closed)
 {
-	for (unsigned i = 0; i < operation->open_count; i++) {
-		if (operation->open[i].number != attempt)
-			continue;
-		uint64_t node = operation->open[i].node;
-		operation->open[i] = operation->open[--operation->open_count];
-		return node;
-	}
-	return 0;
+	struct operation_attempt *open = open_attempt(operation, attempt);
+	if (!open)
+		return false;
+	*closed = *open;
+	*open = operation->open[--operation->open_count];
+	return true;
 }
 
 /* The node says for certain that this request proposed nothing, and did nothing. */
@@ -352,7 +474,8 @@ static bool is_answer(const struct operation_machine *operation, uint32_t status
 	       (status == STATUS_CONFLICT && kind == OPERATION_CAS);
 }
 
-static void learn_leader(struct operation_machine *operation, uint64_t node, uint64_t leader)
+/* The node named the leader, or nobody, instead of doing what it was asked. */
+static void follow_hint(struct operation_machine *operation, uint64_t node, uint64_t leader, uint64_t now_ns)
 {
 	uint64_t shard = operation->target.shard;
 	if (leader == 0 || !router_may_send(operation->router, operation->target.policy, leader)) {
@@ -360,8 +483,10 @@ static void learn_leader(struct operation_machine *operation, uint64_t node, uin
 		return;
 	}
 	router_learn_leader(operation->router, shard, leader);
-	if (is_write(operation) && leader != node)
-		operation->hint = leader;
+	if (!is_write(operation) || leader == node)
+		return;
+	router_refused_origin(operation->router, shard, now_ns);
+	operation->hint = leader;
 }
 
 /* A refusal of the current attempt: which other way is there? */
@@ -372,7 +497,7 @@ static struct operation_action refusal(
 		operation->map_wanted = reply->map_epoch;
 	switch (reply->status) {
 	case STATUS_NOT_LEADER:
-		learn_leader(operation, node, reply->leader_node);
+		follow_hint(operation, node, reply->leader_node, now_ns);
 		remember(operation, STATUS_QUORUM_UNAVAILABLE,
 			bytes_text("the shard's leader cannot be reached from here"));
 		return go_on(operation, now_ns);
@@ -404,53 +529,74 @@ static struct operation_action refusal(
 	}
 }
 
+/* By a rule, which holds at every replica: a read that one of them refuses so is refused. */
+static bool refuses_reads(const struct operation_machine *operation, uint32_t status)
+{
+	return !is_write(operation) && (status == STATUS_RESIDENCY_REFUSED || status == STATUS_POLICY_MISMATCH);
+}
+
+/* The origin lost track, or the leader's table cannot tell. */
+static struct operation_action unknown(
+	struct operation_machine *operation, uint64_t node, const struct message_reply *reply, uint64_t now_ns)
+{
+	if (reply->leader_node == 0)
+		router_forget_leader(operation->router, operation->target.shard, node);
+	operation->unknowns++;
+	if (operation->unknowns < UNKNOWNS_MAX)
+		return go_on(operation, now_ns);
+	set_text(operation, reply->detail.size > 0
+				    ? reply->detail
+				    : bytes_text("the leader changed while the write was under way: it may have been "
+						 "applied; read the key before writing again"));
+	return finished(operation, STATUS_UNKNOWN_OUTCOME, true);
+}
+
 struct operation_action operation_replied(
 	struct operation_machine *operation, uint32_t attempt, const struct message_reply *reply, uint64_t now_ns)
 {
-	if (operation->state == STATE_DONE)
+	struct operation_attempt closed;
+	if (operation->state == STATE_DONE || !close_attempt(operation, attempt, &closed))
 		return keep_on(operation);
-	uint64_t node = close_attempt(operation, attempt);
-	if (node == 0)
-		return keep_on(operation);
-	router_node_answered(operation->router, node);
-	bool current = attempt == operation->attempt_current;
+	router_node_answered(operation->router, closed.node);
+	if (reply->leader_node != 0 && router_may_send(operation->router, operation->target.policy, reply->leader_node))
+		router_learn_leader(operation->router, operation->target.shard, reply->leader_node);
 	if (is_answer(operation, reply->status)) {
-		if (is_write(operation))
-			router_learn_leader(operation->router, operation->target.shard, node);
+		if (teaches(operation))
+			patience_learn(operation->router, closed.node, is_write(operation), now_ns - closed.sent_ns);
+		learn_unanswered(operation, now_ns);
 		operation->text[0] = '\0';
 		return finished(operation, (enum status)reply->status, true);
 	}
-	if (is_write(operation) && reply->status == STATUS_UNKNOWN_OUTCOME && current) {
-		set_text(operation,
-			reply->detail.size > 0
-				? reply->detail
-				: bytes_text("the leader changed while the write was under way: it may have been "
-					     "applied; read the key before writing again"));
-		return finished(operation, STATUS_UNKNOWN_OUTCOME, true);
-	}
 	if (is_write(operation) && !certainly_nothing(reply->status))
 		operation->maybe_proposed = true;
-	return current ? refusal(operation, node, reply, now_ns) : keep_on(operation);
+	if (attempt != operation->attempt_current)
+		return keep_on(operation);
+	if (!refuses_reads(operation, reply->status) && falls_back(operation, &closed, now_ns))
+		return await(operation, OPERATION_WAIT);
+	if (is_write(operation) && reply->status == STATUS_UNKNOWN_OUTCOME)
+		return unknown(operation, closed.node, reply, now_ns);
+	return refusal(operation, closed.node, reply, now_ns);
 }
 
 struct operation_action operation_lost(
 	struct operation_machine *operation, uint32_t attempt, bool delivered, uint64_t now_ns)
 {
-	if (operation->state == STATE_DONE)
-		return keep_on(operation);
-	uint64_t node = close_attempt(operation, attempt);
-	if (node == 0)
+	struct operation_attempt closed;
+	if (operation->state == STATE_DONE || !close_attempt(operation, attempt, &closed))
 		return keep_on(operation);
 	if (is_write(operation) && delivered)
 		operation->maybe_proposed = true;
-	router_forget_leader(operation->router, operation->target.shard, node);
+	router_forget_leader(operation->router, operation->target.shard, closed.node);
 	remember(operation, STATUS_CANNOT_CONNECT, bytes_text("no connection to a node that may serve this key"));
-	return attempt == operation->attempt_current ? go_on(operation, now_ns) : keep_on(operation);
+	if (attempt != operation->attempt_current)
+		return keep_on(operation);
+	return falls_back(operation, &closed, now_ns) ? await(operation, OPERATION_WAIT) : go_on(operation, now_ns);
 }
 
 void operation_withdrawn(struct operation_machine *operation, uint32_t attempt)
 {
-	if (operation->state != STATE_DONE && close_attempt(operation, attempt) != 0)
+	struct operation_attempt closed;
+	if (operation->state != STATE_DONE && close_attempt(operation, attempt, &closed))
 		remember(
 			operation, STATUS_CANNOT_CONNECT, bytes_text("a node that may serve this key does not answer"));
 }
@@ -476,11 +622,15 @@ struct operation_action operation_expired(struct operation_machine *operation, u
 	if (operation->state == STATE_DONE || now_ns < operation->until_ns)
 		return keep_on(operation);
 	if (operation->state == STATE_SENT) {
+		const struct operation_attempt *current = open_attempt(operation, operation->attempt_current);
+		if (current && now_ns < current->silent_ns && now_ns < operation->spec.deadline_ns)
+			return ask_second(operation, now_ns);
 		/* Silence: the attempt stays open, and its answer stays welcome; others need not wait there too. */
 		operation->overloaded = true;
 		for (unsigned i = 0; i < operation->open_count; i++)
-			if (operation->open[i].number == operation->attempt_current)
+			if (&operation->open[i] == current || operation->open[i].silent_ns <= now_ns)
 				router_node_lost(operation->router, operation->open[i].node, now_ns);
+		learn_unanswered(operation, now_ns);
 	}
 	return go_on(operation, now_ns);
 }

@@ -16,6 +16,10 @@
  * set from the moment that an earlier send may have been proposed, and never before;
  *   - a write that may have been proposed is never sent to another shard than that one: its outcome is then unknown;
  *   - only an answer ends a write that may have been proposed with anything but UNKNOWN_OUTCOME;
+ *   - an origin that lost track of a write says UNKNOWN_OUTCOME: the same write then goes to the leader, whose table
+ * knows. Only the third such answer is the outcome;
+ *   - a slow answer is awaited beside a second question (client/patience.h), and the first answer wins. A refusal or
+ * loss of the second leaves the first as it was;
  *   - the key is resolved again under each newer map before it is sent again;
  *   - at most OPERATION_OPEN_MAX sends are unanswered at a time, and waits between rounds grow up to a bound, with
  * jitter.
@@ -30,9 +34,10 @@
 enum { OPERATION_OPEN_MAX = 8 };
 
 struct operation_spec {
-	uint8_t operation; /* enum operation; not PING */
-	uint8_t level;	   /* enum read_level, for reads */
-	struct bytes key;  /* or SCAN's prefix */
+	uint8_t operation;	   /* enum operation; not PING */
+	uint8_t level;		   /* enum read_level, for reads */
+	uint32_t staleness_max_ms; /* READ_BOUNDED */
+	struct bytes key;	   /* or SCAN's prefix */
 	struct bytes value, after;
 	uint64_t version;  /* CAS: expected; 0: absent */
 	uint32_t limit;	   /* SCAN: rows */
@@ -60,7 +65,9 @@ struct operation_action {
 
 struct operation_attempt {
 	uint32_t number; /* from 1 */
-	uint64_t node;
+	bool second;	 /* asked beside another one that is not given up */
+	uint64_t node, sent_ns;
+	uint64_t silent_ns; /* from then on the node counts as lost */
 };
 struct operation_machine {
 	struct operation_spec spec;
@@ -68,6 +75,7 @@ struct operation_machine {
 	struct router_target target;
 	uint64_t jitter; /* state of the back-off's randomness */
 	uint64_t until_ns;
+	uint64_t second_ns;				   /* SENT: then another is asked too; 0: none is */
 	uint64_t map_wanted;				   /* do not send before the router has this epoch */
 	uint64_t hint;					   /* leader that a reply named; 0: none */
 	uint64_t tried[REPLICAS_MAX];			   /* in this round */
@@ -75,6 +83,8 @@ struct operation_machine {
 	uint32_t attempt_last;				   /* numbers given */
 	uint32_t attempt_current;			   /* that we wait for; 0: none */
 	uint8_t state, tried_count, open_count, round, hints_left;
+	uint8_t seconds;	   /* asked so far */
+	uint8_t unknowns;	   /* answers "unknown outcome" so far */
 	bool maybe_proposed;	   /* a send that will never be answered may have been proposed */
 	bool overloaded;	   /* this round met BUSY or silence: the next one costs from the retry budget */
 	uint8_t refused;	   /* enum status: the most telling refusal so far; 0: none */

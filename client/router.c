@@ -2,49 +2,11 @@
  *
  * What is the same for every operation on a shard is computed once per map: which replicas' places the policy allows,
  * and what the policy says of our own place. An operation then costs a few bisections. */
-#include "client/router.h"
-
 #include <assert.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "policy/latency.h"
-
-enum {
-	RTT_SAME_REGION_US = 1000, /* guesses, until measured */
-	RTT_SAME_TOP_US = 30000,
-	RTT_ELSEWHERE_US = 150000,
-	RTT_SHARED_COMPONENT_US = 800, /* over the greatest depth; a longer shared path breaks ties between guesses */
-	SUSPECT_MS_FIRST = 250,
-	SUSPECT_DOUBLINGS_MAX = 5, /* 8 s */
-	RETRY_EARNED = 100,	   /* thousandths of a retry per operation */
-	RETRY_COST = 1000,
-	RETRY_MAX = 100 * RETRY_COST,
-};
-
-struct route {		    /* beside the shard of the same position */
-	uint64_t leader;    /* node; 0: unknown */
-	uint16_t compliant; /* bit i: the place of replicas[i]'s node may hold the shard's keys */
-};
-struct access {		  /* beside the policy of the same position */
-	bool read, write; /* from our place */
-};
-struct router_node {	 /* beside the node of the same position */
-	uint32_t rtt_us; /* 0: not measured */
-	uint32_t losses; /* in a row */
-	uint64_t suspect_until_ns;
-};
-struct half { /* a map and what was computed from it */
-	struct cluster_map *map;
-	struct route *routes;
-	struct access *access;
-	struct router_node *nodes;
-};
-struct router {
-	struct place place; /* "": none */
-	struct half in_use, spare;
-	uint32_t retries; /* thousandths */
-};
+#include "client/router_internal.h"
 
 static size_t aligned(size_t size)
 {
@@ -80,7 +42,7 @@ struct router *router_init(void *memory, const struct map_limits *limits, const 
 	assert((uintptr_t)memory % 8 == 0);
 	assert(strlen(place) < PLACE_TEXT_MAX);
 	struct router *router = memory;
-	*router = (struct router){ .retries = RETRY_MAX };
+	*router = (struct router){ .retries = RETRY_MAX, .hedges = HEDGE_MAX };
 	memcpy(router->place.text, place, strlen(place) + 1);
 	uint8_t *at = (uint8_t *)memory + aligned(sizeof(*router));
 	at = half_init(&router->in_use, at, limits);
@@ -138,15 +100,19 @@ static void compute_routes(const struct half *old, struct half *new)
 					old->map->shards[from].hash_first < shard->hash_first)))
 			from++;
 		if (from < old->map->shard_count && old->map->shards[from].id == shard->id)
-			route->leader = old->routes[from].leader;
+			route->leader = old->routes[from].leader,
+			route->direct_until_ns = old->routes[from].direct_until_ns;
 	}
 }
 
-static void carry_nodes(const struct half *old, struct half *new)
+static void compute_nodes(const struct router *router, const struct half *old, struct half *new)
 {
+	const struct map_region *ours = map_region_of(new->map, &router->place);
+	new->region = ours ? (uint32_t)(ours - new->map->regions) : new->map->region_count;
 	for (uint32_t i = 0; i < new->map->node_count; i++) {
 		const struct map_node *node = map_node_find(old->map, new->map->nodes[i].id);
 		new->nodes[i] = node ? old->nodes[node - old->map->nodes] : (struct router_node){ 0 };
+		new->nodes[i].guess_us = router_guess_us(router, new, &new->map->nodes[i]);
 	}
 }
 
@@ -162,7 +128,7 @@ enum status router_learn_map(struct router *router, struct bytes encoded)
 		return STATUS_DENIED;
 	compute_access(router, spare);
 	compute_routes(&router->in_use, spare);
-	carry_nodes(&router->in_use, spare);
+	compute_nodes(router, &router->in_use, spare);
 	struct half used = router->in_use;
 	router->in_use = *spare;
 	*spare = used;
@@ -270,10 +236,9 @@ struct bytes router_sendable(const struct router *router, struct bytes bytes, ui
 
 /* --- in which order ----------------------------------------------------------------------------------- */
 
-struct candidate {
-	uint64_t node;
-	bool suspect, leads;
-	uint32_t rtt_us;
+enum {
+	LEADER_ADVANTAGE_US = 1000,
+	DIRECT_MS = 2000, /* then a near replica may show again that it forwards */
 };
 
 static bool before(const struct candidate *a, const struct candidate *b)
@@ -287,7 +252,7 @@ static bool before(const struct candidate *a, const struct candidate *b)
 	return a->node < b->node; /* the same on every run */
 }
 
-static void insert_sorted(struct candidate at[], unsigned count, struct candidate new)
+void candidates_insert(struct candidate at[], unsigned count, struct candidate new)
 {
 	unsigned i = count;
 	for (; i > 0 && before(&new, &at[i - 1]); i--)
@@ -295,187 +260,83 @@ static void insert_sorted(struct candidate at[], unsigned count, struct candidat
 	at[i] = new;
 }
 
-static struct router_node *node_state(const struct router *router, uint64_t id)
+struct router_node *router_node_of(const struct router *router, uint64_t id)
 {
 	const struct map_node *node = map_node_find(router->in_use.map, id);
 	return node ? &router->in_use.nodes[node - router->in_use.map->nodes] : NULL;
 }
 
-static struct route *route_of(const struct router *router, uint64_t shard_id)
+struct route *router_route_of(const struct router *router, uint64_t shard_id)
 {
 	const struct map_shard *shard = map_shard_find(router->in_use.map, shard_id);
 	return shard ? &router->in_use.routes[shard - router->in_use.map->shards] : NULL;
 }
 
-unsigned router_candidates(const struct router *router, uint64_t shard_id, uint8_t operation, uint8_t level,
+uint64_t router_leader_guess(const struct router *router, uint64_t shard_id)
+{
+	const struct map_shard *shard = map_shard_find(router->in_use.map, shard_id);
+	const struct route *route = router_route_of(router, shard_id);
+	if (!shard)
+		return 0;
+	return route->leader != 0 ? route->leader : shard->lead_wanted;
+}
+
+unsigned router_candidates(const struct router *router, uint64_t shard_id, uint8_t operation, bool leader_first,
 	uint64_t now_ns, uint64_t nodes[REPLICAS_MAX])
 {
-	(void)level; /* every level that exists is served by any replica with data */
 	const struct map_shard *shard = map_shard_find(router->in_use.map, shard_id);
 	if (!shard)
 		return 0;
-	const struct route *route = route_of(router, shard_id);
-	bool read = operation == OPERATION_GET || operation == OPERATION_SCAN;
-	uint64_t leader = route->leader != 0 ? route->leader : shard->lead_wanted;
+	const struct route *route = router_route_of(router, shard_id);
+	bool write = operation != OPERATION_GET && operation != OPERATION_SCAN;
+	uint64_t leader = write ? router_leader_guess(router, shard_id) : 0;
 	struct candidate candidates[REPLICAS_MAX];
 	unsigned count = 0;
+	leader_first |= now_ns < route->direct_until_ns;
 	for (unsigned i = 0; i < shard->replica_count; i++) {
 		const struct map_replica *replica = &shard->replicas[i];
-		if (!(route->compliant >> i & 1))
+		if (!(route->compliant >> i & 1) || (replica->role != ROLE_VOTER && replica->role != ROLE_LEARNER))
 			continue;
-		if (replica->role != ROLE_VOTER && !(read && replica->role == ROLE_LEARNER))
-			continue;
-		const struct router_node *node = node_state(router, replica->node);
+		const struct router_node *node = router_node_of(router, replica->node);
+		bool measured, leads = leader != 0 && replica->node == leader;
+		uint32_t rtt_us = router_rtt_us(router, replica->node, &measured);
 		assert(node);
-		bool measured;
-		insert_sorted(candidates, count++,
+		if (leads) /* as near as any that is not much nearer: there is nothing to forward */
+			rtt_us -= rtt_us < LEADER_ADVANTAGE_US ? rtt_us : LEADER_ADVANTAGE_US;
+		candidates_insert(candidates, count++,
 			(struct candidate){ .node = replica->node,
 				.suspect = now_ns < node->suspect_until_ns,
-				.leads = !read && replica->node == leader,
-				.rtt_us = router_rtt_us(router, replica->node, &measured) });
+				.leads = leads && leader_first,
+				.rtt_us = rtt_us });
 	}
 	for (unsigned i = 0; i < count; i++)
 		nodes[i] = candidates[i].node;
 	return count;
 }
 
+void router_refused_origin(struct router *router, uint64_t shard, uint64_t now_ns)
+{
+	struct route *route = router_route_of(router, shard);
+	if (route)
+		route->direct_until_ns = now_ns + (uint64_t)DIRECT_MS * 1000000;
+}
+
 void router_learn_leader(struct router *router, uint64_t shard, uint64_t node)
 {
-	struct route *route = route_of(router, shard);
+	struct route *route = router_route_of(router, shard);
 	if (route && map_node_find(router->in_use.map, node))
 		route->leader = node;
 }
 
 void router_forget_leader(struct router *router, uint64_t shard, uint64_t node)
 {
-	struct route *route = route_of(router, shard);
+	struct route *route = router_route_of(router, shard);
 	if (route && route->leader == node)
 		route->leader = 0;
 }
 
 uint64_t router_leader(const struct router *router, uint64_t shard)
 {
-	const struct route *route = route_of(router, shard);
+	const struct route *route = router_route_of(router, shard);
 	return route ? route->leader : 0;
-}
-
-/* --- round trips --------------------------------------------------------------------------------------- */
-
-void router_learn_rtt(struct router *router, uint64_t node_id, uint32_t rtt_us)
-{
-	struct router_node *node = node_state(router, node_id);
-	if (!node)
-		return;
-	if (rtt_us == 0)
-		rtt_us = 1;
-	if (node->rtt_us == 0)
-		node->rtt_us = rtt_us;
-	else
-		node->rtt_us = (uint32_t)(((uint64_t)node->rtt_us * 7 + rtt_us + 4) / 8);
-	assert(node->rtt_us > 0);
-}
-
-/* Leading components that two places share. */
-static unsigned shared_depth(const struct place *a, const struct place *b)
-{
-	unsigned depth = 0;
-	for (size_t i = 0;; i++) {
-		bool end_a = a->text[i] == '\0' || a->text[i] == '/', end_b = b->text[i] == '\0' || b->text[i] == '/';
-		if (end_a && end_b && i > 0)
-			depth++;
-		if (a->text[i] != b->text[i] || a->text[i] == '\0')
-			return depth;
-	}
-}
-
-/* Light's own time where both regions have coordinates. */
-static uint32_t guess_rtt_us(const struct router *router, const struct map_node *node)
-{
-	const struct map_region *theirs = map_region_of(router->in_use.map, &node->place);
-	const struct map_region *ours = map_region_of(router->in_use.map, &router->place);
-	unsigned depth = shared_depth(&router->place, &node->place);
-	uint32_t guess = depth > 0 ? RTT_SAME_TOP_US : RTT_ELSEWHERE_US;
-	if (ours && ours == theirs)
-		return RTT_SAME_REGION_US - depth * RTT_SHARED_COMPONENT_US / PLACE_DEPTH_MAX;
-	if (ours && theirs) {
-		uint32_t fibre_us = latency_fibre(ours->latitude, ours->longitude, theirs->latitude, theirs->longitude);
-		if (fibre_us != LATENCY_UNKNOWN)
-			guess = fibre_us + RTT_SAME_REGION_US;
-	}
-	return guess - depth * RTT_SHARED_COMPONENT_US / PLACE_DEPTH_MAX;
-}
-
-uint32_t router_rtt_us(const struct router *router, uint64_t node_id, bool *measured)
-{
-	const struct cluster_map *map = router->in_use.map;
-	const struct map_node *node = map_node_find(map, node_id);
-	*measured = false;
-	if (!node)
-		return UINT32_MAX;
-	uint32_t own = router->in_use.nodes[node - map->nodes].rtt_us, nearest = 0;
-	if (own != 0) {
-		*measured = true;
-		return own;
-	}
-	for (uint32_t i = 0; i < map->node_count; i++) {
-		uint32_t rtt_us = router->in_use.nodes[i].rtt_us;
-		if (map->nodes[i].region == node->region && rtt_us != 0 && (nearest == 0 || rtt_us < nearest))
-			nearest = rtt_us;
-	}
-	return nearest != 0 ? nearest : guess_rtt_us(router, node);
-}
-
-void router_node_lost(struct router *router, uint64_t node_id, uint64_t now_ns)
-{
-	struct router_node *node = node_state(router, node_id);
-	if (!node || now_ns < node->suspect_until_ns)
-		return; /* many requests that fail together are one failure */
-	uint32_t doublings = node->losses < SUSPECT_DOUBLINGS_MAX ? node->losses : SUSPECT_DOUBLINGS_MAX;
-	node->suspect_until_ns = now_ns + ((uint64_t)SUSPECT_MS_FIRST << doublings) * 1000000;
-	if (node->losses < SUSPECT_DOUBLINGS_MAX)
-		node->losses++;
-}
-
-void router_node_answered(struct router *router, uint64_t node_id)
-{
-	struct router_node *node = node_state(router, node_id);
-	if (!node)
-		return;
-	node->losses = 0;
-	node->suspect_until_ns = 0;
-}
-
-unsigned router_nodes(const struct router *router, uint64_t nodes[], unsigned max)
-{
-	const struct cluster_map *map = router->in_use.map;
-	struct candidate candidates[MAP_NODES_MAX];
-	unsigned count = 0;
-	for (uint32_t i = 0; i < map->node_count && count < MAP_NODES_MAX; i++) {
-		bool measured;
-		uint32_t rtt_us = router_rtt_us(router, map->nodes[i].id, &measured);
-		insert_sorted(candidates, count++,
-			(struct candidate){ .node = map->nodes[i].id, .suspect = measured, .rtt_us = rtt_us });
-	}
-	count = count < max ? count : max;
-	for (unsigned i = 0; i < count; i++)
-		nodes[i] = candidates[i].node;
-	return count;
-}
-
-/* --- retry budget ---------------------------------------------------------------------------------------- */
-
-void router_earn_retry(struct router *router)
-{
-	assert(router->retries <= RETRY_MAX);
-	router->retries += RETRY_EARNED;
-	if (router->retries > RETRY_MAX)
-		router->retries = RETRY_MAX;
-}
-
-bool router_spend_retry(struct router *router)
-{
-	if (router->retries < RETRY_COST)
-		return false;
-	router->retries -= RETRY_COST;
-	return true;
 }

@@ -40,11 +40,15 @@ enum status router_resolve(const struct router *router, struct bytes key, bool w
 /* May this client read (or write) under that policy? For scans, which name a policy and no key. */
 enum status router_may_access(const struct router *router, uint64_t policy, bool write, char why[ROUTER_WHY_MAX]) MUST;
 
-/* Nodes to try, best first: replicas of the shard with data, on nodes whose place the policy allows. Writes: the leader
- * if it is known, then the other voters by RTT. Reads of any level: voters and learners by RTT. Nodes that were just
- * lost come last. The count; 0: none. */
-unsigned router_candidates(const struct router *router, uint64_t shard, uint8_t operation, uint8_t level,
+/* Nodes to try, best first: replicas of the shard with data, voters and learners, on nodes whose place the policy
+ * allows, by RTT. A write is handed to the nearest, its origin; the leader goes before one that is less than a
+ * millisecond nearer, and before all with leader_first or after a refusal to be origin. Nodes that were just lost come
+ * last. The count; 0: none. */
+unsigned router_candidates(const struct router *router, uint64_t shard, uint8_t operation, bool leader_first,
 	uint64_t now_ns, uint64_t nodes[REPLICAS_MAX]);
+/* A replica named the leader instead of forwarding a write: for two seconds writes of the shard go to the leader first.
+ */
+void router_refused_origin(struct router *router, uint64_t shard, uint64_t now_ns);
 /* The node is in the map and the policy lets its place hold the policy's keys. */
 bool router_may_send(const struct router *router, uint64_t policy, uint64_t node);
 uint64_t router_policy_epoch(const struct router *router, uint64_t policy); /* of its last change; 0: unknown */
@@ -52,10 +56,11 @@ uint64_t router_policy_epoch(const struct router *router, uint64_t policy); /* o
  * policy that covers it allows the node's place, else only what an administrator's binding says anyway. */
 struct bytes router_sendable(const struct router *router, struct bytes bytes, uint64_t node);
 
-/* Leader hints: from NOT_LEADER answers and successful writes. */
+/* Leader hints: from what answers name. That a write succeeded says nothing of who leads. */
 void router_learn_leader(struct router *router, uint64_t shard, uint64_t node);
 void router_forget_leader(struct router *router, uint64_t shard, uint64_t node); /* only if the hint is this node */
 uint64_t router_leader(const struct router *router, uint64_t shard);		 /* 0: unknown */
+uint64_t router_leader_guess(const struct router *router, uint64_t shard);	 /* else whom the map wants to lead */
 
 /* Round trips, smoothed: each sample moves the mean by an eighth. */
 void router_learn_rtt(struct router *router, uint64_t node, uint32_t rtt_us);
@@ -66,8 +71,17 @@ uint32_t router_rtt_us(const struct router *router, uint64_t node, bool *measure
  */
 void router_node_lost(struct router *router, uint64_t node, uint64_t now_ns);
 void router_node_answered(struct router *router, uint64_t node);
-/* At most `max` nodes, those not yet measured first, the near before the far: whom to ping. */
+bool router_is_suspect(const struct router *router, uint64_t node, uint64_t now_ns);
+/* At most `max` nodes, the near before the far. */
 unsigned router_nodes(const struct router *router, uint64_t nodes[], unsigned max);
+bool router_is_near(const struct router *router, uint64_t node); /* of our own region */
+
+/* Operations go there first, or would go there next: their round trips matter for a while. */
+void router_want(struct router *router, const uint64_t nodes[], unsigned count, uint64_t now_ns);
+/* Whom to ping now, at most `max`; to be asked about once a second. Our own region's nodes: each second while in use, a
+ * few of them each ten seconds otherwise. Other regions': only while in use, one at a time and each every ten seconds.
+ */
+unsigned router_probes(struct router *router, uint64_t now_ns, uint64_t nodes[], unsigned max);
 
 /* Retry budget: each operation earns a tenth of a retry, so that a cluster in trouble meets at most 10 % more load than
  * it is given, for long. False: none left, wait longer. */

@@ -44,7 +44,8 @@ static void end_call(
 	call->version = 0;
 	if (action->answered) {
 		call->version = reply->version;
-		call->staleness_ms = reply->staleness_ms;
+		if (!operation_is_write(call->operation))
+			call->staleness_ms = reply->staleness_ms;
 		call_set_served_by(call, node);
 		if (call->session && status != STATUS_UNKNOWN_OUTCOME)
 			session_advance(call->session, run->operation.target.shard, reply->index);

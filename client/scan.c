@@ -163,6 +163,7 @@ static void part_start(struct dom_call *call, struct scan_part *part)
 	struct operation_spec spec = {
 		.operation = OPERATION_SCAN,
 		.level = call->level,
+		.staleness_max_ms = call->staleness_max_ms,
 		.key = call->key,
 		.after = part->cursor.size > 0 ? part->cursor : call->after,
 		.limit = limit,

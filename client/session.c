@@ -1,25 +1,45 @@
 /* client/session.c: what a session has seen: per shard the highest log index that an answer included. A session read
- * waits at its replica until it has applied that far, so it sees the session's own writes and never goes back.
+ * waits at its replica until it has applied that far, so it sees the session's own writes and never goes back. A
+ * shard's id is never used again, so an index of it never means another log.
  *
- * Token: u8 version (1), u32 count, then count times u64 shard, u64 index; little-endian, shards ascending. It holds no
- * byte of any key. Any thread: one lock, held for a look-up. */
+ * Token, little-endian: u8 version (2), 16 bytes cluster id (zeros: of none yet), u32 count, count times u64 shard and
+ * u64 index with shards ascending, u64 XXH3-64 of all before. Version 1, still read, has neither cluster nor hash. It
+ * holds no byte of any key. Any thread: one lock, held for a look-up. */
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/pack.h"
+#include "base/text.h"
 #include "client/client_internal.h"
 
-enum { TOKEN_VERSION = 1 };
+enum { TOKEN_VERSION = 2, TOKEN_VERSION_FIRST = 1, TOKEN_HEAD = 1 + 16 + 4, TOKEN_HASH = 8, PAIR = 16 };
 
 struct seen {
 	uint64_t shard, index;
 };
 struct dom_session {
 	pthread_mutex_t lock;
-	struct seen *at; /* ascending by shard */
+	uint8_t cluster[16]; /* zeros: of none yet */
+	struct seen *at;     /* ascending by shard */
 	size_t count, capacity;
 	uint8_t *token;
 	bool lost; /* no memory for a shard: the token would promise less than was seen */
 };
+
+static const uint8_t no_cluster[16];
+static _Thread_local char session_message[MESSAGE_SIZE];
+
+static void say(const char *text)
+{
+	struct text out;
+	text_init(&out, session_message, sizeof(session_message));
+	text_add(&out, text);
+}
+
+const char *dom_session_message(void)
+{
+	return session_message;
+}
 
 /* Where the shard is, or would be. */
 static size_t position(const dom_session *session, uint64_t shard)
@@ -52,37 +72,128 @@ static bool insert(dom_session *session, size_t at, struct seen seen)
 	return true;
 }
 
-static bool token_read(dom_session *session, struct bytes token)
+static bool see(dom_session *session, struct seen seen)
+{
+	size_t at = position(session, seen.shard);
+	if (at == session->count || session->at[at].shard != seen.shard)
+		return insert(session, at, seen);
+	if (session->at[at].index < seen.index)
+		session->at[at].index = seen.index;
+	return true;
+}
+
+/* --- tokens -------------------------------------------------------------------------------------------------- */
+
+/* The head; what is left in *in are the pairs. INVALID with a text. */
+static enum status token_open(struct bytes token, struct unpacker *in, uint8_t cluster[16], uint32_t *count)
+{
+	const uint8_t *data = token.data;
+	size_t head = TOKEN_HEAD, tail = TOKEN_HASH;
+	memset(cluster, 0, 16);
+	if (data[0] > TOKEN_VERSION) {
+		struct text out;
+		text_init(&out, session_message, sizeof(session_message));
+		text_add(&out, "the session token is of version ");
+		text_add_u64(&out, data[0]);
+		text_add(&out, "; this library reads up to version ");
+		text_add_u64(&out, TOKEN_VERSION);
+		return STATUS_INVALID;
+	}
+	say("the session token is damaged, or is none");
+	if (data[0] == TOKEN_VERSION_FIRST)
+		head -= 16, tail = 0;
+	else if (data[0] != TOKEN_VERSION)
+		return STATUS_INVALID;
+	if (token.size < head + tail || (token.size - head - tail) % PAIR != 0)
+		return STATUS_INVALID;
+	if (tail != 0) {
+		struct unpacker hash;
+		unpack_init(&hash, bytes_of(data + token.size - tail, tail));
+		if (unpack_u64(&hash) != hash64(bytes_of(data, token.size - tail)))
+			return STATUS_INVALID;
+		memcpy(cluster, data + 1, 16);
+	}
+	unpack_init(in, bytes_of(data + head - 4, token.size - tail - (head - 4)));
+	*count = unpack_u32(in);
+	return *count == (token.size - head - tail) / PAIR && *count <= MAP_SHARDS_MAX ? STATUS_OK : STATUS_INVALID;
+}
+
+/* All of the token or nothing: it is read as a session of its own first. */
+static enum status token_read(dom_session *session, struct bytes token)
 {
 	struct unpacker in;
-	unpack_init(&in, token);
-	if (unpack_u8(&in) != TOKEN_VERSION)
-		return false;
-	uint32_t count = unpack_u32(&in);
-	if (count > MAP_SHARDS_MAX || token.size != 5 + (size_t)count * 16)
-		return false;
-	for (uint32_t i = 0; i < count; i++) {
+	uint64_t before = 0;
+	uint32_t count;
+	enum status status = token_open(token, &in, session->cluster, &count);
+	for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
 		struct seen seen = { .shard = unpack_u64(&in) };
 		seen.index = unpack_u64(&in);
-		if (seen.shard == 0 || (i > 0 && seen.shard <= session->at[i - 1].shard))
-			return false;
-		if (!insert(session, i, seen))
-			return false;
+		if (seen.shard <= before)
+			return STATUS_INVALID;
+		before = seen.shard;
+		if (!insert(session, i, seen)) {
+			say("out of memory");
+			return STATUS_NO_MEMORY;
+		}
 	}
-	return unpack_end(&in);
+	return status;
+}
+
+static dom_session *session_read(dom_bytes token, enum status *status)
+{
+	dom_session *session = calloc(1, sizeof(*session));
+	session_message[0] = '\0';
+	if (!session) {
+		say("out of memory");
+		*status = STATUS_NO_MEMORY;
+		return NULL;
+	}
+	pthread_mutex_init(&session->lock, NULL);
+	*status = token.size == 0 ? STATUS_OK : token_read(session, bytes_of(token.data, token.size));
+	if (*status != STATUS_OK) {
+		dom_session_free(session);
+		return NULL;
+	}
+	session_message[0] = '\0';
+	return session;
 }
 
 dom_session *dom_session_new(dom_bytes token)
 {
-	dom_session *session = calloc(1, sizeof(*session));
-	if (!session)
-		return NULL;
-	pthread_mutex_init(&session->lock, NULL);
-	if (token.size > 0 && !token_read(session, bytes_of(token.data, token.size))) {
-		dom_session_free(session);
-		return NULL;
+	enum status status;
+	return session_read(token, &status);
+}
+
+/* Under the lock of a session that others may use. */
+static bool joins(dom_session *session, const uint8_t cluster[16])
+{
+	if (memcmp(cluster, no_cluster, 16) == 0)
+		return true;
+	if (memcmp(session->cluster, no_cluster, 16) == 0)
+		memcpy(session->cluster, cluster, 16);
+	return memcmp(session->cluster, cluster, 16) == 0;
+}
+
+enum dom_status dom_session_merge(dom_session *session, dom_bytes token)
+{
+	enum status status;
+	dom_session *other = session_read(token, &status);
+	if (!other)
+		return (enum dom_status)status;
+	pthread_mutex_lock(&session->lock);
+	if (!joins(session, other->cluster)) {
+		say("the session token is of another cluster than the session");
+		status = STATUS_INVALID;
 	}
-	return session;
+	/* No memory half-way: more was seen than was asked for, which only makes a read wait. */
+	for (size_t i = 0; status == STATUS_OK && i < other->count; i++)
+		if (!see(session, other->at[i])) {
+			say("out of memory");
+			status = STATUS_NO_MEMORY;
+		}
+	pthread_mutex_unlock(&session->lock);
+	dom_session_free(other);
+	return (enum dom_status)status;
 }
 
 dom_bytes dom_session_token(const dom_session *constant)
@@ -92,22 +203,34 @@ dom_bytes dom_session_token(const dom_session *constant)
 	struct packer out;
 	dom_bytes none = { NULL, 0 };
 	pthread_mutex_lock(&session->lock);
-	size_t size = 5 + session->count * 16;
+	size_t size = TOKEN_HEAD + session->count * PAIR + TOKEN_HASH;
 	uint8_t *token = session->lost ? NULL : realloc(session->token, size);
 	if (token) {
 		session->token = token;
 		pack_init(&out, token, size);
 		pack_u8(&out, TOKEN_VERSION);
+		pack_raw(&out, session->cluster, 16);
 		pack_u32(&out, (uint32_t)session->count);
 		for (size_t i = 0; i < session->count; i++) {
 			pack_u64(&out, session->at[i].shard);
 			pack_u64(&out, session->at[i].index);
 		}
+		pack_u64(&out, hash64(bytes_of(token, out.size)));
 		assert(!out.overflow);
 		assert(out.size == size);
 	}
 	pthread_mutex_unlock(&session->lock);
 	return token ? (dom_bytes){ token, size } : none;
+}
+
+/* --- use ------------------------------------------------------------------------------------------------------- */
+
+bool session_join(dom_session *session, const uint8_t cluster[16])
+{
+	pthread_mutex_lock(&session->lock);
+	bool joined = joins(session, cluster);
+	pthread_mutex_unlock(&session->lock);
+	return joined;
 }
 
 void dom_session_free(dom_session *session)
@@ -134,10 +257,6 @@ void session_advance(dom_session *session, uint64_t shard, uint64_t index)
 	if (index == 0)
 		return;
 	pthread_mutex_lock(&session->lock);
-	size_t at = position(session, shard);
-	if (at == session->count || session->at[at].shard != shard)
-		session->lost |= !insert(session, at, (struct seen){ shard, index });
-	else if (session->at[at].index < index)
-		session->at[at].index = index;
+	session->lost |= !see(session, (struct seen){ shard, index });
 	pthread_mutex_unlock(&session->lock);
 }

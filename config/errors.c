@@ -40,7 +40,7 @@ const char *config_error_format(const struct config_error *error, char *out, siz
 		text_add(&text, ":");
 		text_add_u64(&text, error->column);
 	}
-	text_add(&text, ": ");
+	text_add(&text, error->warning ? ": warning: " : ": ");
 	text_add(&text, error->reason);
 	if (error->cure[0]) {
 		text_add(&text, "; ");

@@ -16,6 +16,7 @@ struct config_error {
 	uint32_t line, column;		/* from 1; 0: the source has none */
 	char reason[320];
 	char cure[240]; /* "": none known */
+	bool warning;	/* the file can be used as it is */
 };
 struct config_errors {
 	uint32_t count, dropped; /* dropped: found when `at` was full */
@@ -25,7 +26,7 @@ struct config_errors {
 void config_errors_init(struct config_errors *errors);
 /* The new error, its source and position set, for the caller to fill; a dummy once the array is full. */
 struct config_error *config_error_add(struct config_errors *errors, const char *source, uint32_t line, uint32_t column);
-/* "policies.yaml:3:5: reason; cure", without a newline. Returns out. */
+/* "policies.yaml:3:5: reason; cure", "policies.yaml:3:5: warning: reason; cure", without a newline. Returns out. */
 const char *config_error_format(const struct config_error *error, char *out, size_t capacity);
 
 #endif

@@ -158,9 +158,7 @@ static bool read_reads(struct schema_reader *reader, const struct yaml_node *nod
 	size_t at;
 	if (!schema_word(reader, node, words, COUNT(words), &at))
 		return false;
-	if (at == 1)
-		return unsupported(reader, node, "reads: local", "write leader, or leave it out");
-	policy->reads = READS_LEADER;
+	policy->reads = at == 0 ? READS_LEADER : READS_LOCAL;
 	return true;
 }
 
@@ -184,12 +182,19 @@ static bool read_witness_in(struct schema_reader *reader, const struct yaml_node
 
 static bool read_isolated(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
 {
-	(void)policy;
+	policy->isolated_stale_ms = 0;
 	if (schema_is(node, "refuse"))
 		return true;
-	if (node->kind == YAML_MAP && node->count == 1 && schema_is(node->first->key, "stale"))
-		return unsupported(reader, node, "isolated: { stale }", "write refuse, or leave it out");
-	return schema_mistake(reader, node, "refuse or { stale: 30s }", NULL);
+	if (node->kind != YAML_MAP || node->count != 1 || !schema_is(node->first->key, "stale"))
+		return schema_mistake(reader, node, "refuse or { stale: 30s }", NULL);
+	const struct yaml_node *stale = node->first;
+	uint64_t us;
+	if (stale->kind != YAML_SCALAR || !parse_duration_us(stale->text, &us))
+		return schema_mistake(reader, stale, "a duration", "write a number with us, ms, s, m, h or d");
+	if (us < 1000 || us > (uint64_t)ISOLATED_STALE_MS_MAX * 1000)
+		return schema_mistake(reader, stale, "from 1ms to 24h", "write isolated: refuse to answer nothing");
+	policy->isolated_stale_ms = (uint32_t)(us / 1000);
+	return true;
 }
 
 static bool read_erase_within(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
@@ -214,12 +219,12 @@ static bool read_ttl(struct schema_reader *reader, const struct yaml_node *node,
 
 static bool read_follow(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
 {
-	(void)policy;
 	static const char *const words[] = { "false", "true" };
 	size_t at;
 	if (!schema_word(reader, node, words, COUNT(words), &at))
 		return false;
-	return at == 0 || unsupported(reader, node, "follow: true", "write false, or leave it out");
+	policy->follow = at == 1;
+	return true;
 }
 
 struct field {
@@ -291,13 +296,17 @@ static bool read_policy(struct schema_reader *reader, const struct yaml_node *en
 		return false;
 	policy_complete(policy, given);
 	struct flaw flaw = { 0 };
-	if (policy_check(policy, &flaw))
+	bool sound = policy_check(policy, &flaw);
+	if (sound && !policy_doubt(policy, &flaw))
 		return true;
 	struct yaml_node at = { .line = entry->key->line, .column = entry->key->column };
 	if (flaw.line > 0 && flaw.column > 0)
 		at = (struct yaml_node){ .line = flaw.line, .column = flaw.column };
+	const uint32_t count = reader->errors->count;
 	yaml_fault(reader->errors, reader->source, &at, flaw.cure, "policy ", policy->name, ": ", flaw.reason, NULL);
-	return false;
+	if (count < reader->errors->count)
+		reader->errors->at[count].warning = sound;
+	return sound;
 }
 
 static bool read_policies(struct schema_reader *reader, const struct yaml_node *node, struct policy_file *file)

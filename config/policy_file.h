@@ -30,7 +30,8 @@ struct policy_file {
 	uint8_t *texts;
 };
 
-/* False: errors say why, up to CONFIG_ERRORS_MAX of them, and the file is empty. `path` is `-` for standard input. */
+/* False: errors say why, up to CONFIG_ERRORS_MAX of them, and the file is empty. True: errors may hold warnings, of
+ * rules without effect. `path` is `-` for standard input. */
 bool policy_file_load(const char *path, struct policy_file *file, struct config_errors *errors) MUST;
 bool policy_file_parse(
 	const char *source, struct bytes text, struct policy_file *file, struct config_errors *errors) MUST;

@@ -348,7 +348,8 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 bool placement_membership(const struct cluster_map *map, const struct policy *policy,
 	const struct map_replica *replicas, uint8_t count, struct membership *membership)
 {
-	*membership = (struct membership){ .rule_new = policy_quorum_rule(policy) };
+	*membership = (struct membership){ .rule_new = policy_quorum_rule(policy),
+		.local_reads = policy->reads == READS_LOCAL };
 	if (count > REPLICAS_MAX)
 		return false;
 	const struct map_node *nodes[REPLICAS_MAX];
@@ -381,6 +382,7 @@ bool placement_birth(const struct cluster_map *map, const struct map_shard *shar
 	if (!policy || !placement_membership(map, policy, shard->replicas, shard->replica_count, membership))
 		return false;
 	membership->rule_new = shard->birth_rule;
+	membership->local_reads = false; /* until the leader has said so in the log: the policy may change meanwhile */
 	for (unsigned i = 0; i < membership->count; i++)
 		membership->at[i].areas = shard->birth_areas[i];
 	return true;

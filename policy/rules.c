@@ -286,6 +286,8 @@ const char *policy_malformed(const struct policy *policy)
 		return "ack";
 	if (policy->reads > READS_LOCAL)
 		return "reads";
+	if (policy->isolated_stale_ms > ISOLATED_STALE_MS_MAX)
+		return "isolated";
 	return policy->transit > TRANSIT_ANY ? "transit" : NULL;
 }
 
@@ -474,4 +476,28 @@ bool policy_check(const struct policy *policy, struct flaw *flaw)
 	*flaw = (struct flaw){ 0 };
 	return check_form(policy, flaw) && check_places(policy, flaw) && check_numbers(policy, flaw) &&
 	       check_survive(policy, flaw);
+}
+
+/* --- rules without effect -------------------------------------------------------------------------------------- */
+
+/* How many leader places there are is known only with the nodes; what the texts alone tell. A place of one component
+ * may hold several regions; a longer one is likely one of them, or within one. */
+bool policy_doubt(const struct policy *policy, struct flaw *flaw)
+{
+	*flaw = (struct flaw){ 0 };
+	if (!policy->follow)
+		return false;
+	if (policy->copies == 1) {
+		flaw_set(flaw, policy, REASON("follow has no effect: there is one copy, and it leads"),
+			CURE("raise copies, or leave follow out"));
+		return true;
+	}
+	const struct selector *only = &policy->lead_in.at[0];
+	if (policy->lead_in.count != 1 || only->kind != SELECTOR_PLACE || strchr(only->text, '/') == NULL)
+		return false;
+	flaw_set(flaw, policy,
+		REASON("follow has no effect if ", only->text,
+			" is one region: it is the only place that lead_in names"),
+		CURE("name a second place in lead_in, or leave follow out"));
+	return true;
 }

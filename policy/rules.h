@@ -2,7 +2,7 @@
  * Plain struct of bounded size, filled by config/ from YAML or by policy_decode from meta's log. Pure.
  *
  * "Tighten" speaks of where bytes may be and who may touch them: store_in minus never_in, read_from, write_from,
- * transit. Copies, spread, survive, ack, reads, lead_in are free. */
+ * transit. Copies, spread, survive, ack, reads, lead_in, follow, isolated are free. */
 #ifndef DOMICILE_POLICY_RULES_H
 #define DOMICILE_POLICY_RULES_H
 
@@ -14,6 +14,7 @@
 #include "policy/quorum.h"
 
 enum { SELECTORS_MAX = 16, COPY_RULES_MAX = 8, AREAS_MAX = 8, POLICY_NAME_MAX = 64, COPIES_MAX = 7 };
+enum { ISOLATED_STALE_MS_MAX = 24 * 3600 * 1000 };
 
 struct selectors {
 	uint8_t count;
@@ -44,6 +45,8 @@ struct policy {
 	struct selectors ack_areas; /* ACK_ALL_OF, at most AREAS_MAX */
 	uint8_t reads;		    /* enum reads */
 	uint8_t transit;	    /* enum transit */
+	bool follow;		    /* the leader goes where the writers are, inside lead_in */
+	uint32_t isolated_stale_ms; /* a cut-off copy may answer so old; 0: it refuses; up to ISOLATED_STALE_MS_MAX */
 };
 
 /* What a rule is wrong about, for people: reason and cure; line and column when it came from a file. */
@@ -54,8 +57,9 @@ struct flaw {
 };
 
 /* Defaults: copies 3, spread node, survive = what the spread names if copies and ack can carry it, else nothing, ack
- * majority, reads leader, read_from = write_from = store_in, transit stay, lead_in any allowed place. Called after the
- * fields that were given are set; `given` has a bit per field of enum policy_field. */
+ * majority, reads leader, read_from = write_from = store_in, transit stay, lead_in any allowed place, no follow,
+ * isolated refuse. Called after the fields that were given are set; `given` has a bit per field of enum policy_field.
+ */
 enum policy_field {
 	FIELD_STORE_IN = 1 << 0,
 	FIELD_NEVER_IN = 1 << 1,
@@ -73,6 +77,8 @@ enum policy_field {
 void policy_complete(struct policy *policy, uint32_t given);
 /* Rules that contradict themselves whatever the cluster is: copies 0, store_in empty, copy_in beyond copies... */
 bool policy_check(const struct policy *policy, struct flaw *flaw);
+/* True: the policy holds no contradiction and can be applied, but a rule of it has no effect; the flaw says which. */
+bool policy_doubt(const struct policy *policy, struct flaw *flaw);
 bool policy_equal(const struct policy *a, const struct policy *b); /* rules; not id, epoch, line */
 
 /* What a policy says of one place. `tags`: of the place's region. */

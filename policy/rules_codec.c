@@ -5,7 +5,10 @@
 
 #include <assert.h>
 
-enum { POLICY_VERSION = 1 };
+#include "base/units.h"
+
+/* 2 added follow and isolated. */
+enum { POLICY_VERSION = 2 };
 
 static void selectors_encode(const struct selectors *selectors, struct packer *packer)
 {
@@ -56,6 +59,8 @@ static void rules_encode(const struct policy *policy, struct packer *packer)
 	selectors_encode(&policy->ack_areas, packer);
 	pack_u8(packer, policy->reads);
 	pack_u8(packer, policy->transit);
+	pack_u8(packer, policy->follow);
+	pack_u32(packer, policy->isolated_stale_ms);
 }
 
 void policy_encode(const struct policy *policy, struct packer *packer)
@@ -66,7 +71,7 @@ void policy_encode(const struct policy *policy, struct packer *packer)
 	rules_encode(policy, packer);
 }
 
-static void rules_decode(struct unpacker *unpacker, struct policy *policy)
+static void rules_decode(struct unpacker *unpacker, uint8_t version, struct policy *policy)
 {
 	unpack_text(unpacker, policy->name, sizeof(policy->name));
 	selectors_decode(unpacker, &policy->store_in);
@@ -90,6 +95,13 @@ static void rules_decode(struct unpacker *unpacker, struct policy *policy)
 	selectors_decode(unpacker, &policy->ack_areas);
 	policy->reads = unpack_u8(unpacker);
 	policy->transit = unpack_u8(unpacker);
+	if (version < 2)
+		return;
+	uint8_t follow = unpack_u8(unpacker);
+	if (follow > 1)
+		unpacker->bad = true;
+	policy->follow = follow == 1;
+	policy->isolated_stale_ms = unpack_u32(unpacker);
 }
 
 enum status policy_decode(struct unpacker *unpacker, struct policy *policy)
@@ -104,7 +116,7 @@ enum status policy_decode(struct unpacker *unpacker, struct policy *policy)
 		unpacker->bad = true;
 	policy->id = unpack_u64(unpacker);
 	policy->epoch = unpack_u64(unpacker);
-	rules_decode(unpacker, policy);
+	rules_decode(unpacker, version, policy);
 	if (!unpacker->bad && !policy_malformed(policy))
 		return STATUS_OK;
 	unpacker->bad = true;
@@ -147,6 +159,8 @@ bool policy_equal(const struct policy *a, const struct policy *b)
 			strcmp(a->copy_in[i].in.text, b->copy_in[i].in.text) != 0)
 			return false;
 	if (a->copies != b->copies || a->spread != b->spread || a->survive != b->survive)
+		return false;
+	if (a->follow != b->follow || a->isolated_stale_ms != b->isolated_stale_ms)
 		return false;
 	return ack_equal(a, b) && a->reads == b->reads && a->transit == b->transit;
 }
@@ -204,7 +218,13 @@ void policy_describe(const struct policy *policy, struct text *text)
 	describe_ack(policy, text);
 	text_add(text, policy->reads == READS_LOCAL ? "; reads local" : "; reads leader");
 	describe_selectors("; lead_in ", &policy->lead_in, text);
+	text_add(text, policy->follow ? "; follow" : "");
 	describe_selectors("; read_from ", &policy->read_from, text);
 	describe_selectors("; write_from ", &policy->write_from, text);
 	text_add(text, policy->transit == TRANSIT_ANY ? "; transit any" : "; transit stay");
+	if (policy->isolated_stale_ms > 0) {
+		char stale[UNITS_TEXT_MAX];
+		text_add(text, "; isolated stale ");
+		text_add(text, format_duration(stale, sizeof(stale), (uint64_t)policy->isolated_stale_ms * 1000));
+	}
 }

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
-static_assert(sizeof(struct group) <= 8192, "ten thousand groups cost at most 80 MB");
+static_assert(sizeof(struct group) <= 10240, "ten thousand groups cost at most 100 MB");
 
 struct group_effect *effect_new(struct group_effects *out, enum group_effect_kind kind)
 {
@@ -66,6 +66,7 @@ struct group *group_init(void *memory, const struct group_config *config)
 	group->role = GROUP_FOLLOWER;
 	group->membership_count = 1; /* an empty one until GROUP_RESTORED */
 	group->election_at_ns = group->resign_at_ns = group->transfer_until_ns = NEVER;
+	group->incarnation = liveness_boot(config->liveness);
 	return group;
 }
 
@@ -146,6 +147,16 @@ static void received(struct group *group, const struct group_event *event, struc
 		break;
 	case MESSAGE_READ_INDEX_REPLY:
 		read_answered(group, message, out);
+		break;
+	case MESSAGE_GRANT:
+		borrow_granted(group, message, out);
+		break;
+	case MESSAGE_GRANT_REPLY:
+		grants_reply(group, message);
+		break;
+	case MESSAGE_NOTE:
+		if (message->note.match <= bound)
+			note_received(group, message);
 		break;
 	case MESSAGE_SNAPSHOT:
 		if (message->snapshot.index <= bound)
@@ -296,18 +307,23 @@ static void settle_follower(struct group *group)
 static void settle(struct group *group, struct group_effects *out)
 {
 	if (group->role == GROUP_LEADER) {
+		grants_settle(group);
 		leader_advance(group);
+		notes_send(group, group->durable, out);
 		change_settle(group, out);
 		settle_lease(group, out);
 	}
 	if (group->role == GROUP_LEADER)
 		transfer_settle(group, out);
+	notes_advance(group);
 	commit_release(group, out);
 	reads_settle(group, out);
-	if (group->role == GROUP_LEADER)
+	if (group->role == GROUP_LEADER) {
 		leader_feed(group, out);
-	else
+		grants_send(group, out);
+	} else {
 		settle_follower(group);
+	}
 	if (group->state_dirty)
 		write_emit(group, out, 0, 1, 0);
 	if (group->membership_changed)
@@ -325,6 +341,8 @@ void group_step(struct group *group, const struct group_event *event, struct gro
 	enum group_role role = group->role;
 	uint64_t term = group->term, leader = group->leader;
 	log_fold_memberships(group);
+	if (group->role == GROUP_LEADER) /* what it promised itself while it had nothing to do */
+		lease_promise_self(group);
 	if (lease_lapse(group) && group->role == GROUP_FOLLOWER && group->leader != 0)
 		leader_gone(group, out);
 	dispatch(group, event, out);
@@ -335,6 +353,11 @@ void group_step(struct group *group, const struct group_event *event, struct gro
 		effect->role.leader = group->leader;
 		effect->role.role = group->role;
 	}
+}
+
+void group_end(struct group *group)
+{
+	grants_drop(group);
 }
 
 uint64_t group_deadline(const struct group *group)
@@ -361,6 +384,10 @@ struct group_status group_status(const struct group *group, uint64_t now_ns)
 		.transferring = leads && (group->transfer_to != 0 || group->leaving),
 		.changing = membership->joint || membership->index > group->commit,
 		.quiescent = leads && leader_quiescent(group),
+		.read_until_ns = !leads				 ? borrow_until(group)
+				 : lease_may_read(group, now_ns) ? lease_lead_until(group, now_ns)
+								 : 0,
+		.floor = leads ? 0 : group->borrowed.floor,
 	};
 }
 

@@ -33,6 +33,11 @@
  * the last committed one up never campaigns. (One that only an uncommitted membership leaves out still may: it can be
  * the only one that those who must be asked would elect.)
  *
+ * Local strong reads and origin acks (docs/leases.md; the names N, G, L, O are its rules): a commit index, here and at
+ * every replica, covers only what every replica that may hold a read lease has. group_may_read says whether this
+ * replica may answer a strong read now, from its own lease or as the leader; the driver holds the read on what is above
+ * `applied`, and asks again after it has the value.
+ *
  * Order of effects in a step: OWN_ENTRY, the WRITE that holds it, then the SENDs that carry it. */
 #ifndef DOMICILE_REPLICATION_GROUP_H
 #define DOMICILE_REPLICATION_GROUP_H
@@ -48,8 +53,8 @@ enum {
 	GROUP_TERM_RUNS_MAX = 64,  /* runs of equal term kept; older positions count as compacted */
 	GROUP_READS_MAX = 8,	   /* read batches waiting at once */
 	GROUP_MEMBERSHIPS_MAX = 4, /* memberships above commit that may have to be rolled back, and the one in force */
-	GROUP_EFFECTS_MAX = 96,	   /* bounded by 16 replicas, never by load */
-	GROUP_MESSAGES_MAX = 48,
+	GROUP_EFFECTS_MAX = 128,   /* bounded by 16 replicas, never by load */
+	GROUP_MESSAGES_MAX = 96,
 };
 
 struct group_config {
@@ -207,6 +212,8 @@ struct group_status {
 	uint64_t term, first, last, durable, commit, applied, lead_until_ns, leader, snapshot_index;
 	enum group_role role;
 	bool transferring, changing, quiescent;
+	uint64_t read_until_ns; /* until when group_may_read, as far as is known now; 0: it may not */
+	uint64_t floor;		/* of that lease */
 };
 struct group_progress { /* leader's view of one member */
 	uint64_t match, next, commit;
@@ -214,12 +221,14 @@ struct group_progress { /* leader's view of one member */
 };
 
 struct group;
-size_t group_size(const struct group_config *config); /* all the bytes it will ever need; at most 8 KiB */
+size_t group_size(const struct group_config *config); /* all the bytes it will ever need; at most 10 KiB */
 struct group *group_init(void *memory, const struct group_config *config);
 void group_step(struct group *group, const struct group_event *event, struct group_effects *out);
+void group_end(struct group *group); /* the replica goes: its liveness is told that nothing hangs on it any more */
 uint64_t group_deadline(const struct group *group); /* UINT64_MAX: idle, costs nothing */
 struct group_status group_status(const struct group *group, uint64_t now_ns);
 const struct membership *group_membership(const struct group *group); /* in force */
+bool group_may_read(const struct group *group, uint64_t now_ns);
 bool group_progress(const struct group *group, uint64_t replica, struct group_progress *progress);
 uint64_t group_term_of(const struct group *group, uint64_t index); /* 0: not in the log, or compacted */
 void group_snapshot_sent(

@@ -4,20 +4,26 @@
  * leader, whichever it then is, appends the final one when the joint one is committed. Learners come and go in one
  * step. One change at a time, and none before the no-op of the term is committed.
  *
- * A transfer: no more proposals; when the target has all of the log, TIMEOUT_NOW, and from then on no reads in this
- * term. If no new leader shows up in an election time, the old one steps down: it may not read, so it is of no use. A
- * leader outside the committed membership hands over the same way. */
+ * No membership is appended while a read lease stands that it would leave behind (docs/leases.md, L4): the change waits
+ * until all are of the roster in force.
+ *
+ * A transfer: read leases are called back (L5); then no more proposals; when the target has all of the log,
+ * TIMEOUT_NOW, and from then on no reads in this term. If no new leader shows up in an election time, the old one steps
+ * down: it may not read, so it is of no use. A leader outside the committed membership hands over the same way. */
 #include "replication/group_internal.h"
 
 #include <assert.h>
 #include <string.h>
+
+/* Elections' times that calling back read leases may take: one that is not answered has lapsed by then. */
+enum { TRANSFER_GRANTS_MAX = 12 };
 
 static bool votes(uint8_t role)
 {
 	return role == ROLE_VOTER || role == ROLE_WITNESS;
 }
 
-/* Only learners come or go. */
+/* Only learners come or go, or who answers reads alone (nobody, before the membership changes: docs/leases.md, L4). */
 static bool same_voters(const struct membership *a, const struct membership *b)
 {
 	if (memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
@@ -135,7 +141,8 @@ void change_membership(struct group *group, const struct group_event *event, str
 	}
 	group->change_pending = true;
 	group->change_request = event->change.request;
-	leader_append_own(group, ENTRY_MEMBERSHIP, &joint, out);
+	group->change_waiting = true; /* change_settle appends it */
+	group->change_wanted = joint;
 }
 
 static void changed(struct group *group, enum status status, struct group_effects *out)
@@ -156,7 +163,13 @@ void change_settle(struct group *group, struct group_effects *out)
 	if (now->joint) {
 		struct membership final = *now;
 		make_plain(&final);
-		leader_append_own(group, ENTRY_MEMBERSHIP, &final, out);
+		if (grants_allow(group, &final))
+			leader_append_own(group, ENTRY_MEMBERSHIP, &final, out);
+	} else if (group->change_waiting) {
+		if (!grants_allow(group, &group->change_wanted))
+			return;
+		group->change_waiting = false;
+		leader_append_own(group, ENTRY_MEMBERSHIP, &group->change_wanted, out);
 	} else if (group->change_pending) {
 		changed(group, STATUS_OK, out);
 	}
@@ -164,6 +177,7 @@ void change_settle(struct group *group, struct group_effects *out)
 
 void change_lost(struct group *group, struct group_effects *out)
 {
+	group->change_waiting = false;
 	if (group->change_pending)
 		changed(group, STATUS_UNKNOWN_OUTCOME, out);
 }
@@ -192,7 +206,7 @@ void transfer_begin(struct group *group, uint64_t to, struct group_effects *out)
 		return;
 	}
 	group->transfer_to = to;
-	group->transfer_until_ns = group->now_ns + us_ns(group->config.election_us);
+	group->transfer_until_ns = group->now_ns + TRANSFER_GRANTS_MAX * us_ns(group->config.election_us);
 }
 
 /* The one that needs least. */
@@ -227,16 +241,22 @@ void transfer_settle(struct group *group, struct group_effects *out)
 	}
 	if (group->leaving && group->transfer_to == 0)
 		group->transfer_to = successor(group);
+	if (group->transfer_to != 0 && !group->transfer_closing && !grants_any(group)) {
+		group->transfer_closing = true;
+		group->transfer_until_ns = group->now_ns + us_ns(group->config.election_us);
+	}
 	if (group->now_ns >= group->transfer_until_ns) {
 		if (group->transfer_sent || group->leaving) {
 			resign(group, group->term, out);
 			return;
 		}
 		group->transfer_to = 0;
+		group->transfer_closing = false;
 		group->transfer_until_ns = NEVER;
 	}
 	const struct follower *target = group->transfer_to ? leader_follower(group, group->transfer_to) : NULL;
-	if (!target || group->transfer_sent || target->match < group->last || group->commit < group->noop_index)
+	if (!target || !group->transfer_closing || group->transfer_sent || target->match < group->last ||
+		group->commit < group->noop_index)
 		return;
 	group->transfer_sent = true;
 	message_new(group, out, MESSAGE_TIMEOUT_NOW, group->transfer_to);

@@ -77,8 +77,10 @@ static void ask_votes(struct group *group, bool pre, uint64_t term, struct group
 }
 
 /* The others sit still as long as our node lives: they have to be told that we lead no more (B9), those too whom a
- * membership not yet committed leaves out. From a follower this pre-vote is no more than that: no answer counts. */
-static void announce(struct group *group, struct group_effects *out)
+ * membership not yet committed leaves out. When no vote is asked for in earnest it names the term behind the one that
+ * we led, which is durable, so that no later lease of ours can meet a late copy of it. From a follower this pre-vote is
+ * no more than that: no answer counts. */
+static void announce(struct group *group, uint64_t term, struct group_effects *out)
 {
 	uint64_t told[REPLICAS_MAX];
 	unsigned count = 0;
@@ -92,7 +94,7 @@ static void announce(struct group *group, struct group_effects *out)
 			if (known)
 				continue;
 			told[count++] = replica;
-			ask_vote(group, replica, true, group->term + 1, out);
+			ask_vote(group, replica, true, term, out);
 		}
 	}
 }
@@ -126,7 +128,7 @@ static void become_precandidate(struct group *group, struct group_effects *out)
 	if (quorum_elects(membership_in_force(group), group->votes))
 		become_candidate(group, out);
 	else if (group->abdicated)
-		announce(group, out);
+		announce(group, group->term + 1, out);
 	else
 		ask_votes(group, true, group->term + 1, out);
 }
@@ -139,7 +141,7 @@ void election_campaign(struct group *group, enum campaign campaign, struct group
 	group->campaign_term = group->term;
 	if (group->durable < group->last || !state_durable(group)) {
 		if (group->abdicated) /* others need not wait for our disk */
-			announce(group, out);
+			announce(group, group->led_term + 1, out);
 		return;
 	}
 	group->campaign = CAMPAIGN_NONE;
@@ -157,14 +159,14 @@ void election_expired(struct group *group, struct group_effects *out)
 	group->election_at_ns = NEVER;
 	if (!may_campaign(group)) {
 		assert(group->abdicated);
-		announce(group, out);
+		announce(group, group->led_term + 1, out);
 		election_arm(group, false);
 		return;
 	}
 	if (group->now_ns < lease_promise_until(group) ||
 		group->now_ns < liveness_elections_from_ns(group->config.liveness)) {
 		if (group->abdicated)
-			announce(group, out);
+			announce(group, group->led_term + 1, out);
 		election_arm(group, true);
 		return;
 	}
@@ -209,9 +211,10 @@ void election_continue(struct group *group, struct group_effects *out)
 static void stop_leading(struct group *group, struct group_effects *out)
 {
 	lease_promise_self(group);
+	grants_drop(group);
 	group->transfer_to = 0;
 	group->transfer_until_ns = NEVER;
-	group->transfer_sent = group->leaving = false;
+	group->transfer_sent = group->transfer_closing = group->leaving = false;
 	group->resign_at_ns = NEVER;
 	group->abdicated = true;
 	group->role = GROUP_FOLLOWER;
@@ -241,6 +244,7 @@ void become_follower(struct group *group, uint64_t term, uint64_t leader, struct
 	group->verified = group->commit;
 	group->probe_seen = 0;
 	group->ack_due = false;
+	notes_forget(group);
 	reads_leader_lost(group, out);
 	election_arm(group, false);
 }
@@ -250,7 +254,7 @@ void resign(struct group *group, uint64_t term, struct group_effects *out)
 	assert(group->role == GROUP_LEADER);
 	assert(term >= group->term);
 	become_follower(group, term, 0, out);
-	announce(group, out);
+	announce(group, group->led_term + 1, out);
 }
 
 /* --- votes ---------------------------------------------------------------------------------------------- */

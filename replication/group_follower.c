@@ -22,8 +22,10 @@ void follower_acknowledge(struct group *group, struct group_effects *out)
 	reply->append_reply.match = match;
 	reply->append_reply.commit = group->commit;
 	reply->append_reply.probe = group->probe_seen;
+	reply->append_reply.incarnation = group->incarnation;
 	if (lease_bound(group) && group->bound.leader == group->leader && group->bound.term == group->term)
 		reply->append_reply.support_epoch = group->bound.epoch;
+	notes_send(group, match, out);
 }
 
 static void reject(struct group *group, const struct message *message, uint64_t hint, struct group_effects *out)
@@ -33,6 +35,7 @@ static void reject(struct group *group, const struct message *message, uint64_t 
 	reply->append_reply.match = hint;
 	reply->append_reply.commit = group->commit;
 	reply->append_reply.probe = message->append.probe;
+	reply->append_reply.incarnation = group->incarnation;
 }
 
 /* What no honest leader sends, whatever it knows. */
@@ -150,6 +153,7 @@ static uint64_t take(struct group *group, const struct group_event *event, uint6
 		if (!log_has_room(group, entry->term))
 			break;
 		log_append(group, index, entry->term, entry->version);
+		note_entry(group, entry->origin, index);
 		if (entry->kind == ENTRY_MEMBERSHIP)
 			log_push_membership(group, membership_of(event, index), index);
 	}
@@ -234,6 +238,7 @@ void follower_installed(struct group *group, const struct group_event *event, st
 	if (group->last > group->commit)
 		effect_new(out, GROUP_TRUNCATED)->truncated.first = group->commit + 1;
 	log_reset(group, index, event->installed.term);
+	group->incarnation++; /* what it had above is gone: a lease that counted on it ends */
 	group->version_max = max_u64(group->version_max, event->installed.version_max);
 	group->memberships[0] = event->installed.membership;
 	group->membership_count = 1;

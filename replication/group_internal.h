@@ -8,6 +8,9 @@
  *   group_read.c         read index, on both sides
  *   group_change.c       joint consensus, leader transfer
  *   group_lease.c        binding, promises, lead_until
+ *   group_grant.c        a leader's read leases to responders, and the cover they make
+ *   group_borrow.c       a responder's side of them
+ *   group_note.c         origin acks: notes to origins, and what an origin commits by them
  *   group_describe.c     invariants, digest, words
  *
  * A step: the event goes to its duty, then group_settle does what follows from the new state, whatever the event was
@@ -57,12 +60,46 @@ struct follower {
 	uint64_t probe_sent, probe_acked;
 	uint64_t probe_from;  /* answers to earlier appends say nothing about `next` any more */
 	uint64_t epoch;	      /* of its node's support, to which it bound itself in this term; 0: unbound */
+	uint64_t incarnation; /* of its log, as last told; 0: not yet */
 	uint64_t retry_at_ns; /* NEVER: nothing is awaited */
 	uint32_t inflight[GROUP_WINDOW_MAX]; /* probe numbers, low bits: a ring */
 	uint8_t inflight_begin, inflight_count;
 	uint8_t state, backoff;
 	bool active; /* false: unreachable, left alone until liveness says UP */
 	bool poke;   /* wants an append even if it lacks nothing */
+};
+
+/* The leader's word to one responder (docs/leases.md, L1..L6). */
+struct grant {
+	uint64_t replica, node;			/* 0: free */
+	uint64_t number;			/* of the last grant or revocation sent; 0: none yet */
+	uint64_t since;				/* the first that said what the last one says */
+	uint64_t acked;				/* the highest acknowledged */
+	uint64_t lent_epoch;			/* under which something was granted that may not be over; 0: nothing */
+	uint64_t roster, incarnation, bindings; /* of the last grant */
+	uint64_t retry_at_ns;
+	uint64_t mark_index, mark_ns; /* our last index at that time: behind it for too long, no more time is lent */
+	bool caught_up;		      /* it reached the mark before the last one in time */
+	bool revoking;
+};
+
+/* A responder's lease, as granted. */
+struct borrowed {
+	uint64_t term, number; /* the highest seen in that term */
+	uint64_t lent_epoch;   /* 0: none */
+	uint64_t roster, floor, incarnation;
+	uint64_t support_epochs[REPLICAS_MAX]; /* by position in the membership of index `roster` */
+	uint8_t count;
+};
+
+/* An origin that waits for a note: entries first..last of it are not yet told. */
+struct note_owed {
+	uint64_t first, last;
+	uint16_t origin; /* 0: free */
+};
+/* What an acceptor said is durable there, in this term. */
+struct noted {
+	uint64_t replica, match; /* replica 0: free */
 };
 
 /* A read batch of this replica (request != 0), or of another that asked us, the leader (asker != 0). */
@@ -111,7 +148,8 @@ struct group {
 	enum campaign campaign; /* wanted as soon as all that was written is durable */
 	uint64_t campaign_term; /* in which it was wanted */
 	bool votes_asked, campaign_transfer;
-	bool abdicated; /* led, and nobody was heard to lead since: it goes on saying so, may it campaign or not */
+	uint64_t led_term; /* the last one that this replica led */
+	bool abdicated;	   /* led, and nobody was heard to lead since: it goes on saying so, may it campaign or not */
 	member_set votes;
 	uint64_t vote_reply_to; /* a grant that awaits its write; 0: none */
 
@@ -132,11 +170,25 @@ struct group {
 	uint64_t probe; /* number of the last append sent; never reused, over terms too */
 	uint64_t resign_at_ns;
 	uint64_t transfer_to, transfer_until_ns;
-	bool transfer_sent; /* TIMEOUT_NOW has left: no reads in this term any more (B5) */
-	bool leaving;	    /* not a voter of the committed membership */
+	bool transfer_closing; /* no grant is left: nothing more is taken */
+	bool transfer_sent;    /* TIMEOUT_NOW has left: no reads in this term any more (B5) */
+	bool leaving;	       /* not a voter of the committed membership */
 	uint64_t change_request;
 	bool change_pending;
+	bool change_waiting;		 /* not appended yet: L4 */
+	struct membership change_wanted; /* while it waits */
 	struct follower followers[REPLICAS_MAX];
+	uint64_t bindings;		   /* counts changes of the epochs that followers are bound under */
+	uint64_t grant_number;		   /* last one given out */
+	struct grant grants[REPLICAS_MAX]; /* those in use first */
+	uint64_t origin_last;		   /* last entry whose origin is another replica (O5) */
+
+	/* Origins and responders. */
+	uint64_t incarnation;
+	struct borrowed borrowed;
+	struct note_owed owed[REPLICAS_MAX];
+	struct noted noted[REPLICAS_MAX];
+	uint64_t own_last; /* last entry, of this term's leader, whose origin is this replica; 0: none */
 
 	struct waiting_read reads[GROUP_READS_MAX]; /* request == 0 and asker == 0: free */
 	uint64_t nonce;
@@ -193,9 +245,35 @@ void lease_withdraw(struct group *group);
 bool lease_bound(const struct group *group);
 uint64_t lease_promise_until(const struct group *group);
 uint64_t lease_lead_until(const struct group *group, uint64_t now_ns); /* as supported; whoever reads checks more */
+/* The last instant at which those whose promises run until `until` meet every election set of the membership. */
+uint64_t lease_blocked_until(const struct membership *membership, const uint64_t until[REPLICAS_MAX]);
 bool lease_may_read(const struct group *group, uint64_t now_ns);
 void lease_promise_self(struct group *group);
 bool lease_blocks(const struct group *group, uint64_t above_probe); /* who answered later appends blocks elections */
+
+/* group_grant.c */
+bool is_responder(const struct membership *membership, uint64_t replica);
+void grants_settle(struct group *group); /* what is over; who is behind */
+void grants_send(struct group *group, struct group_effects *out);
+void grants_reply(struct group *group, const struct message *message);
+void grants_drop(struct group *group);		   /* leads no more */
+bool grants_any(const struct group *group);	   /* not over */
+uint64_t grants_end_ns(const struct group *group); /* when all are over at the latest, were none renewed; 0: none */
+uint64_t grants_cover(const struct group *group);  /* the last index that all of the cover have; NEVER: none in it */
+bool grants_allow(const struct group *group, const struct membership *next); /* L4 */
+bool grants_settled(const struct group *group);				     /* nothing is to be sent or awaited */
+uint64_t grants_deadline(const struct group *group);
+
+/* group_borrow.c */
+void borrow_granted(struct group *group, const struct message *message, struct group_effects *out);
+uint64_t borrow_until(const struct group *group); /* 0: no lease */
+
+/* group_note.c */
+void note_entry(struct group *group, uint16_t origin, uint64_t index);
+void notes_send(struct group *group, uint64_t match, struct group_effects *out);
+void note_received(struct group *group, const struct message *message);
+void notes_advance(struct group *group);
+void notes_forget(struct group *group); /* of another term */
 
 /* group_election.c */
 bool may_campaign(const struct group *group);

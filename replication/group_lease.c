@@ -91,12 +91,8 @@ static uint64_t supported_until(const struct group *group, uint64_t replica, uin
 	return liveness_supported_until_ns(group->config.liveness, follower->node, follower->epoch);
 }
 
-/* The last instant at which whoever still supports us meets every election set of one membership. */
-static uint64_t blocked_until(const struct group *group, const struct membership *membership, uint64_t now_ns)
+uint64_t lease_blocked_until(const struct membership *membership, const uint64_t until[REPLICAS_MAX])
 {
-	uint64_t until[REPLICAS_MAX];
-	for (unsigned i = 0; i < membership->count; i++)
-		until[i] = supported_until(group, membership->at[i].replica, now_ns);
 	member_set promised = 0;
 	for (unsigned n = 0; n < membership->count; n++) {
 		int longest = -1;
@@ -108,6 +104,14 @@ static uint64_t blocked_until(const struct group *group, const struct membership
 			return until[longest];
 	}
 	return 0;
+}
+
+static uint64_t blocked_until(const struct group *group, const struct membership *membership, uint64_t now_ns)
+{
+	uint64_t until[REPLICAS_MAX];
+	for (unsigned i = 0; i < membership->count; i++)
+		until[i] = supported_until(group, membership->at[i].replica, now_ns);
+	return lease_blocked_until(membership, until);
 }
 
 uint64_t lease_lead_until(const struct group *group, uint64_t now_ns)
@@ -132,6 +136,7 @@ void lease_promise_self(struct group *group)
 	uint64_t until = lease_lead_until(group, group->now_ns);
 	if (until != NEVER)
 		group->promise_end_ns = max_u64(group->promise_end_ns, until);
+	group->promise_end_ns = max_u64(group->promise_end_ns, grants_end_ns(group));
 }
 
 bool lease_blocks(const struct group *group, uint64_t above_probe)

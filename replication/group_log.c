@@ -83,6 +83,7 @@ void log_truncate(struct group *group, uint64_t from, struct group_effects *out)
 	group->last = from - 1;
 	group->durable = min_u64(group->durable, from - 1);
 	group->verified = min_u64(group->verified, from - 1);
+	group->own_last = 0;
 	for (uint32_t i = 0; i < group->write_count; i++)
 		group->writes[i].last = min_u64(group->writes[i].last, from - 1);
 	while (group->membership_count > 1 && membership_in_force(group)->index >= from) {

@@ -1,9 +1,9 @@
 /* replication/group_read.c: which index covers everything acknowledged before a read arrived.
  *
- * The leader knows: its commit index, once the no-op of its term is committed (B6), if at that time it is still the
- * leader. That it shows by its lease, or by a round of appends sent after the read arrived (B8), answered by replicas
- * that meet every election set. A follower asks it, each time under a nonce never used before: a late answer to an
- * earlier attempt then answers nothing. */
+ * The leader knows: its commit index, or the last entry that another origin may have acknowledged (O5), once the no-op
+ * of its term is committed (B6), if at that time it is still the leader. That it shows by its lease, or by a round of
+ * appends sent after the read arrived (B8), answered by replicas that meet every election set. A follower asks it, each
+ * time under a nonce never used before: a late answer to an earlier attempt then answers nothing. */
 #include "replication/group_internal.h"
 
 #include <assert.h>
@@ -29,12 +29,17 @@ static struct waiting_read *read_new(struct group *group)
 	return NULL;
 }
 
+static uint64_t exposed(const struct group *group)
+{
+	return max_u64(group->commit, group->origin_last);
+}
+
 static void answer_asker(struct group *group, uint64_t asker, uint64_t nonce, bool refused, struct group_effects *out)
 {
 	struct message *reply = message_new(group, out, MESSAGE_READ_INDEX_REPLY, asker);
 	reply->read_index_reply.nonce = nonce;
 	reply->read_index_reply.refused = refused;
-	reply->read_index_reply.index = refused ? 0 : group->commit;
+	reply->read_index_reply.index = refused ? 0 : exposed(group);
 }
 
 static void readable(struct group_effects *out, uint64_t request, uint64_t index)
@@ -49,7 +54,7 @@ static void answer(struct group *group, struct waiting_read *read, struct group_
 	assert(group->role == GROUP_LEADER);
 	assert(group->commit >= group->noop_index);
 	if (read->request != 0)
-		readable(out, read->request, group->commit);
+		readable(out, read->request, exposed(group));
 	else
 		answer_asker(group, read->asker, read->nonce, false, out);
 	*read = (struct waiting_read){ 0 };

@@ -54,6 +54,7 @@ void leader_map_followers(struct group *group)
 	struct follower before[REPLICAS_MAX];
 	memcpy(before, group->followers, sizeof(before));
 	memset(group->followers, 0, sizeof(group->followers));
+	group->bindings++;
 	for (unsigned i = 0; i < membership->count; i++) {
 		const struct member *member = &membership->at[i];
 		struct follower *follower = &group->followers[i];
@@ -70,6 +71,7 @@ void leader_start(struct group *group, struct group_effects *out)
 	assert(group->vote == group->config.replica);
 	assert(state_durable(group));
 	group->role = GROUP_LEADER;
+	group->led_term = group->term;
 	group->abdicated = false;
 	group->leader = group->config.replica;
 	group->election_at_ns = NEVER;
@@ -77,6 +79,8 @@ void leader_start(struct group *group, struct group_effects *out)
 	group->transfer_until_ns = NEVER;
 	group->resign_at_ns = group->now_ns + 2 * us_ns(group->config.election_us);
 	memset(group->followers, 0, sizeof(group->followers));
+	notes_forget(group);
+	group->origin_last = 0;
 	leader_map_followers(group);
 	group->noop_index = leader_append_own(group, ENTRY_NOOP, NULL, out);
 }
@@ -116,31 +120,37 @@ void leader_propose(struct group *group, const struct group_event *event, struct
 		return;
 	}
 	uint64_t inflight = group->last - group->commit;
-	if (group->transfer_to != 0 || group->leaving || inflight + count > group->config.inflight_max) {
+	if (group->transfer_closing || group->leaving || inflight + count > group->config.inflight_max) {
 		refuse(out, GROUP_PROPOSED, 0, STATUS_BUSY, group->leader);
 		return;
 	}
 	uint64_t first = group->last + 1;
 	for (uint32_t i = 0; i < count; i++) {
 		assert(event->proposed.entries[i].kind == ENTRY_COMMAND);
-		number_entry(group, &event->proposed.entries[i], event->proposed.version_floor);
+		struct entry *entry = &event->proposed.entries[i];
+		number_entry(group, entry, event->proposed.version_floor);
+		note_entry(group, entry->origin, entry->index);
+		if (entry->origin != 0 && entry->origin != (uint16_t)group->config.replica)
+			group->origin_last = entry->index;
 	}
 	write_emit(group, out, 0, first, group->last);
 }
 
 /* --- commit --------------------------------------------------------------------------------------------- */
 
-/* Only entries of the own term are committed by counting (B7); what is below goes with them. */
+/* Only entries of the own term are committed by counting (B7), and only what the cover has (L2); what is below goes
+ * with them. */
 void leader_advance(struct group *group)
 {
 	assert(group->role == GROUP_LEADER);
 	const struct membership *membership = membership_in_force(group);
 	struct follower *own = leader_follower(group, group->config.replica);
+	const uint64_t cover = grants_cover(group);
 	if (own)
 		own->match = group->durable;
 	for (unsigned i = 0; i < membership->count; i++) {
 		uint64_t index = group->followers[i].match;
-		if (index <= group->commit || group_term_of(group, index) != group->term)
+		if (index <= group->commit || index > cover || group_term_of(group, index) != group->term)
 			continue;
 		member_set durable = 0;
 		for (unsigned j = 0; j < membership->count; j++)
@@ -306,8 +316,10 @@ static void bound_under(struct group *group, struct follower *follower, uint64_t
 {
 	if (epoch == follower->epoch)
 		return;
-	if (follower->epoch == 0 || epoch == liveness_supported_epoch(group->config.liveness, follower->node))
-		follower->epoch = epoch;
+	if (follower->epoch != 0 && epoch != liveness_supported_epoch(group->config.liveness, follower->node))
+		return;
+	follower->epoch = epoch;
+	group->bindings++;
 }
 
 static void rejected(struct group *group, struct follower *follower, const struct message_append_reply *reply)
@@ -341,6 +353,8 @@ void leader_reply(struct group *group, const struct message *message, struct gro
 			(reply->rejected || reply->match <= group->last);
 	if (!possible)
 		return;
+	if (reply->probe >= follower->probe_acked)
+		follower->incarnation = reply->incarnation;
 	answered(follower, reply->probe);
 	follower->commit = max_u64(follower->commit, reply->commit);
 	if (reply->rejected) {
@@ -373,7 +387,8 @@ bool leader_quiescent(const struct group *group)
 	for (unsigned i = 0; i < membership->count; i++)
 		if (group->followers[i].active && lacks(group, &group->followers[i]))
 			return false;
-	return group->transfer_to == 0 && group->resign_at_ns == NEVER && group->commit == group->last;
+	return group->transfer_to == 0 && group->resign_at_ns == NEVER && group->commit == group->last &&
+	       grants_settled(group);
 }
 
 uint64_t leader_deadline(const struct group *group)
@@ -381,6 +396,7 @@ uint64_t leader_deadline(const struct group *group)
 	const struct membership *membership = membership_in_force(group);
 	uint64_t deadline = min_u64(group->resign_at_ns, group->transfer_until_ns);
 	deadline = min_u64(deadline, write_stall_ns(group));
+	deadline = min_u64(deadline, grants_deadline(group));
 	for (unsigned i = 0; i < membership->count; i++)
 		if (group->followers[i].active)
 			deadline = min_u64(deadline, group->followers[i].retry_at_ns);

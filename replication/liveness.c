@@ -2,7 +2,8 @@
  *
  * A table of peers. Towards each we are two things at once, and the two never mix:
  *   holder   (our pings, its pongs): `held_*`, on our clock from the instant of the ping that was answered;
- *   grantor  (its pings, our pongs): `granted_*`, on our clock from the instant of our answer.
+ *   grantor  (its pings, our pongs): `granted_*` and `lent_*`, on our clock from the instant of our answer.
+ * As holder we also keep what the peer lent us (`borrowed_*`) and what it relayed of third nodes.
  * Epochs that we give out come from one counter of this node, so that a peer forgotten and met again never gets an old
  * one. A peer is forgotten only when nobody watches it and what it was promised is over. */
 #include "replication/liveness.h"
@@ -29,9 +30,21 @@ struct peer {
 	uint64_t ping_at_ns;
 	uint64_t ping_interval_us;
 	uint64_t held_epoch, held_until_ns;
-	uint64_t held_boot;	     /* of the process that gave held_epoch: epochs of two do not compare */
-	uint64_t granted_epoch;	     /* 0: none in force */
-	uint64_t granted_until_ns;   /* the last instant ever promised */
+	uint64_t held_boot;	    /* of the process that gave held_epoch: epochs of two do not compare */
+	uint64_t granted_epoch;	    /* 0: none in force */
+	uint64_t granted_until_ns;  /* the last instant ever promised */
+	uint32_t lends;		    /* groups that want time lent */
+	uint64_t lent_epoch;	    /* 0: none in force */
+	uint64_t lent_until_ns;	    /* the last instant ever lent */
+	uint64_t lent_ended_ns;	    /* likewise, under epochs that are in force no more */
+	bool lent_ended_due;	    /* that instant is to be told */
+	uint64_t withheld_until_ns; /* nothing is lent before */
+	uint64_t borrowed_epoch, borrowed_until_ns;
+	uint64_t borrowed_boot; /* of the process that lent */
+	uint32_t relay_count;
+	struct relayed {
+		uint64_t node, epoch, until_ns;
+	} relayed[RELAYS_MAX];
 	bool heard, held, reachable; /* reachable, held: as last told */
 	bool down_due;		     /* withdrawn; to be told */
 };
@@ -39,8 +52,9 @@ struct peer {
 struct liveness {
 	struct liveness_config config;
 	struct prng prng;
-	uint64_t epoch; /* last one given out */
-	uint32_t count; /* slots used, free ones among them */
+	uint64_t epoch;			 /* last one given out */
+	struct relay relays[RELAYS_MAX]; /* of the last pong */
+	uint32_t count;			 /* slots used, free ones among them */
 	struct peer peers[LIVENESS_PEERS_MAX];
 };
 
@@ -95,7 +109,8 @@ static struct peer *peer_find(const struct liveness *liveness, uint64_t node)
 
 static bool forgettable(const struct peer *peer, uint64_t now_ns)
 {
-	return peer->node == 0 || (peer->watches == 0 && peer->granted_until_ns <= now_ns);
+	return peer->node == 0 || (peer->watches == 0 && peer->lends == 0 && peer->granted_until_ns <= now_ns &&
+					  peer->lent_until_ns <= now_ns);
 }
 
 static struct peer *peer_add(struct liveness *liveness, uint64_t node, uint64_t now_ns)
@@ -164,12 +179,28 @@ static bool reachable(const struct liveness *liveness, const struct peer *peer, 
 	return peer->heard && now_ns - peer->heard_ns < liveness->config.support_us * 1000;
 }
 
+/* What was lent is renewed no more; it is over at its own time. */
+static void lent_end(struct peer *peer)
+{
+	if (peer->lent_epoch == 0)
+		return;
+	peer->lent_epoch = 0;
+	peer->lent_ended_ns = peer->lent_until_ns;
+	peer->lent_ended_due = true;
+}
+
 /* What has run out by now, on either side; told once, as one change. */
 static void lapse(struct liveness *liveness, struct peer *peer, uint64_t now_ns, struct liveness_effects *out)
 {
 	bool down = peer->down_due;
 	if (peer->granted_epoch != 0 && peer->granted_until_ns <= now_ns) {
 		peer->granted_epoch = 0;
+		down = true;
+	}
+	if (peer->lent_epoch != 0 && peer->lent_until_ns <= now_ns)
+		lent_end(peer);
+	if (peer->lent_ended_due && peer->lent_ended_ns <= now_ns) {
+		peer->lent_ended_due = false;
 		down = true;
 	}
 	if (peer->held && peer->held_until_ns <= now_ns) {
@@ -187,17 +218,27 @@ static void lapse(struct liveness *liveness, struct peer *peer, uint64_t now_ns,
 
 /* --- pings and pongs --------------------------------------------------------------------------------------- */
 
-/* False: a message of a process that is gone. */
-static bool heard(
-	struct liveness *liveness, struct peer *peer, uint64_t boot, uint64_t now_ns, struct liveness_effects *out)
+/* False: a message of a process that is gone, or may be: one that is not the process heard last is believed when it
+ * answers a ping that left after that was last heard. Whom nobody watches is not pinged, and believed as it comes. */
+static bool heard(struct liveness *liveness, struct peer *peer, uint64_t boot, uint64_t echo_ns, uint64_t now_ns,
+	struct liveness_effects *out)
 {
 	if (boot == 0 || boot == peer->boot_before)
 		return false;
+	bool other = peer->boot != 0 && peer->boot != boot;
+	if (other && peer->watches > 0 && echo_ns <= peer->heard_ns) {
+		peer->ping_at_ns = now_ns;
+		return false;
+	}
 	if (peer->boot != 0 && peer->boot != boot) {
 		peer->boot_before = peer->boot;
 		/* What hung on the process before is over, but not before its time: the next answer is of a new epoch.
 		 */
 		peer->granted_epoch = 0;
+		lent_end(peer);
+		/* What it lent was a leader's that leads no more. */
+		peer->borrowed_epoch = 0;
+		peer->relay_count = 0;
 		changed(out, peer, LIVENESS_RESTARTED);
 	}
 	peer->boot = boot;
@@ -223,16 +264,53 @@ static void rise(
 		changed(out, peer, LIVENESS_UP);
 }
 
+static uint64_t epoch_next(struct liveness *liveness)
+{
+	if (++liveness->epoch == 0)
+		liveness->epoch = 1;
+	return liveness->epoch;
+}
+
+/* How long who supports us still does. */
+static uint32_t relays_make(struct liveness *liveness, uint64_t now_ns)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < liveness->count && count < RELAYS_MAX; i++) {
+		const struct peer *peer = &liveness->peers[i];
+		if (peer->node == 0 || !peer->held || peer->held_until_ns <= now_ns)
+			continue;
+		liveness->relays[count++] = (struct relay){ .node = peer->node,
+			.epoch = peer->held_epoch,
+			.remaining_us = (peer->held_until_ns - now_ns) / 1000 };
+	}
+	return count;
+}
+
+/* N2. True: a new epoch, which groups can grant under. */
+static bool lend(struct liveness *liveness, struct peer *peer, uint64_t now_ns, struct message_pong *pong)
+{
+	if (peer->lends == 0 || now_ns < peer->withheld_until_ns)
+		return false;
+	bool begins = peer->lent_epoch == 0;
+	if (begins)
+		peer->lent_epoch = epoch_next(liveness);
+	uint64_t until = now_ns + longer_ns(liveness, liveness->config.support_us);
+	if (until > peer->lent_until_ns)
+		peer->lent_until_ns = until;
+	pong->lent_epoch = peer->lent_epoch;
+	pong->lent_us = liveness->config.support_us;
+	pong->relay_count = relays_make(liveness, now_ns);
+	pong->relays = liveness->relays;
+	return begins;
+}
+
 static void pinged(struct liveness *liveness, struct peer *peer, const struct message_ping *ping, uint64_t now_ns,
 	uint64_t map_epoch, struct liveness_effects *out)
 {
-	if (!heard(liveness, peer, ping->boot, now_ns, out))
+	if (!heard(liveness, peer, ping->boot, 0, now_ns, out))
 		return;
-	if (peer->granted_epoch == 0) {
-		if (++liveness->epoch == 0)
-			liveness->epoch = 1;
-		peer->granted_epoch = liveness->epoch;
-	}
+	if (peer->granted_epoch == 0)
+		peer->granted_epoch = epoch_next(liveness);
 	uint64_t until = now_ns + longer_ns(liveness, liveness->config.support_us);
 	if (until > peer->granted_until_ns)
 		peer->granted_until_ns = until;
@@ -244,7 +322,8 @@ static void pinged(struct liveness *liveness, struct peer *peer, const struct me
 	pong->pong.support_epoch = peer->granted_epoch;
 	pong->pong.support_us = liveness->config.support_us;
 	pong->pong.map_epoch = map_epoch;
-	rise(liveness, peer, false, now_ns, out);
+	bool lent = lend(liveness, peer, now_ns, &pong->pong);
+	rise(liveness, peer, lent, now_ns, out);
 }
 
 /* Support under an epoch older than the one known, of the same process: it was overtaken. */
@@ -254,12 +333,55 @@ static bool overtaken(const struct peer *peer, const struct message_pong *pong)
 	       (int64_t)(pong->support_epoch - peer->held_epoch) < 0;
 }
 
+static void relay_keep(struct peer *peer, const struct relayed *relayed)
+{
+	struct relayed *to = NULL;
+	for (uint32_t i = 0; i < peer->relay_count && !to; i++)
+		if (peer->relayed[i].node == relayed->node)
+			to = &peer->relayed[i];
+	if (to && to->epoch == relayed->epoch && to->until_ns >= relayed->until_ns)
+		return;
+	if (!to && peer->relay_count < RELAYS_MAX)
+		to = &peer->relayed[peer->relay_count++];
+	for (uint32_t i = 0; i < peer->relay_count && !to; i++)
+		if (peer->relayed[i].until_ns < relayed->until_ns)
+			to = &peer->relayed[i];
+	if (to)
+		*to = *relayed;
+}
+
+/* As holder: what the pong lends, from the instant of our ping on. An older epoch never comes back, and with a new one
+ * all that was relayed under the old is forgotten: what is relayed may outlive a group's leader, what it lent does not,
+ * so the two count only together. */
+static void borrow(struct liveness *liveness, struct peer *peer, const struct message_pong *pong)
+{
+	const uint64_t most_us = liveness->config.support_max_us;
+	bool known = peer->borrowed_epoch != 0 && peer->borrowed_boot == pong->boot;
+	if (pong->lent_epoch == 0 || (known && (int64_t)(pong->lent_epoch - peer->borrowed_epoch) < 0))
+		return;
+	uint64_t until = pong->echo_ns + shorter_ns(liveness, pong->lent_us < most_us ? pong->lent_us : most_us);
+	if (!known || peer->borrowed_epoch != pong->lent_epoch) {
+		peer->borrowed_until_ns = 0;
+		peer->relay_count = 0;
+	}
+	peer->borrowed_until_ns = until > peer->borrowed_until_ns ? until : peer->borrowed_until_ns;
+	peer->borrowed_epoch = pong->lent_epoch;
+	peer->borrowed_boot = pong->boot;
+	for (uint32_t i = 0; i < pong->relay_count; i++) {
+		const struct relay *relay = &pong->relays[i];
+		uint64_t remaining_us = relay->remaining_us < most_us ? relay->remaining_us : most_us;
+		struct relayed relayed = { relay->node, relay->epoch,
+			pong->echo_ns + shorter_ns(liveness, remaining_us) };
+		relay_keep(peer, &relayed);
+	}
+}
+
 static void ponged(struct liveness *liveness, struct peer *peer, const struct message_pong *pong, uint64_t now_ns,
 	struct liveness_effects *out)
 {
 	if (pong->echo_boot != liveness->config.boot || pong->echo_ns > now_ns)
 		return;
-	if (!heard(liveness, peer, pong->boot, now_ns, out))
+	if (!heard(liveness, peer, pong->boot, pong->echo_ns, now_ns, out))
 		return;
 	uint64_t rtt_us = (now_ns - pong->echo_ns) / 1000;
 	rtt_us = rtt_us < 1 ? 1 : rtt_us > UINT32_MAX / 8 ? UINT32_MAX / 8 : rtt_us;
@@ -284,6 +406,7 @@ static void ponged(struct liveness *liveness, struct peer *peer, const struct me
 		peer->held_boot = pong->boot;
 		peer->held = true;
 	}
+	borrow(liveness, peer, pong);
 	rise(liveness, peer, supported, now_ns, out);
 }
 
@@ -349,8 +472,9 @@ uint64_t liveness_deadline(const struct liveness *liveness)
 		const struct peer *peer = &liveness->peers[i];
 		uint64_t silent_ns = peer->heard_ns + liveness->config.support_us * 1000;
 		const uint64_t at[] = { peer->ping_at_ns, peer->granted_epoch != 0 ? peer->granted_until_ns : NEVER,
-			peer->held ? peer->held_until_ns : NEVER, peer->reachable ? silent_ns : NEVER,
-			peer->down_due ? 0 : NEVER };
+			peer->lent_epoch != 0 ? peer->lent_until_ns : NEVER,
+			peer->lent_ended_due ? peer->lent_ended_ns : NEVER, peer->held ? peer->held_until_ns : NEVER,
+			peer->reachable ? silent_ns : NEVER, peer->down_due ? 0 : NEVER };
 		for (unsigned n = 0; peer->node != 0 && n < sizeof(at) / sizeof(at[0]); n++)
 			if (at[n] < deadline)
 				deadline = at[n];
@@ -394,6 +518,79 @@ void liveness_withdraw(struct liveness *liveness, uint64_t node, uint64_t now_ns
 	peer->down_due = true; /* other groups hang on it too */
 }
 
+bool liveness_lend(struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	struct peer *peer = peer_find(liveness, node);
+	if (!peer)
+		peer = peer_add(liveness, node, now_ns);
+	if (peer)
+		peer->lends++;
+	return peer != NULL;
+}
+
+void liveness_unlend(struct liveness *liveness, uint64_t node)
+{
+	struct peer *peer = peer_find(liveness, node);
+	assert(peer);
+	assert(peer->lends > 0);
+	peer->lends--;
+}
+
+uint64_t liveness_lent_epoch(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->lent_epoch : 0;
+}
+
+uint64_t liveness_lent_until_ns(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->lent_until_ns : 0;
+}
+
+uint64_t liveness_lent_ended_ns(const struct liveness *liveness, uint64_t node)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer ? peer->lent_ended_ns : 0;
+}
+
+void liveness_lent_end(struct liveness *liveness, uint64_t node)
+{
+	struct peer *peer = peer_find(liveness, node);
+	if (peer)
+		lent_end(peer);
+}
+
+void liveness_withhold(struct liveness *liveness, uint64_t node, uint64_t now_ns)
+{
+	struct peer *peer = peer_find(liveness, node);
+	if (!peer || now_ns < peer->withheld_until_ns)
+		return;
+	/* As long as it takes for what is lent to lapse, and no longer. */
+	uint64_t lapse_ns = peer->lent_epoch != 0 ? peer->lent_until_ns : now_ns;
+	peer->withheld_until_ns = lapse_ns > now_ns ? lapse_ns + 1 : now_ns;
+}
+
+uint64_t liveness_borrowed_until_ns(const struct liveness *liveness, uint64_t node, uint64_t epoch)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	return peer && epoch != 0 && peer->borrowed_epoch == epoch ? peer->borrowed_until_ns : 0;
+}
+
+uint64_t liveness_relayed_until_ns(const struct liveness *liveness, uint64_t node, uint64_t third, uint64_t epoch)
+{
+	const struct peer *peer = peer_find(liveness, node);
+	for (uint32_t i = 0; peer && epoch != 0 && i < peer->relay_count; i++)
+		if (peer->relayed[i].node == third && peer->relayed[i].epoch == epoch)
+			return peer->relayed[i].until_ns;
+	return 0;
+}
+
+uint64_t liveness_boot(const struct liveness *liveness)
+{
+	return liveness->config.boot;
+}
+
 bool liveness_alive(const struct liveness *liveness, uint64_t node, uint64_t now_ns)
 {
 	const struct peer *peer = peer_find(liveness, node);
@@ -420,6 +617,9 @@ void liveness_check(const struct liveness *liveness)
 			assert(peer->granted_until_ns > 0);
 		if (peer->held)
 			assert(peer->held_epoch != 0);
+		if (peer->lent_epoch != 0)
+			assert(peer->lent_until_ns > 0);
+		assert(peer->relay_count <= RELAYS_MAX);
 		assert((peer->watches > 0) == (peer->ping_at_ns != NEVER));
 		assert(peer->ping_interval_us >= liveness->config.heartbeat_us);
 	}

@@ -16,6 +16,10 @@
  * A restarted node takes part in no election of any group until support_max(1+drift) after its start: what it promised
  * before is forgotten. Only a node whose data directory is brand new is free at once.
  *
+ * Lent time, the other direction of the same answer (docs/leases.md, N2 and N3): a leader's node tells a responder's
+ * node for how long its grants stand, under epochs of their own, and how long each third node still supports it.
+ * Whoever falls behind is lent no more time, though it is heard and supported.
+ *
  * Time: CLOCK_BOOTTIME nanoseconds, given with each event. Memory: the caller's. One thread. */
 #ifndef DOMICILE_REPLICATION_LIVENESS_H
 #define DOMICILE_REPLICATION_LIVENESS_H
@@ -63,7 +67,7 @@ struct liveness_effect {
 enum { LIVENESS_EFFECTS_MAX = 2 * LIVENESS_PEERS_MAX + 8 };
 struct liveness_effects {
 	uint32_t count;
-	struct liveness_effect at[LIVENESS_EFFECTS_MAX];
+	struct liveness_effect at[LIVENESS_EFFECTS_MAX]; /* a PONG's relays lie in the liveness machine: send at once */
 };
 
 void liveness_received(struct liveness *liveness, uint64_t from_node, const struct message *message, uint64_t now_ns,
@@ -81,6 +85,23 @@ uint64_t liveness_granted_epoch(const struct liveness *liveness, uint64_t node);
 uint64_t liveness_promised_until_ns(const struct liveness *liveness, uint64_t node);
 /* Before a vote against `node`: its support must have lapsed; the epoch goes up so that it never revives. */
 void liveness_withdraw(struct liveness *liveness, uint64_t node, uint64_t now_ns);
+/* Lent time. As grantor: groups that want time lent to a node count (lend, then unlend); the epoch in force, 0: none
+ * (yet: LIVENESS_UP tells). What was granted under an epoch that is not in force any more is over at lent_ended_ns, of
+ * which LIVENESS_DOWN tells. Withheld: not renewed until what is lent has lapsed. lent_end: the epoch is in force no
+ * more, from now on; its time stays what was lent. */
+bool liveness_lend(struct liveness *liveness, uint64_t node, uint64_t now_ns); /* false: the table is full */
+void liveness_unlend(struct liveness *liveness, uint64_t node);
+uint64_t liveness_lent_epoch(const struct liveness *liveness, uint64_t node);
+uint64_t liveness_lent_until_ns(
+	const struct liveness *liveness, uint64_t node); /* of all epochs, the one in force too */
+uint64_t liveness_lent_ended_ns(const struct liveness *liveness, uint64_t node); /* of all that are in force no more */
+void liveness_lent_end(struct liveness *liveness, uint64_t node);
+void liveness_withhold(struct liveness *liveness, uint64_t node, uint64_t now_ns);
+/* As holder: until when (our clock) what `node` lent under `epoch` stands, and until when `third` supports `node` under
+ * `epoch`, as `node` told together with the time that it last lent; 0: that epoch is not known. */
+uint64_t liveness_borrowed_until_ns(const struct liveness *liveness, uint64_t node, uint64_t epoch);
+uint64_t liveness_relayed_until_ns(const struct liveness *liveness, uint64_t node, uint64_t third, uint64_t epoch);
+uint64_t liveness_boot(const struct liveness *liveness);
 uint64_t liveness_elections_from_ns(const struct liveness *liveness); /* no election before */
 bool liveness_alive(
 	const struct liveness *liveness, uint64_t node, uint64_t now_ns); /* heard from within the support time */

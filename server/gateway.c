@@ -1,6 +1,6 @@
-/* server/gateway.c: clients' operations at this node. A write goes to the shard's leader, which this node must be; a
- * strong read is served by any replica once ReadIndex has told it how far to apply. The key is resolved again with this
- * node's own map: a client with an older map is told to refetch and nothing is stored under a rule it did not know. */
+/* server/gateway.c: clients' operations at this node. A write is taken by any replica with data: the leader proposes
+ * it, another forwards it and is its origin. Reads: server/gateway_read.c. The key is resolved again with this node's
+ * own map: a client with an older map is told to refetch and nothing is stored under a rule it did not know. */
 #include "server/node_internal.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 #include "base/buffer.h"
 #include "base/text.h"
 
-static void reply_begin(const struct node *node, struct message *reply, uint64_t request, enum status status)
+void gateway_reply_begin(const struct node *node, struct message *reply, uint64_t request, enum status status)
 {
 	memset(reply, 0, sizeof(*reply));
 	reply->kind = MESSAGE_REPLY;
@@ -23,7 +23,7 @@ void gateway_reply(struct node *node, uint64_t connection, uint64_t request, enu
 {
 	struct message reply;
 
-	reply_begin(node, &reply, request, status);
+	gateway_reply_begin(node, &reply, request, status);
 	if (detail != NULL)
 		reply.reply.detail = bytes_text(detail);
 	node->replies++;
@@ -39,11 +39,11 @@ uint64_t gateway_leader_node(const struct node *node, const struct hosted *hoste
 	return at < 0 ? 0 : membership->at[at].node;
 }
 
-static void reply_not_leader(struct node *node, uint64_t connection, uint64_t request, uint64_t leader_node)
+void gateway_not_leader(struct node *node, uint64_t connection, uint64_t request, uint64_t leader_node)
 {
 	struct message reply;
 
-	reply_begin(node, &reply, request, leader_node == 0 ? STATUS_QUORUM_UNAVAILABLE : STATUS_NOT_LEADER);
+	gateway_reply_begin(node, &reply, request, leader_node == 0 ? STATUS_QUORUM_UNAVAILABLE : STATUS_NOT_LEADER);
 	reply.reply.leader_node = leader_node;
 	reply.reply.detail = bytes_text(leader_node == 0 ? "no leader is known: the shard has no quorum at the moment"
 							 : "another replica leads");
@@ -125,8 +125,9 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 	struct pending *pending;
 	uint64_t token;
 
-	if (!driver_leads(hosted->driver)) {
-		reply_not_leader(node, connection, message->request, driver_leader_node(hosted->driver));
+	bool holds = driver_leads(hosted->driver) || residency_hold(node, hosted->policy);
+	if (!holds || !driver_takes_writes(hosted->driver)) {
+		gateway_not_leader(node, connection, message->request, driver_leader_node(hosted->driver));
 		return;
 	}
 	if (residency_evacuates(node, hosted)) {
@@ -144,43 +145,6 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 	pending->group = hosted->group;
 	pending->policy = hosted->policy;
 	driver_propose(hosted->driver, &command, hash64(ask->key), token, node->time);
-	node_touch(node, hosted);
-}
-
-static void request_read(struct node *node, struct hosted *hosted, uint64_t connection, const struct peer_identity *who,
-	const struct message *message)
-{
-	const struct message_request *ask = &message->ask;
-	uint64_t token;
-	struct pending *pending =
-		pending_take(node, ask->operation == OPERATION_GET ? PENDING_READ : PENDING_SCAN, &token);
-
-	if (pending == NULL) {
-		gateway_reply(node, connection, message->request, STATUS_BUSY, "too many requests wait at this node");
-		return;
-	}
-	pending->connection = connection;
-	pending->request = message->request;
-	pending->group = hosted->group;
-	pending->policy = hosted->policy;
-	pending->place = who->place;
-	pending->limit = ask->limit;
-	pending->map_epoch = ask->map_epoch;
-	pending->session_index = ask->session_index;
-	pending->key = buffer_copy(ask->key);
-	pending->after = buffer_copy(ask->after);
-	if (pending->key == NULL || pending->after == NULL) {
-		pending_release(node, pending);
-		gateway_reply(node, connection, message->request, STATUS_BUSY, "this node is out of memory");
-		return;
-	}
-	if (ask->level == READ_SESSION && driver_applied(hosted->driver) >= ask->session_index &&
-		ask->session_index > 0) {
-		/* What the session has seen is here: no need to ask the leader. */
-		gateway_readable(node, hosted, token, STATUS_OK, 0);
-		return;
-	}
-	driver_read(hosted->driver, token, node->time);
 	node_touch(node, hosted);
 }
 
@@ -212,10 +176,9 @@ void gateway_request(
 						   : "empty key, or limit out of range");
 		return;
 	}
-	if (ask->level != READ_STRONG && ask->level != READ_SESSION &&
-		(ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN)) {
-		gateway_reply(
-			node, connection, message->request, STATUS_INVALID, "this read level is not supported yet");
+	if ((ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN) &&
+		(ask->level < READ_STRONG || ask->level > READ_NEAREST)) {
+		gateway_reply(node, connection, message->request, STATUS_INVALID, "no such read level");
 		return;
 	}
 	if (judge_key(node, connection, who, message) == NULL)
@@ -230,7 +193,7 @@ void gateway_request(
 		return;
 	}
 	if (ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN)
-		request_read(node, hosted, connection, who, message);
+		gateway_read(node, hosted, connection, who, message);
 	else
 		request_write(node, hosted, connection, message);
 }
@@ -247,12 +210,12 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 		return;
 	}
 	if (outcome->status == STATUS_NOT_LEADER) {
-		reply_not_leader(node, pending->connection, pending->request,
+		gateway_not_leader(node, pending->connection, pending->request,
 			gateway_leader_node(node, hosted, outcome->leader));
 		pending_release(node, pending);
 		return;
 	}
-	reply_begin(node, &reply, pending->request, outcome->status);
+	gateway_reply_begin(node, &reply, pending->request, outcome->status);
 	reply.reply.version = outcome->version;
 	reply.reply.index = outcome->index;
 	reply.reply.duplicate = outcome->duplicate;
@@ -283,230 +246,5 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 	}
 	node->replies++;
 	node->io.reply(node->io.arg, pending->connection, &reply);
-	pending_release(node, pending);
-}
-
-/* Reads happen here, after ReadIndex said "readable", on an engine state that includes everything acknowledged before
- * the request came. */
-static void answer_get(
-	struct node *node, struct pending *pending, enum status status, const struct buffer *row, uint64_t index)
-{
-	struct message reply;
-	struct reply_row answer = { 0 };
-	struct stored_value stored;
-	const struct policy *policy = map_policy_find(node_map_in_force(node), pending->policy);
-	char why[256];
-
-	if (policy == NULL || !residency_reader(node, policy, &pending->place, false, why, sizeof(why))) {
-		/* The rules changed while the read waited. */
-		gateway_reply(node, pending->connection, pending->request,
-			policy == NULL ? STATUS_STALE_MAP : STATUS_RESIDENCY_REFUSED,
-			policy == NULL ? "a newer map is in force" : why);
-		return;
-	}
-	if (status == STATUS_OK)
-		status = stored_value_decode(buffer_bytes(row), &stored);
-	reply_begin(node, &reply, pending->request, status);
-	reply.reply.index = index;
-	if (status == STATUS_OK) {
-		answer.value = stored.value;
-		answer.version = stored.version;
-		reply.reply.version = stored.version;
-		reply.reply.row_count = 1;
-		reply.reply.rows = &answer;
-	} else if (status != STATUS_NOT_FOUND) {
-		reply.reply.detail = bytes_text("the replica could not read its disk");
-	}
-	node->replies++;
-	node->io.reply(node->io.arg, pending->connection, &reply);
-}
-
-/* A read that misses the block cache: on a thread that may block; the loop goes on. */
-struct read_job {
-	struct node *node;
-	struct engine *engine;
-	struct buffer *key, *row;
-	uint64_t token, group, index;
-	enum status status;
-};
-
-static void read_job_run(void *arg)
-{
-	struct read_job *job = arg;
-
-	job->status = engine_get(job->engine, ENGINE_SPACE_KEYS, buffer_bytes(job->key), &job->row);
-}
-
-static void read_job_done(void *arg)
-{
-	struct read_job *job = arg;
-	struct hosted *hosted = node_hosted(job->node, job->group);
-	struct pending *pending = pending_find(job->node, job->token);
-
-	assert(hosted != NULL); /* a replica with a read under way is not removed */
-	hosted->reading--;
-	if (pending != NULL) { /* else the client has gone */
-		answer_get(job->node, pending, job->status, job->row, job->index);
-		pending_release(job->node, pending);
-	}
-	if (job->row != NULL)
-		buffer_unref(job->row);
-	buffer_unref(job->key);
-	free(job);
-}
-
-/* False: no memory for the job. */
-static bool read_blocking(
-	struct node *node, struct hosted *hosted, const struct pending *pending, uint64_t token, uint64_t index)
-{
-	struct read_job *job = calloc(1, sizeof(*job));
-
-	if (job == NULL)
-		return false;
-	job->node = node;
-	job->engine = driver_engine(hosted->driver);
-	job->key = buffer_ref(pending->key);
-	job->token = token;
-	job->group = hosted->group;
-	job->index = index;
-	hosted->reading++;
-	node->io.block(node->io.arg, read_job_run, read_job_done, job);
-	return true;
-}
-
-static bool fence_covers(const struct node *node, const struct command *fence, const struct pending *pending)
-{
-	struct bytes key = buffer_bytes(pending->key);
-
-	if (fence->exact) {
-		struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
-
-		return pending->kind == PENDING_SCAN ||
-		       (hash.high == fence->exact_hash[0] && hash.low == fence->exact_hash[1]);
-	}
-	return bytes_starts_with(key, fence->key) ||
-	       (pending->kind == PENDING_SCAN && bytes_starts_with(fence->key, key));
-}
-
-/* What lies behind a fence may live elsewhere by now, whether our map knows that yet or not: an answer from here could
- * be old. A scan is answered to whoever knows what our map knows; its plan asks there too. */
-static enum status judge_fences(const struct node *node, const struct hosted *hosted, const struct pending *pending)
-{
-	struct command fence;
-
-	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
-		if (!fence_covers(node, &fence, pending))
-			continue;
-		if (!map_fence_moved(node_map_in_force(node), fence.operation, hosted->policy, fence.exact,
-			    fence.exact_hash, fence.key))
-			return STATUS_BUSY;
-		if (pending->kind == PENDING_READ || pending->map_epoch < node_map_in_force(node)->epoch)
-			return STATUS_STALE_MAP;
-	}
-	return STATUS_OK;
-}
-
-static void answer_scan(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t index)
-{
-	static struct reply_row rows[SCAN_ROWS_MAX];
-	static struct buffer *owners[SCAN_ROWS_MAX];
-	struct message reply;
-	struct engine_iter *iter;
-	struct bytes key, value;
-	uint32_t count = 0;
-	size_t total = 0;
-	const struct policy *policy = map_policy_find(node_map_in_force(node), pending->policy);
-	char why[256];
-	enum status status;
-	bool more = false;
-
-	if (policy == NULL || !residency_reader(node, policy, &pending->place, false, why, sizeof(why))) {
-		/* The rules changed while the scan waited. */
-		gateway_reply(node, pending->connection, pending->request,
-			policy == NULL ? STATUS_STALE_MAP : STATUS_RESIDENCY_REFUSED,
-			policy == NULL ? "a newer map is in force" : why);
-		return;
-	}
-	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key),
-		buffer_bytes(pending->after), &iter);
-	while (status == STATUS_OK) {
-		struct stored_value stored;
-
-		status = engine_iter_next(iter, &key, &value);
-		if (status != STATUS_OK)
-			break;
-		if (count == pending->limit || (count > 0 && total + key.size + value.size > SCAN_BYTES_MAX)) {
-			more = true;
-			break;
-		}
-		status = stored_value_decode(value, &stored);
-		if (status != STATUS_OK)
-			break;
-		owners[count] = buffer_new(key.size + stored.value.size);
-		if (owners[count] == NULL) {
-			status = STATUS_BUSY;
-			break;
-		}
-		memcpy(owners[count]->data, key.data, key.size);
-		if (stored.value.size > 0)
-			memcpy(owners[count]->data + key.size, stored.value.data, stored.value.size);
-		rows[count].key = bytes_of(owners[count]->data, key.size);
-		rows[count].value = bytes_of(owners[count]->data + key.size, stored.value.size);
-		rows[count].version = stored.version;
-		total += key.size + stored.value.size;
-		count++;
-	}
-	if (iter != NULL)
-		engine_iter_close(iter);
-	if (status == STATUS_END)
-		status = STATUS_OK;
-	reply_begin(node, &reply, pending->request, status);
-	reply.reply.index = index;
-	reply.reply.more = more;
-	reply.reply.row_count = status == STATUS_OK ? count : 0;
-	reply.reply.rows = rows;
-	node->replies++;
-	node->io.reply(node->io.arg, pending->connection, &reply);
-	for (uint32_t i = 0; i < count; i++)
-		buffer_unref(owners[i]);
-}
-
-void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, enum status status, uint64_t leader)
-{
-	struct pending *pending = pending_find(node, token);
-	uint64_t index = driver_applied(hosted->driver);
-	enum status fences;
-
-	if (pending == NULL)
-		return;
-	fences = status == STATUS_OK ? judge_fences(node, hosted, pending) : STATUS_OK;
-	if (status == STATUS_NOT_LEADER || status == STATUS_QUORUM_UNAVAILABLE) {
-		reply_not_leader(
-			node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
-	} else if (status != STATUS_OK) {
-		gateway_reply(node, pending->connection, pending->request, status,
-			"the read could not be served here; try again");
-	} else if (pending->session_index > index) {
-		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
-			"this replica has not applied what the session saw");
-	} else if (fences != STATUS_OK) {
-		gateway_reply(node, pending->connection, pending->request, fences,
-			fences == STATUS_BUSY ? "a binding of the key is being changed" : "a newer map is in force");
-	} else if (pending->kind == PENDING_READ) {
-		struct buffer *row = NULL;
-		enum status got = engine_get_cached(
-			driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
-
-		if (got == STATUS_BUSY && node->io.block != NULL && read_blocking(node, hosted, pending, token, index))
-			return;
-		if (got == STATUS_BUSY)
-			got = engine_get(
-				driver_engine(hosted->driver), ENGINE_SPACE_KEYS, buffer_bytes(pending->key), &row);
-		answer_get(node, pending, got, row, index);
-		if (row != NULL)
-			buffer_unref(row);
-	} else {
-		answer_scan(node, hosted, pending, index);
-	}
 	pending_release(node, pending);
 }

@@ -152,6 +152,11 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 		driver->leader = effect->role.leader;
 		if (!driver->leads)
 			driver_snapshots_drop(driver, false);
+		else
+			memset(driver->forwarded, 0, sizeof(driver->forwarded));
+		driver_forwards_lost(driver);
+		driver_held_look_again(driver);
+		driver_rounds_look_again(driver);
 		owner->role_changed(owner->arg, driver);
 		break;
 	case GROUP_MEMBERSHIP:
@@ -164,6 +169,7 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 		break;
 	case GROUP_TRUNCATED:
 		driver_waiters_lost(driver, effect->truncated.first);
+		driver_held_look_again(driver);
 		break;
 	}
 }
@@ -276,7 +282,13 @@ void driver_received(struct driver *driver, uint64_t from_node, const struct mes
 	case MESSAGE_TIMEOUT_NOW:
 	case MESSAGE_READ_INDEX:
 	case MESSAGE_READ_INDEX_REPLY:
+	case MESSAGE_GRANT:
+	case MESSAGE_GRANT_REPLY:
+	case MESSAGE_NOTE:
 		group_received(driver, message, time);
+		break;
+	case MESSAGE_FORWARD_REPLY:
+		driver_forward_refused(driver, message);
 		break;
 	case MESSAGE_SNAPSHOT_CHUNK:
 		driver_install_received(driver, message, time);
@@ -295,6 +307,17 @@ void driver_received(struct driver *driver, uint64_t from_node, const struct mes
 	}
 }
 
+void driver_received_forward(
+	struct driver *driver, uint64_t from_node, const struct message *message, bool closed, struct node_time time)
+{
+	if (driver->failed || !driver->started || message->to != driver->options.replica)
+		return;
+	if (message->from == 0 || message->from == message->to || driver_node_of(driver, message->from) != from_node)
+		return;
+	driver->now_ns = time.now_ns;
+	driver_forwarded(driver, message, closed);
+}
+
 void driver_expired(struct driver *driver, struct node_time time)
 {
 	if (driver->failed || !driver->started)
@@ -306,6 +329,7 @@ void driver_expired(struct driver *driver, struct node_time time)
 	}
 	driver_snapshot_expired(driver, time);
 	driver_repair_expired(driver, time);
+	driver_forward_expired(driver, time);
 	if (!driver->failed && driver_flush_deadline(driver) <= time.now_ns)
 		driver_log_trim(driver, time);
 }
@@ -317,10 +341,13 @@ uint64_t driver_deadline(const struct driver *driver)
 	uint64_t deadline = group_deadline(driver->group);
 	uint64_t snapshot = driver_snapshot_deadline(driver);
 	uint64_t flush = driver_flush_deadline(driver);
+	uint64_t forward = driver_forward_deadline(driver);
 	if (snapshot < deadline)
 		deadline = snapshot;
 	if (flush < deadline)
 		deadline = flush;
+	if (forward < deadline)
+		deadline = forward;
 	return driver->repair_deadline_ns < deadline ? driver->repair_deadline_ns : deadline;
 }
 
@@ -384,7 +411,10 @@ static void driver_free(struct driver *driver)
 	tail_deinit(&driver->tail);
 	state_forget(driver);
 	meta_forget(driver);
+	free(driver->hold_slots);
 	free(driver->missing);
+	if (driver->group)
+		group_end(driver->group);
 	free(driver->group);
 	free(driver);
 }

@@ -99,6 +99,9 @@ void driver_abandon(struct driver *driver); /* frees, writes nothing: what a cra
 enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time) MUST;
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);
+/* A FORWARD of an origin; closed: this node takes no writes for the shard now. */
+void driver_received_forward(
+	struct driver *driver, uint64_t from_node, const struct message *message, bool closed, struct node_time time);
 void driver_expired(struct driver *driver, struct node_time time);
 uint64_t driver_deadline(const struct driver *driver);
 void driver_peer(struct driver *driver, uint64_t node, enum liveness_change change, struct node_time time);
@@ -109,6 +112,24 @@ void driver_propose(
 void driver_propose_change(struct driver *driver, const struct change *change, uint64_t token, struct node_time time);
 /* Readable when all that was acknowledged before now is applied here. Reads of one turn share one round. */
 void driver_read(struct driver *driver, uint64_t token, struct node_time time);
+/* Whether a write may be handed to this replica: it leads, or knows who does and is its clients' origin. */
+bool driver_takes_writes(const struct driver *driver);
+/* Strong reads by this replica's own lease (docs/leases.md). SERVE: read what is applied now, then ask driver_may_read
+ * once more with a clock read after that; if it says no, the value is not to be shown. HELD: `readable` follows, and
+ * then the same. ASK: no lease, driver_read. */
+enum driver_read_now { DRIVER_READ_SERVE = 1, DRIVER_READ_HELD, DRIVER_READ_ASK };
+struct driver_read_of {
+	bool scan;
+	uint64_t key_hash;   /* hash64 of the key */
+	struct bytes prefix; /* SCAN; borrowed for the call */
+};
+enum driver_read_now driver_read_by_lease(
+	struct driver *driver, uint64_t token, const struct driver_read_of *of, uint64_t now_ns);
+bool driver_may_read(const struct driver *driver, uint64_t now_ns);
+/* Our clock's instant before which all that was acknowledged anywhere is applied here, as the last round of ReadIndex
+ * told; 0: none did yet. driver_refresh wants another such round. */
+uint64_t driver_fresh_ns(const struct driver *driver);
+void driver_refresh(struct driver *driver);
 /* The end of the node's turn: proposes and asks what was gathered, applies what was committed. */
 void driver_turn(struct driver *driver, struct node_time time);
 enum status driver_change_membership(

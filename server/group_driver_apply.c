@@ -323,4 +323,5 @@ void driver_apply(struct driver *driver, struct node_time time)
 	event.applied.index = driver->applied;
 	driver_step(driver, &event, time);
 	driver_rounds_applied(driver);
+	driver_held_applied(driver);
 }

@@ -2,6 +2,8 @@
  *
  *   group_driver.c           life; events in, effects out
  *   group_driver_propose.c   the turn: proposals and reads gathered, given to the group, answered
+ *   group_driver_forward.c   writes handed to the leader by their origin
+ *   group_driver_read.c      reads by lease, held on what is pending; how old the state is
  *   group_driver_log.c       the log's entries: journal writes, the tail's bodies, appends filled in, trimming
  *   group_driver_flush.c     what is applied goes to the disk, on another thread; what happens when the disk is full
  *   group_driver_recover.c   what the journal and the engine held at start becomes GROUP_RESTORED
@@ -60,8 +62,14 @@ struct fence {
 struct read_round {
 	uint64_t request; /* 0: free */
 	uint64_t index;
+	uint64_t asked_ns;
 	bool ready; /* index is known */
 	struct tokens tokens;
+};
+
+struct forwarded { /* by an origin: numbers that were taken */
+	uint64_t replica, last;
+	uint64_t taken; /* bit i: last - i was */
 };
 
 struct ticket_pair {
@@ -172,6 +180,18 @@ struct driver {
 	struct read_round rounds[GROUP_READS_MAX];
 	uint64_t read_request, change_request;
 	struct driver_refusal refusal;
+	struct forwards forwards;
+	uint64_t forward_number; /* last one given out */
+	struct forwarded forwarded[REPLICAS_MAX];
+	uint32_t forwarded_next;
+
+	/* reads by lease */
+	struct held_reads held;
+	uint64_t *hold_slots; /* made by the first such read */
+	uint64_t hold_all;    /* entries up to here hold every read */
+	uint64_t holds;	      /* reads that were held, for ever counted */
+	uint64_t fresh_ns;    /* all that was acknowledged before this instant is applied; 0: never known */
+	bool refresh_due;     /* a round is wanted for that alone */
 
 	/* who is where */
 	struct replica_at known[NODES_KNOWN_MAX];
@@ -212,8 +232,31 @@ void driver_step(struct driver *driver, struct group_event *event, struct node_t
 void driver_round_ready(struct driver *driver, uint64_t request, uint64_t index);
 void driver_round_refused(struct driver *driver, uint64_t request, enum status status, uint64_t leader);
 void driver_rounds_applied(struct driver *driver);
+void driver_rounds_look_again(struct driver *driver);
 void driver_waiters_lost(struct driver *driver, uint64_t first);
 void driver_queues_end(struct driver *driver);
+
+enum status driver_room_for_proposal(const struct driver *driver) MUST;
+
+/* group_driver_forward.c */
+void driver_forward_some(struct driver *driver, uint32_t count); /* of the gathered proposals, to the leader */
+void driver_forward_seen(struct driver *driver, const struct entry *entry, struct bytes body);
+void driver_forward_refused(struct driver *driver, const struct message *message);
+void driver_forwards_lost(struct driver *driver);
+uint64_t driver_forward_deadline(const struct driver *driver);
+void driver_forward_expired(struct driver *driver, struct node_time time);
+void driver_forward_refuse(
+	struct driver *driver, uint64_t to, uint64_t first, uint32_t count, enum status status, uint64_t leader);
+uint64_t driver_forward_origin(const struct driver *driver, const struct entry *entry);
+void driver_forwarded(struct driver *driver, const struct message *message, bool closed);
+
+/* group_driver_read.c */
+void driver_pending_note(struct driver *driver, const struct entry *entry); /* it has come into the log */
+void driver_pending_unknown(struct driver *driver, uint64_t upto);
+void driver_held_applied(struct driver *driver);
+void driver_held_look_again(struct driver *driver);
+void driver_read_end(struct driver *driver);
+void driver_fresh(struct driver *driver, uint64_t asked_ns);
 
 /* group_driver_log.c */
 bool driver_journal_busy(const struct driver *driver);

@@ -60,6 +60,7 @@ static enum status tail_take(struct driver *driver, uint64_t index)
 		if (entry->index != index)
 			continue;
 		driver->proposed_taken = i + 1;
+		driver_pending_note(driver, entry);
 		return tail_append(&driver->tail, entry, proposals->bodies[proposals->begin + i]);
 	}
 	const struct message_append *append = driver->incoming;
@@ -74,6 +75,10 @@ static enum status tail_take(struct driver *driver, uint64_t index)
 		return STATUS_NO_MEMORY;
 	enum status status = tail_append(&driver->tail, entry, body);
 	buffer_unref(body);
+	if (status == STATUS_OK) {
+		driver_pending_note(driver, entry);
+		driver_forward_seen(driver, entry, bytes);
+	}
 	return status;
 }
 

@@ -25,15 +25,15 @@ static void gather(struct driver *driver, struct buffer *body, uint64_t key_hash
 }
 
 /* OK, or why nothing can be taken now: decided before anything is encoded. */
-static enum status room_for_proposal(const struct driver *driver)
+enum status driver_room_for_proposal(const struct driver *driver)
 {
 	if (driver->failed)
 		return STATUS_CLOSED;
-	if (!driver_leads(driver))
+	if (!driver_takes_writes(driver))
 		return STATUS_NOT_LEADER;
 	if (driver_journal_busy(driver) || engine_full(driver->engine))
 		return STATUS_BUSY;
-	if (proposals_count(&driver->proposals) >= driver->options.inflight_max)
+	if (proposals_count(&driver->proposals) + forwards_count(&driver->forwards) >= driver->options.inflight_max)
 		return STATUS_BUSY;
 	if (driver_memory(driver) >= driver->options.tail_size_max)
 		return STATUS_BUSY;
@@ -45,7 +45,10 @@ void driver_propose(
 {
 	(void)time;
 	assert(!driver_is_meta(driver));
-	enum status status = room_for_proposal(driver);
+	enum status status = driver_room_for_proposal(driver);
+	bool forwardable = command->kind <= COMMAND_CAS && command->client != 0;
+	if (status == STATUS_OK && !driver->leads && !forwardable)
+		status = STATUS_NOT_LEADER;
 	if (status == STATUS_OK && command->kind == COMMAND_FENCE && driver->fence_count >= FENCES_MAX)
 		status = STATUS_BUSY;
 	if (status != STATUS_OK) {
@@ -72,7 +75,7 @@ void driver_propose_change(struct driver *driver, const struct change *change, u
 {
 	(void)time;
 	assert(driver_is_meta(driver));
-	enum status status = room_for_proposal(driver);
+	enum status status = driver_room_for_proposal(driver);
 	if (status != STATUS_OK) {
 		refuse_later(driver, token, status);
 		return;
@@ -121,9 +124,15 @@ static uint32_t proposals_fit(const struct driver *driver, uint64_t room)
 static void proposals_refused(struct driver *driver, uint32_t count, enum status status, uint64_t leader)
 {
 	struct driver_outcome outcome = { .status = status, .leader = leader };
-	for (uint32_t i = 0; i < count; i++)
-		driver->owner->proposed(
-			driver->owner->arg, driver, driver->proposals.tokens[driver->proposals.begin + i], &outcome);
+	for (uint32_t i = 0; i < count; i++) {
+		size_t at = driver->proposals.begin + i;
+		uint64_t token = driver->proposals.tokens[at];
+		uint64_t origin = driver_forward_origin(driver, &driver->proposals.entries[at]);
+		if (origin != 0)
+			driver_forward_refuse(driver, origin, token, 1, status, leader);
+		else if (driver->proposals.entries[at].origin == (uint16_t)driver->options.replica)
+			driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
+	}
 	proposals_pop(&driver->proposals, count);
 }
 
@@ -135,6 +144,8 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 		const struct entry *entry = &proposals->entries[proposals->begin + i];
 		assert(entry->index > 0);
 		assert(tail_find(&driver->tail, entry->index));
+		if (entry->origin != (uint16_t)driver->options.replica)
+			continue; /* its origin answers */
 		struct waiter waiter = { entry->index, entry->term, proposals->tokens[proposals->begin + i] };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a proposal");
@@ -151,14 +162,33 @@ static uint64_t proposals_room(const struct driver *driver)
 	return inflight < driver->options.inflight_max ? driver->options.inflight_max - inflight : 0;
 }
 
+/* The first gathered ones that are of the same origin as the very first, own or not. */
+static uint32_t proposals_alike(const struct driver *driver, uint32_t most)
+{
+	const struct entry *entries = driver->proposals.entries + driver->proposals.begin;
+	uint32_t count = 0;
+	while (count < most && entries[count].origin == entries[0].origin)
+		count++;
+	return count;
+}
+
+/* This replica does not lead (any more): its own clients' writes go to who does. False: nothing is left. */
+static bool forward_or_refuse(struct driver *driver)
+{
+	uint32_t count = proposals_alike(driver, proposals_fit(driver, APPEND_ENTRIES_MAX));
+	bool own = driver->proposals.entries[driver->proposals.begin].origin == (uint16_t)driver->options.replica;
+	if (own && driver_takes_writes(driver))
+		driver_forward_some(driver, count);
+	else
+		proposals_refused(driver, count, STATUS_NOT_LEADER, driver->leader);
+	return !driver->failed;
+}
+
 /* False: nothing more can be given to the group now. */
 static bool propose_some(struct driver *driver, struct node_time time)
 {
-	if (!driver->leads) {
-		proposals_refused(
-			driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, driver->leader);
-		return false;
-	}
+	if (!driver->leads)
+		return forward_or_refuse(driver);
 	uint64_t room = proposals_room(driver);
 	uint32_t count = proposals_fit(driver, room);
 	if (count == 0)
@@ -194,12 +224,14 @@ static unsigned round_free(const struct driver *driver)
 static void read_some(struct driver *driver, struct node_time time)
 {
 	unsigned at = round_free(driver);
-	if (driver->reads_gathered.count == 0 || at == GROUP_READS_MAX)
+	if ((driver->reads_gathered.count == 0 && !driver->refresh_due) || at == GROUP_READS_MAX)
 		return;
+	driver->refresh_due = false;
 	struct read_round *round = &driver->rounds[at];
 	assert(round->tokens.count == 0);
 	round->request = ++driver->read_request;
 	round->ready = false;
+	round->asked_ns = time.now_ns;
 	round->tokens = driver->reads_gathered;
 	driver->reads_gathered = (struct tokens){ 0 };
 	struct group_event event = { .kind = GROUP_READ };
@@ -210,6 +242,8 @@ static void read_some(struct driver *driver, struct node_time time)
 static void round_end(struct driver *driver, struct read_round *round, enum status status, uint64_t leader)
 {
 	struct tokens tokens = round->tokens;
+	if (status == STATUS_OK)
+		driver_fresh(driver, round->asked_ns);
 	*round = (struct read_round){ 0 };
 	for (size_t i = 0; i < tokens.count; i++)
 		driver->owner->readable(driver->owner->arg, driver, tokens.at[i], status, leader);
@@ -235,6 +269,21 @@ void driver_round_refused(struct driver *driver, uint64_t request, enum status s
 	for (unsigned i = 0; i < GROUP_READS_MAX; i++)
 		if (driver->rounds[i].request == request)
 			round_end(driver, &driver->rounds[i], status, leader);
+}
+
+/* Another leader or term: an index that the old one named may never come. */
+void driver_rounds_look_again(struct driver *driver)
+{
+	for (unsigned i = 0; i < GROUP_READS_MAX; i++) {
+		struct read_round *round = &driver->rounds[i];
+		if (round->request == 0 || !round->ready)
+			continue;
+		for (size_t n = 0; n < round->tokens.count; n++)
+			if (tokens_push(&driver->reads_gathered, round->tokens.at[n]) != STATUS_OK)
+				driver_fail(driver, STATUS_NO_MEMORY, "no memory to keep a read");
+		tokens_deinit(&round->tokens);
+		*round = (struct read_round){ 0 };
+	}
 }
 
 void driver_rounds_applied(struct driver *driver)
@@ -267,7 +316,7 @@ bool driver_needs_turn(const struct driver *driver)
 	if (driver->started && !driver->flush.running && driver->flush.retry_ns == 0 &&
 		(driver->flush.restore_due || engine_flush_wanted(driver->engine)))
 		return true;
-	if (driver->reads_gathered.count > 0 && round_free(driver) < GROUP_READS_MAX)
+	if ((driver->reads_gathered.count > 0 || driver->refresh_due) && round_free(driver) < GROUP_READS_MAX)
 		return true;
 	if (proposals_count(&driver->proposals) == 0)
 		return false;
@@ -295,7 +344,9 @@ void driver_queues_end(struct driver *driver)
 {
 	refusals_answer(driver, 0);
 	proposals_refused(driver, (uint32_t)proposals_count(&driver->proposals), STATUS_NOT_LEADER, 0);
+	driver_forwards_lost(driver);
 	driver_waiters_lost(driver, 0);
+	driver_read_end(driver);
 	for (unsigned i = 0; i < GROUP_READS_MAX; i++)
 		round_end(driver, &driver->rounds[i], STATUS_NOT_LEADER, 0);
 	struct tokens tokens = driver->reads_gathered;

@@ -173,3 +173,92 @@ void refusals_deinit(struct refusals *refusals)
 	free(refusals->at);
 	*refusals = (struct refusals){ 0 };
 }
+
+static enum status forwards_room(struct forwards *forwards)
+{
+	if (forwards->end < forwards->capacity)
+		return STATUS_OK;
+	size_t count = forwards_count(forwards);
+	if (worth_moving(forwards->begin, forwards->end)) {
+		memmove(forwards->at, forwards->at + forwards->begin, count * sizeof(*forwards->at));
+		forwards->begin = 0;
+		forwards->end = count;
+		return STATUS_OK;
+	}
+	size_t capacity = capacity_after(forwards->capacity);
+	struct forward *at = realloc(forwards->at, capacity * sizeof(*at));
+	if (!at)
+		return STATUS_NO_MEMORY;
+	forwards->at = at;
+	forwards->capacity = capacity;
+	return STATUS_OK;
+}
+
+enum status forwards_push(struct forwards *forwards, struct forward forward)
+{
+	if (forwards_room(forwards) != STATUS_OK)
+		return STATUS_NO_MEMORY;
+	if (forwards_count(forwards) > 0)
+		assert(forwards->at[forwards->end - 1].number < forward.number);
+	forwards->at[forwards->end++] = forward;
+	return STATUS_OK;
+}
+
+static void forwards_remove(struct forwards *forwards, size_t i, struct forward *forward)
+{
+	*forward = forwards->at[i];
+	/* Nearly always the first. */
+	memmove(forwards->at + forwards->begin + 1, forwards->at + forwards->begin,
+		(i - forwards->begin) * sizeof(*forwards->at));
+	forwards->begin++;
+	if (forwards_count(forwards) == 0)
+		forwards_deinit(forwards);
+}
+
+bool forwards_take(struct forwards *forwards, uint64_t client, uint64_t sequence, struct forward *forward)
+{
+	for (size_t i = forwards->begin; i < forwards->end; i++) {
+		if (forwards->at[i].client != client || forwards->at[i].sequence != sequence)
+			continue;
+		forwards_remove(forwards, i, forward);
+		return true;
+	}
+	return false;
+}
+
+bool forwards_take_number(struct forwards *forwards, uint64_t number, struct forward *forward)
+{
+	for (size_t i = forwards->begin; i < forwards->end && forwards->at[i].number <= number; i++) {
+		if (forwards->at[i].number != number)
+			continue;
+		forwards_remove(forwards, i, forward);
+		return true;
+	}
+	return false;
+}
+
+void forwards_deinit(struct forwards *forwards)
+{
+	free(forwards->at);
+	*forwards = (struct forwards){ 0 };
+}
+
+enum status held_push(struct held_reads *held, struct held read)
+{
+	if (held->count == held->capacity) {
+		size_t capacity = capacity_after(held->capacity);
+		struct held *at = realloc(held->at, capacity * sizeof(*at));
+		if (!at)
+			return STATUS_NO_MEMORY;
+		held->at = at;
+		held->capacity = capacity;
+	}
+	held->at[held->count++] = read;
+	return STATUS_OK;
+}
+
+void held_deinit(struct held_reads *held)
+{
+	free(held->at);
+	*held = (struct held_reads){ 0 };
+}

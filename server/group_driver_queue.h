@@ -50,6 +50,35 @@ static inline struct waiter *waiters_last(struct waiters *waiters)
 void waiters_pop_first(struct waiters *waiters);
 void waiters_pop_last(struct waiters *waiters);
 
+/* Sent to the leader, not yet seen in the own log; numbers rise. */
+struct forward {
+	uint64_t number, client, sequence, token, until_ns;
+};
+struct forwards {
+	struct forward *at;
+	size_t begin, end, capacity;
+};
+enum status forwards_push(struct forwards *forwards, struct forward forward) MUST;
+/* The first with that client and sequence, or with that number, which leaves. False: there is none. */
+bool forwards_take(struct forwards *forwards, uint64_t client, uint64_t sequence, struct forward *forward);
+bool forwards_take_number(struct forwards *forwards, uint64_t number, struct forward *forward);
+void forwards_deinit(struct forwards *forwards);
+static inline size_t forwards_count(const struct forwards *forwards)
+{
+	return forwards->end - forwards->begin;
+}
+
+/* Reads by lease that wait until an index is applied. */
+struct held {
+	uint64_t index, token;
+};
+struct held_reads {
+	struct held *at;
+	size_t count, capacity;
+};
+enum status held_push(struct held_reads *held, struct held read) MUST;
+void held_deinit(struct held_reads *held);
+
 /* A list of tokens: the reads of one turn, which share one round. */
 struct tokens {
 	uint64_t *at;

@@ -68,7 +68,7 @@ static bool wanted_membership(const struct node *node, const struct map_shard *s
 
 static bool same_configuration(const struct membership *a, const struct membership *b)
 {
-	if (a->joint || b->joint || a->count != b->count ||
+	if (a->joint || b->joint || a->local_reads != b->local_reads || a->count != b->count ||
 		memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
 		return false;
 	for (unsigned i = 0; i < a->count; i++) {

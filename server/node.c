@@ -629,7 +629,10 @@ static void group_received(struct node *node, uint64_t from, const struct messag
 	}
 	if (!residency_receive(node, hosted, from, message))
 		return;
-	driver_received(hosted->driver, from, message, node->time);
+	if (message->kind == MESSAGE_FORWARD)
+		driver_received_forward(hosted->driver, from, message, residency_evacuates(node, hosted), node->time);
+	else
+		driver_received(hosted->driver, from, message, node->time);
 	node_touch(node, hosted);
 }
 
@@ -652,6 +655,11 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 	case MESSAGE_SNAPSHOT_ACK:
 	case MESSAGE_REPAIR:
 	case MESSAGE_REPAIR_REPLY:
+	case MESSAGE_GRANT:
+	case MESSAGE_GRANT_REPLY:
+	case MESSAGE_NOTE:
+	case MESSAGE_FORWARD:
+	case MESSAGE_FORWARD_REPLY:
 		group_received(node, from, message);
 		break;
 	case MESSAGE_PING:

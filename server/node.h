@@ -46,6 +46,8 @@ struct node_io {
 	 * itself. */
 	void (*block)(void *arg, void (*job)(void *), void (*done)(void *), void *job_arg);
 	uint64_t (*random)(void *arg);
+	/* CLOCK_BOOTTIME read at this very moment, ns: a read lease is checked with nothing older. */
+	uint64_t (*now)(void *arg);
 };
 
 struct node_options {

@@ -1,5 +1,5 @@
-/* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), admin.c
- * (administrators), mover.c (what the map wants), residency.c (the doors). */
+/* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
+ * (their reads), admin.c (administrators), mover.c (what the map wants), residency.c (the doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 
@@ -41,6 +41,12 @@ enum pending_kind {
 	PENDING_JOIN,
 	PENDING_INTERNAL
 };
+/* By what a read is known to be as fresh as it must be, when it is answered. */
+enum read_by {
+	READ_BY_ROUND = 0, /* ReadIndex was asked after it arrived */
+	READ_BY_LEASE,	   /* our own, checked after the value was read */
+	READ_BY_AGE,	   /* how old the state is at most is known, and told */
+};
 struct pending {
 	enum pending_kind kind;
 	uint32_t generation, next_free;
@@ -51,7 +57,11 @@ struct pending {
 	struct buffer *after;
 	uint32_t limit;
 	uint64_t session_index;
-	uint64_t map_epoch; /* the asker's */
+	uint64_t map_epoch;  /* the asker's */
+	uint64_t arrived_ns; /* our clock */
+	uint32_t staleness_max_ms;
+	uint8_t level; /* enum read_level */
+	uint8_t by;    /* enum read_by */
 };
 
 struct node {
@@ -119,6 +129,12 @@ enum status node_begin(struct node *node, const char **why) MUST; /* opens journ
 void gateway_request(
 	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, const struct driver_outcome *outcome);
+void gateway_reply_begin(const struct node *node, struct message *reply, uint64_t request, enum status status);
+void gateway_not_leader(struct node *node, uint64_t connection, uint64_t request, uint64_t leader_node);
+
+/* gateway_read.c */
+void gateway_read(struct node *node, struct hosted *hosted, uint64_t connection, const struct peer_identity *who,
+	const struct message *message);
 void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, enum status status, uint64_t leader);
 void gateway_reply(struct node *node, uint64_t connection, uint64_t request, enum status status, const char *detail);
 uint64_t gateway_leader_node(const struct node *node, const struct hosted *hosted, uint64_t leader_replica);

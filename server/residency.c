@@ -36,6 +36,7 @@ static bool carries_data(const struct message *message)
 		return message->append.last >= message->append.first;
 	case MESSAGE_REPAIR_REPLY:
 	case MESSAGE_SNAPSHOT_CHUNK:
+	case MESSAGE_FORWARD:
 		return true;
 	default:
 		return false;

@@ -398,6 +398,12 @@ static bool make_events(struct server *server)
 	       event_add(server->signals[1], NULL) == 0;
 }
 
+static uint64_t io_now(void *arg)
+{
+	(void)arg;
+	return clock_boot_ns();
+}
+
 static bool open_node(struct server *server, const uint8_t issuer_spki[32], struct server_failure *failure)
 {
 	const struct node_io io = {
@@ -409,6 +415,7 @@ static bool open_node(struct server *server, const uint8_t issuer_spki[32], stru
 		.fatal = io_fatal,
 		.block = io_block,
 		.random = io_random,
+		.now = io_now,
 	};
 	const struct server_config *config = &server->config;
 	struct node_time now = server_time();

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "tools/errors.h"
 #include "tools/form.h"
+#include "tools/freshness.h"
 #include "tools/judge.h"
 #include "tools/output.h"
 #include "tools/session.h"
@@ -13,6 +14,7 @@
 /* One verb on one key, from its arguments to its end. */
 struct key_call {
 	struct session session;
+	struct freshness freshness;
 	struct owned_bytes key, value;
 	dom_options options;
 	dom_call *call;
@@ -35,17 +37,24 @@ static int begin(struct key_call *call, const struct invocation *invocation, con
 	if (code == EXIT_OK && value != NULL)
 		code = argument_bytes(invocation, value, "value-format", &call->value);
 	if (code == EXIT_OK)
+		code = freshness_begin(&call->freshness, invocation, &call->options);
+	if (code == EXIT_OK)
 		code = session_open(&call->session, invocation, AS_CLIENT);
 	return code;
 }
 
-static void end(struct key_call *call)
+/* The command's exit code. */
+static int end(struct key_call *call, const struct invocation *invocation, int code)
 {
+	int kept;
+
 	if (call->call != NULL)
 		dom_call_free(call->call);
 	session_close(&call->session);
+	kept = freshness_end(&call->freshness, invocation);
 	free(call->key.data);
 	free(call->value.data);
+	return code != EXIT_OK ? code : kept;
 }
 
 /* The client refused or a node did; the map says which rule it was, and so what to do. */
@@ -108,16 +117,9 @@ static void print_value(const struct invocation *invocation, struct bytes value)
 int run_key_get(const struct invocation *invocation)
 {
 	struct key_call call;
-	const char *level = flag_text(invocation, "read");
-	dom_session *own = NULL;
 	int code = begin(&call, invocation, NULL);
 
 	if (code == EXIT_OK) {
-		if (level != NULL && strcmp(level, "session") == 0) {
-			own = dom_session_new((dom_bytes){ 0 });
-			call.options.read = DOM_SESSION;
-			call.options.session = own;
-		}
 		call.call = dom_get(call.session.client, view(&call.key), &call.options);
 		if (call.call == NULL)
 			code = fail(invocation, "DOM-X001", "out of memory", NULL, NULL);
@@ -130,19 +132,18 @@ int run_key_get(const struct invocation *invocation)
 
 		set_bytes(item, "value", form_of(invocation, "value-format"), bytes_of(value.data, value.size));
 		set_outcome(item, call.call);
+		set(item, "staleness_ms", json_integer(dom_call_staleness_ms(call.call)));
 		json_array_append_new(items, item);
 		if (!output_machine(invocation, "Key", NULL, items, NULL)) {
 			print_value(invocation, bytes_of(value.data, value.size));
 			if (invocation->output == OUTPUT_WIDE)
-				printf("version %s  written %s  served by %s\n", field_text(item, "version"),
-					field_text(item, "written_at"), field_text(item, "served_by"));
+				printf("version %s  written %s  served by %s  at most %u ms old\n",
+					field_text(item, "version"), field_text(item, "written_at"),
+					field_text(item, "served_by"), dom_call_staleness_ms(call.call));
 		}
 		json_decref(items);
 	}
-	end(&call);
-	if (own != NULL)
-		dom_session_free(own);
-	return code;
+	return end(&call, invocation, code);
 }
 
 /* A dry run of a write is judged here, by the newest map, and sends nothing. */
@@ -186,8 +187,7 @@ int run_key_put(const struct invocation *invocation)
 		call.call = dom_put(call.session.client, view(&call.key), view(&call.value), &call.options);
 		code = written(&call, "the key was not written");
 	}
-	end(&call);
-	return code;
+	return end(&call, invocation, code);
 }
 
 int run_key_delete(const struct invocation *invocation)
@@ -201,8 +201,7 @@ int run_key_delete(const struct invocation *invocation)
 		call.call = dom_delete(call.session.client, view(&call.key), &call.options);
 		code = written(&call, "the key was not deleted");
 	}
-	end(&call);
-	return code;
+	return end(&call, invocation, code);
 }
 
 int run_key_cas(const struct invocation *invocation)
@@ -227,15 +226,15 @@ int run_key_cas(const struct invocation *invocation)
 		else
 			code = written(&call, "the key was not written");
 	}
-	end(&call);
-	return code;
+	return end(&call, invocation, code);
 }
 
 static int print_scan(const struct invocation *invocation, const dom_call *call)
 {
 	static const struct column columns[] = { { .title = "KEY", .field = "key" },
 		{ .title = "VALUE", .field = "value" }, { .title = "VERSION", .field = "version", .right = true },
-		{ 0 } };
+		{ .title = "AGE MAX MS", .field = "staleness_ms", .right = true, .wide = true },
+		{ .title = "SERVED BY", .field = "served_by", .wide = true }, { 0 } };
 	json_t *items = json_array();
 
 	for (size_t row = 0; row < dom_call_rows(call); row++) {
@@ -245,6 +244,8 @@ static int print_scan(const struct invocation *invocation, const dom_call *call)
 		set_bytes(item, "value", form_of(invocation, "value-format"), bytes_of(value.data, value.size));
 		set(item, "version", json_id(dom_call_version(call, row)));
 		set(item, "written_at", json_time_us((uint64_t)dom_call_written_us(call, row)));
+		set(item, "served_by", json_string(dom_call_served_by(call)));
+		set(item, "staleness_ms", json_integer(dom_call_staleness_ms(call)));
 		json_array_append_new(items, item);
 	}
 	if (dom_call_more(call))
@@ -281,6 +282,5 @@ int run_key_scan(const struct invocation *invocation)
 			code = print_scan(invocation, call.call);
 	}
 	free(after.data);
-	end(&call);
-	return code;
+	return end(&call, invocation, code);
 }

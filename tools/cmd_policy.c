@@ -14,8 +14,11 @@
 
 /* --- files ------------------------------------------------------------------------------------------ */
 
-static void add_flaws(json_t *items, const struct config_errors *errors)
+/* True: one of them at least keeps the file from being applied. */
+static bool add_flaws(json_t *items, const struct config_errors *errors)
 {
+	bool wrong = false;
+
 	for (uint32_t i = 0; i < errors->count; i++) {
 		const struct config_error *error = &errors->at[i];
 		char text[CONFIG_ERROR_TEXT_MAX];
@@ -24,18 +27,21 @@ static void add_flaws(json_t *items, const struct config_errors *errors)
 		set(item, "file", json_string(error->source));
 		set(item, "line", json_integer(error->line));
 		set(item, "column", json_integer(error->column));
+		set(item, "severity", json_string(error->warning ? "warning" : "error"));
 		set(item, "reason", json_string(error->reason));
 		set(item, "cure", json_string(error->cure));
 		set(item, "text", json_string(config_error_format(error, text, sizeof(text))));
 		json_array_append_new(items, item);
+		wrong |= !error->warning;
 	}
+	return wrong;
 }
 
 int run_policy_lint(const struct invocation *invocation)
 {
 	static struct config_errors errors;
 	json_t *items = json_array();
-	bool wrong;
+	bool wrong = false;
 
 	for (uint32_t i = 0; i < invocation->argument_count; i++) {
 		struct policy_file file;
@@ -45,9 +51,8 @@ int run_policy_lint(const struct invocation *invocation)
 			(void)!policy_file_check_bindings(&file, invocation->arguments[i], NULL, NULL, &errors);
 			policy_file_free(&file);
 		}
-		add_flaws(items, &errors);
+		wrong |= add_flaws(items, &errors);
 	}
-	wrong = json_array_size(items) > 0;
 	if (!output_machine(invocation, "FlawList", NULL, items, "text")) {
 		for (size_t i = 0; i < json_array_size(items); i++)
 			puts(field_text(json_array_get(items, i), "text"));
@@ -210,6 +215,8 @@ json_t *policy_item(const struct session *session, const struct policy *policy)
 	set(item, "write_from", selectors_json(&policy->write_from));
 	set(item, "reads", json_string(policy->reads == READS_LOCAL ? "local" : "leader"));
 	set(item, "transit", json_string(policy->transit == TRANSIT_ANY ? "any" : "stay"));
+	set(item, "follow", json_boolean(policy->follow));
+	set(item, "isolated_stale_ms", json_integer((json_int_t)policy->isolated_stale_ms));
 	set(item, "bindings", json_integer(bindings));
 	set(item, "shards", json_integer(shards));
 	set(item, "summary", json_string(line));

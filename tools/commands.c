@@ -43,7 +43,9 @@ FLAG(nodes, "nodes", 0, FLAG_TEXT, "NODE,...", "the nodes that should hold it, b
 FLAG(key_format, "key-format", 0, FLAG_WORD, "escape|utf8|hex|base64", "how keys are written (default escape: \\xNN)");
 FLAG(value_format, "value-format", 0, FLAG_WORD, "escape|utf8|hex|base64|raw",
 	"how values are written (default escape)");
-FLAG(read, "read", 0, FLAG_WORD, "strong|session", "how fresh the answer must be (default strong)");
+FLAG(read, "read", 0, FLAG_WORD, "strong|session|bounded=MS|nearest",
+	"how fresh the answer must be (default strong; with --session session)");
+FLAG(session, "session", 0, FLAG_TEXT, "FILE", "see what commands with this file wrote and read; kept up to date");
 FLAG(limit, "limit", 0, FLAG_NUMBER, "N", "at most so many rows (default 1000)");
 FLAG(after, "after", 0, FLAG_TEXT, "KEY", "begin behind this key");
 FLAG(must_be, "must-be", 0, FLAG_TEXT, "POLICY", "refuse unless the key is bound to this policy");
@@ -319,8 +321,12 @@ const struct command commands[] = {
 		.argument_min = 1,
 		.argument_max = 1,
 		.summary = "read a key",
+		.detail = "strong: the newest value. session: all that the session has seen. bounded=MS: no older than "
+			  "that. nearest:\n"
+			  "what the nearest replica has. -o wide and json say how old the answer may be, and who gave "
+			  "it.",
 		.example = "domctl key get pat/eu/4711",
-		.flags = FLAGS(KEY_FORMS, &flag_read, &flag_must_be),
+		.flags = FLAGS(KEY_FORMS, &flag_read, &flag_session, &flag_must_be),
 		.kind = "Key",
 		.run = run_key_get },
 	{ .noun = "key",
@@ -331,7 +337,7 @@ const struct command commands[] = {
 		.complete = COMPLETE_FILE,
 		.summary = "write a key; VALUE may be - or @FILE",
 		.example = "domctl key put pat/eu/4711 @record.json",
-		.flags = FLAGS(KEY_FORMS, &flag_must_be),
+		.flags = FLAGS(KEY_FORMS, &flag_session, &flag_must_be),
 		.kind = "Key",
 		.mutates = true,
 		.run = run_key_put },
@@ -342,7 +348,7 @@ const struct command commands[] = {
 		.argument_max = 1,
 		.summary = "delete a key; exit 1 when it was absent",
 		.example = "domctl key delete pat/eu/4711",
-		.flags = FLAGS(&flag_key_format, &flag_must_be),
+		.flags = FLAGS(&flag_key_format, &flag_session, &flag_must_be),
 		.kind = "Key",
 		.mutates = true,
 		.run = run_key_delete },
@@ -354,7 +360,7 @@ const struct command commands[] = {
 		.summary = "write a key if its version is still this one; 0: if it is absent",
 		.detail = "Exit 16 when it is another, which is printed.",
 		.example = "domctl key cas pat/eu/4711 7214889871200256 @record.json",
-		.flags = FLAGS(KEY_FORMS, &flag_must_be),
+		.flags = FLAGS(KEY_FORMS, &flag_session, &flag_must_be),
 		.kind = "Key",
 		.mutates = true,
 		.run = run_key_cas },
@@ -364,9 +370,9 @@ const struct command commands[] = {
 		.argument_min = 1,
 		.argument_max = 1,
 		.summary = "the keys with a prefix, in order",
-		.detail = "Linearizable per shard. Exit 0 also when there are none.",
+		.detail = "Each shard's rows are as fresh as --read says. Exit 0 also when there are none.",
 		.example = "domctl key scan pat/eu/ --limit 20",
-		.flags = FLAGS(KEY_FORMS, &flag_limit, &flag_after, &flag_must_be),
+		.flags = FLAGS(KEY_FORMS, &flag_limit, &flag_after, &flag_read, &flag_session, &flag_must_be),
 		.kind = "KeyList",
 		.run = run_key_scan },
 	{ .noun = "key",

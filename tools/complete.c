@@ -39,9 +39,10 @@ static void offer_words(const char *list, const char *prefix)
 	char word[64];
 
 	for (const char *at = list; *at != '\0';) {
-		size_t size = strcspn(at, "|");
+		size_t size = strcspn(at, "|"), name = strcspn(at, "=|");
 
-		snprintf(word, sizeof(word), "%.*s", (int)size, at);
+		/* "bounded=MS": the number is the user's */
+		snprintf(word, sizeof(word), "%.*s", (int)(name < size ? name + 1 : size), at);
 		offer(word, prefix);
 		at += size + (at[size] == '|' ? 1 : 0);
 	}

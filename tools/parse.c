@@ -107,10 +107,14 @@ bool word_in(const char *list, const char *word)
 	size_t size = strlen(word);
 
 	for (const char *at = list; *at != '\0' && size > 0;) {
-		size_t length = strcspn(at, "|");
+		size_t length = strcspn(at, "|"), name = strcspn(at, "=|");
+		uint64_t number;
 
-		if (length == size && memcmp(at, word, size) == 0)
+		if (length == size && name == length && memcmp(at, word, size) == 0)
 			return true;
+		/* "bounded=MS": a number in place of what stands behind the sign */
+		if (name < length && size > name + 1 && memcmp(at, word, name + 1) == 0)
+			return parse_u64(word + name + 1, &number);
 		at += length + (at[length] == '|' ? 1 : 0);
 	}
 	return false;

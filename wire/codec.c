@@ -11,7 +11,7 @@
 
 bool message_is_group(uint8_t kind)
 {
-	return kind >= MESSAGE_APPEND && kind <= MESSAGE_REPAIR_REPLY;
+	return kind >= MESSAGE_APPEND && kind <= MESSAGE_FORWARD_REPLY;
 }
 
 static bool message_is_known(uint8_t kind)
@@ -53,9 +53,18 @@ static void pong_encode(const struct message_pong *pong, struct packer *packer)
 	pack_u64(packer, pong->support_epoch);
 	pack_u64(packer, pong->support_us);
 	pack_u64(packer, pong->map_epoch);
+	pack_u64(packer, pong->lent_epoch);
+	pack_u64(packer, pong->lent_us);
+	assert(pong->relay_count <= RELAYS_MAX);
+	pack_u32(packer, pong->relay_count);
+	for (uint32_t i = 0; i < pong->relay_count; i++) {
+		pack_u64(packer, pong->relays[i].node);
+		pack_u64(packer, pong->relays[i].epoch);
+		pack_u64(packer, pong->relays[i].remaining_us);
+	}
 }
 
-static void pong_decode(struct unpacker *unpacker, struct message_pong *pong)
+static void pong_decode(struct unpacker *unpacker, struct codec_scratch *scratch, struct message_pong *pong)
 {
 	pong->echo_ns = unpack_u64(unpacker);
 	pong->boot = unpack_u64(unpacker);
@@ -63,6 +72,17 @@ static void pong_decode(struct unpacker *unpacker, struct message_pong *pong)
 	pong->support_epoch = unpack_u64(unpacker);
 	pong->support_us = unpack_u64(unpacker);
 	pong->map_epoch = unpack_u64(unpacker);
+	pong->lent_epoch = unpack_u64(unpacker);
+	pong->lent_us = unpack_u64(unpacker);
+	pong->relay_count = unpack_u32(unpacker);
+	if (pong->relay_count > RELAYS_MAX)
+		unpacker->bad = true;
+	for (uint32_t i = 0; i < pong->relay_count && !unpacker->bad; i++) {
+		scratch->relays[i].node = unpack_u64(unpacker);
+		scratch->relays[i].epoch = unpack_u64(unpacker);
+		scratch->relays[i].remaining_us = unpack_u64(unpacker);
+	}
+	pong->relays = scratch->relays;
 }
 
 static void hello_encode(const struct message_hello *hello, struct packer *packer)
@@ -231,7 +251,7 @@ static void other_message_decode(struct unpacker *unpacker, struct codec_scratch
 		ping_decode(unpacker, &message->ping);
 		break;
 	case MESSAGE_PONG:
-		pong_decode(unpacker, &message->pong);
+		pong_decode(unpacker, scratch, &message->pong);
 		break;
 	case MESSAGE_MAP_REQUEST:
 		message->map_request.epoch = unpack_u64(unpacker);

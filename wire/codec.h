@@ -11,6 +11,7 @@ struct codec_scratch {
 	struct entry entries[APPEND_ENTRIES_MAX];
 	struct bytes bodies[APPEND_ENTRIES_MAX];
 	struct reply_row rows[SCAN_ROWS_MAX];
+	struct relay relays[RELAYS_MAX];
 };
 
 void message_encode(const struct message *message, struct packer *packer);

@@ -7,6 +7,8 @@
 
 #include "wire/codec_internal.h"
 
+enum { MEMBERSHIP_JOINT = 1, MEMBERSHIP_LOCAL_READS = 2 }; /* flags of a membership */
+
 static void rule_encode(const struct quorum_rule *rule, struct packer *packer)
 {
 	pack_u8(packer, rule->voters);
@@ -30,7 +32,8 @@ void membership_encode(const struct membership *membership, struct packer *packe
 	assert(membership->count <= REPLICAS_MAX);
 	pack_u64(packer, membership->index);
 	pack_u8(packer, membership->count);
-	pack_flag(packer, membership->joint);
+	pack_u8(packer, (uint8_t)((membership->joint ? MEMBERSHIP_JOINT : 0) |
+				  (membership->local_reads ? MEMBERSHIP_LOCAL_READS : 0)));
 	rule_encode(&membership->rule_old, packer);
 	rule_encode(&membership->rule_new, packer);
 	for (unsigned i = 0; i < membership->count; i++) {
@@ -65,10 +68,12 @@ enum status membership_decode(struct unpacker *unpacker, struct membership *memb
 	memset(membership, 0, sizeof(*membership));
 	membership->index = unpack_u64(unpacker);
 	uint8_t count = unpack_u8(unpacker);
-	membership->joint = unpack_flag(unpacker);
+	uint8_t flags = unpack_u8(unpacker);
+	membership->joint = flags & MEMBERSHIP_JOINT;
+	membership->local_reads = flags & MEMBERSHIP_LOCAL_READS;
 	membership->rule_old = rule_decode(unpacker);
 	membership->rule_new = rule_decode(unpacker);
-	if (count > REPLICAS_MAX)
+	if (count > REPLICAS_MAX || (flags & ~(MEMBERSHIP_JOINT | MEMBERSHIP_LOCAL_READS)) != 0)
 		unpacker->bad = true;
 	for (unsigned i = 0; i < count && !unpacker->bad; i++)
 		member_decode(unpacker, &membership->at[i]);
@@ -169,6 +174,61 @@ static void chunk_decode(struct unpacker *unpacker, struct message_snapshot_chun
 	chunk->data = unpack_bytes(unpacker, SNAPSHOT_CHUNK_SIZE_MAX);
 }
 
+static void grant_encode(const struct message_grant *grant, struct packer *packer)
+{
+	assert(grant->count <= REPLICAS_MAX);
+	pack_u64(packer, grant->number);
+	pack_u64(packer, grant->roster);
+	pack_u64(packer, grant->floor);
+	pack_u64(packer, grant->incarnation);
+	pack_u64(packer, grant->lent_epoch);
+	pack_u8(packer, grant->count);
+	for (unsigned i = 0; i < grant->count; i++)
+		pack_u64(packer, grant->support_epochs[i]);
+}
+
+static void grant_decode(struct unpacker *unpacker, struct message_grant *grant)
+{
+	grant->number = unpack_u64(unpacker);
+	grant->roster = unpack_u64(unpacker);
+	grant->floor = unpack_u64(unpacker);
+	grant->incarnation = unpack_u64(unpacker);
+	grant->lent_epoch = unpack_u64(unpacker);
+	grant->count = unpack_u8(unpacker);
+	if (grant->count > REPLICAS_MAX)
+		unpacker->bad = true;
+	for (unsigned i = 0; i < grant->count && !unpacker->bad; i++)
+		grant->support_epochs[i] = unpack_u64(unpacker);
+}
+
+static void forward_encode(const struct message_forward *forward, struct packer *packer)
+{
+	assert(forward->count <= APPEND_ENTRIES_MAX);
+	pack_u64(packer, forward->first);
+	pack_u32(packer, forward->count);
+	for (uint32_t i = 0; i < forward->count; i++) {
+		assert(forward->entries[i].kind == ENTRY_COMMAND);
+		assert(forward->entries[i].size == forward->bodies[i].size);
+		pack_u64(packer, forward->entries[i].key_hash);
+		pack_bytes(packer, forward->bodies[i]);
+	}
+}
+
+static void forward_decode(struct unpacker *unpacker, struct codec_scratch *scratch, struct message_forward *forward)
+{
+	forward->first = unpack_u64(unpacker);
+	forward->count = unpack_u32(unpacker);
+	if (forward->count > APPEND_ENTRIES_MAX)
+		unpacker->bad = true;
+	for (uint32_t i = 0; i < forward->count && !unpacker->bad; i++) {
+		scratch->entries[i] = (struct entry){ .kind = ENTRY_COMMAND, .key_hash = unpack_u64(unpacker) };
+		scratch->bodies[i] = unpack_bytes(unpacker, UINT32_MAX);
+		scratch->entries[i].size = (uint32_t)scratch->bodies[i].size;
+	}
+	forward->entries = scratch->entries;
+	forward->bodies = scratch->bodies;
+}
+
 void group_message_encode(const struct message *message, struct packer *packer)
 {
 	switch (message->kind) {
@@ -180,6 +240,7 @@ void group_message_encode(const struct message *message, struct packer *packer)
 		pack_u64(packer, message->append_reply.commit);
 		pack_u64(packer, message->append_reply.probe);
 		pack_u64(packer, message->append_reply.support_epoch);
+		pack_u64(packer, message->append_reply.incarnation);
 		pack_flag(packer, message->append_reply.rejected);
 		break;
 	case MESSAGE_VOTE:
@@ -224,6 +285,27 @@ void group_message_encode(const struct message *message, struct packer *packer)
 	case MESSAGE_REPAIR_REPLY:
 		append_encode(&message->repair_reply, packer);
 		break;
+	case MESSAGE_GRANT:
+		grant_encode(&message->grant, packer);
+		break;
+	case MESSAGE_GRANT_REPLY:
+		pack_u64(packer, message->grant_reply.number);
+		pack_u64(packer, message->grant_reply.incarnation);
+		pack_flag(packer, message->grant_reply.refused);
+		break;
+	case MESSAGE_NOTE:
+		pack_u64(packer, message->note.match);
+		break;
+	case MESSAGE_FORWARD:
+		forward_encode(&message->forward, packer);
+		break;
+	case MESSAGE_FORWARD_REPLY:
+		assert(status_known(message->forward_reply.status));
+		pack_u64(packer, message->forward_reply.first);
+		pack_u32(packer, message->forward_reply.count);
+		pack_u32(packer, message->forward_reply.status);
+		pack_u64(packer, message->forward_reply.leader);
+		break;
 	default:
 		assert(false); /* not a group's message */
 	}
@@ -240,6 +322,7 @@ void group_message_decode(struct unpacker *unpacker, struct codec_scratch *scrat
 		message->append_reply.commit = unpack_u64(unpacker);
 		message->append_reply.probe = unpack_u64(unpacker);
 		message->append_reply.support_epoch = unpack_u64(unpacker);
+		message->append_reply.incarnation = unpack_u64(unpacker);
 		message->append_reply.rejected = unpack_flag(unpacker);
 		break;
 	case MESSAGE_VOTE:
@@ -285,6 +368,28 @@ void group_message_decode(struct unpacker *unpacker, struct codec_scratch *scrat
 		break;
 	case MESSAGE_REPAIR_REPLY:
 		append_decode(unpacker, scratch, &message->repair_reply);
+		break;
+	case MESSAGE_GRANT:
+		grant_decode(unpacker, &message->grant);
+		break;
+	case MESSAGE_GRANT_REPLY:
+		message->grant_reply.number = unpack_u64(unpacker);
+		message->grant_reply.incarnation = unpack_u64(unpacker);
+		message->grant_reply.refused = unpack_flag(unpacker);
+		break;
+	case MESSAGE_NOTE:
+		message->note.match = unpack_u64(unpacker);
+		break;
+	case MESSAGE_FORWARD:
+		forward_decode(unpacker, scratch, &message->forward);
+		break;
+	case MESSAGE_FORWARD_REPLY:
+		message->forward_reply.first = unpack_u64(unpacker);
+		message->forward_reply.count = unpack_u32(unpacker);
+		message->forward_reply.status = unpack_u32(unpacker);
+		message->forward_reply.leader = unpack_u64(unpacker);
+		if (!status_known(message->forward_reply.status) || message->forward_reply.status == STATUS_OK)
+			unpacker->bad = true;
 		break;
 	default:
 		assert(false); /* not a group's message: message_decode has looked */

@@ -31,10 +31,11 @@ enum {
 	VERB_SIZE_MAX = 64,		    /* bytes of an ADMIN's verb */
 	ADMIN_SIZE_MAX = 3 << 20,	    /* bytes of an ADMIN's body */
 	SNAPSHOT_CHUNK_SIZE_MAX = 16 << 20, /* bytes of data in one chunk */
+	RELAYS_MAX = 64,		    /* third nodes in one PONG */
 };
 
 #define META_GROUP ((uint64_t)1)
-enum { PROTOCOL_VERSION = 1 }; /* in HELLO; an unknown newer one is refused by name */
+enum { PROTOCOL_VERSION = 2 }; /* in HELLO; an unknown newer one is refused by name */
 
 enum entry_kind {
 	ENTRY_NOOP = 1,	      /* a leader's first entry in its term */
@@ -66,6 +67,11 @@ enum message_kind {
 	MESSAGE_SNAPSHOT_ACK = 10,  /* driver to driver: flow control and outcome */
 	MESSAGE_REPAIR = 11,	    /* driver to driver: send me again the bodies of first..last */
 	MESSAGE_REPAIR_REPLY = 12,
+	MESSAGE_GRANT = 13, /* leader to responder: a read lease, or its end */
+	MESSAGE_GRANT_REPLY = 14,
+	MESSAGE_NOTE = 15,	    /* acceptor to origin: what is durable here */
+	MESSAGE_FORWARD = 16,	    /* driver to driver: origin to leader, writes of its clients */
+	MESSAGE_FORWARD_REPLY = 17, /* driver to driver: none of these was proposed */
 	/* nodes */
 	MESSAGE_HELLO = 20, /* first on every connection, both ways */
 	MESSAGE_PING = 21,
@@ -93,6 +99,7 @@ struct message_append_reply {
 	uint64_t commit; /* what the follower knows as committed */
 	uint64_t probe;
 	uint64_t support_epoch; /* the epoch of node-level support to which this voter bound itself; 0: not bound */
+	uint64_t incarnation;	/* of this replica's log in memory */
 	bool rejected;
 };
 struct message_vote {
@@ -109,6 +116,36 @@ struct message_read_index {
 struct message_read_index_reply {
 	uint64_t nonce, index;
 	bool refused; /* not leader, or not yet: ask again */
+};
+/* docs/leases.md, G1. */
+struct message_grant {
+	uint64_t number;      /* rises with each grant and revocation of a term */
+	uint64_t roster;      /* index of the membership in force at the leader */
+	uint64_t floor;	      /* reads need the log verified up to here */
+	uint64_t incarnation; /* of the responder's log, for which this is */
+	uint64_t lent_epoch;  /* of the time that the leader's node lends the responder's; 0: a revocation */
+	uint8_t count;
+	uint64_t support_epochs[REPLICAS_MAX]; /* by position in that membership; 0: not bound to the leader */
+};
+struct message_grant_reply {
+	uint64_t number; /* taken, or refused because of another incarnation: this one */
+	uint64_t incarnation;
+	bool refused;
+};
+struct message_note {
+	uint64_t match; /* my log is that of this term's leader up to here, durably */
+};
+struct message_forward { /* entries: kind, size and key hash count */
+	uint64_t first;	 /* number of the first, by the origin; the others follow */
+	uint32_t count;
+	const struct entry *entries;
+	const struct bytes *bodies;
+};
+struct message_forward_reply {
+	uint64_t first;
+	uint32_t count;
+	uint32_t status; /* why nothing was proposed */
+	uint64_t leader; /* replica id, with NOT_LEADER; 0: unknown */
 };
 struct message_snapshot {
 	uint64_t index, term;
@@ -140,6 +177,11 @@ struct message_ping {
 	uint64_t map_epoch;  /* newest map the sender has applied */
 	uint32_t rtt_us;     /* sender's smoothed RTT to the receiver, 0: unknown */
 };
+/* How long a third node still supports the ponging one (docs/leases.md, N3). */
+struct relay {
+	uint64_t node, epoch;
+	uint64_t remaining_us; /* on the clock of the ponging node, from the pong on */
+};
 struct message_pong {
 	uint64_t echo_ns;
 	uint64_t boot;		/* of the ponging node */
@@ -147,6 +189,10 @@ struct message_pong {
 	uint64_t support_epoch; /* epoch of the support granted to the pinging node */
 	uint64_t support_us;	/* duration granted, from echo_ns on the holder's clock; 0: refused */
 	uint64_t map_epoch;
+	uint64_t lent_epoch;  /* of the time lent to the pinging node's responders; 0: none */
+	uint64_t lent_us;     /* duration, as support_us */
+	uint32_t relay_count; /* 0 unless time is lent */
+	const struct relay *relays;
 };
 struct message_hello {
 	uint32_t version;    /* protocol version the sender speaks */
@@ -234,6 +280,11 @@ struct message {
 		struct message_vote_reply vote_reply;
 		struct message_read_index read_index;
 		struct message_read_index_reply read_index_reply;
+		struct message_grant grant;
+		struct message_grant_reply grant_reply;
+		struct message_note note;
+		struct message_forward forward;
+		struct message_forward_reply forward_reply;
 		struct message_snapshot snapshot;
 		struct message_snapshot_chunk chunk;
 		struct message_snapshot_ack snapshot_ack;

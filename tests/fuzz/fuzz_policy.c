@@ -24,12 +24,15 @@ static struct config_errors errors;
 
 static void check_errors(bool ok)
 {
-	assert(ok == (errors.count == 0));
+	if (!ok)
+		assert(errors.count > 0);
 	assert(errors.count <= CONFIG_ERRORS_MAX);
 	for (uint32_t i = 0; i < errors.count; i++) {
 		char line[CONFIG_ERROR_TEXT_MAX];
 		config_error_format(&errors.at[i], line, sizeof(line));
 		assert(errors.at[i].reason[0]);
+		if (ok)
+			assert(errors.at[i].warning);
 		for (const char *c = line; *c; c++)
 			assert((unsigned char)*c >= ' ' && (unsigned char)*c < 0x7f);
 	}

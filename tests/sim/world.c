@@ -517,6 +517,11 @@ struct world_node *world_node_by_id(struct world *world, uint64_t id)
 	return NULL;
 }
 
+static uint64_t io_clock(void *arg)
+{
+	return node_now(arg).now_ns;
+}
+
 void node_start(struct world *world, unsigned slot)
 {
 	struct world_node *node = &world->nodes[slot];
@@ -541,6 +546,7 @@ void node_start(struct world *world, unsigned slot)
 		.fatal = io_fatal,
 		.block = io_block,
 		.random = io_random,
+		.now = io_clock,
 	};
 	struct node_time time = node_now(node);
 	const char *why = "";
@@ -714,6 +720,7 @@ void world_knobs_from_seed(struct world *world)
 	knobs->moves = prng_below(&prng, 3) == 0;
 	knobs->transfers = prng_below(&prng, 2) == 0;
 	knobs->bindings = prng_below(&prng, 4) == 0;
+	knobs->local_reads = prng_below(&prng, 3) != 0;
 	knobs->bit_flips = prng_below(&prng, 6) == 0;
 	knobs->fault_gap_ms = prng_below(&prng, 4) == 0 ? 500 : 3000;
 	knobs->congestion = prng_below(&prng, 4) == 0;

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 
 #include "client/admin.h"
-#include "client/domicile.h"
+#include "client/client_internal.h"
 #include "tests/unit/policy/policies.h"
 #include "tests/unit/wire/authority.h"
 #include "wire/connection.h"
@@ -48,6 +48,7 @@ static struct node {
 	uint64_t client, sequence; /* of the write that was applied last */
 	unsigned requests, retries, accepted, duplicates;
 	unsigned break_after_applying, answer_nothing, busy; /* so many times */
+	uint32_t staleness_ms;				     /* said with every answer */
 	struct message_request last;			     /* without its bytes */
 	char last_text[32];
 } node;
@@ -138,6 +139,7 @@ static bool serve(struct connection *connection, const struct message *message)
 	memset(node.last_text, 0, sizeof(node.last_text));
 	memcpy(node.last_text, ask->key.data, ask->key.size < 31 ? ask->key.size : 31);
 	reply->index = ++node.index;
+	reply->staleness_ms = node.staleness_ms;
 	if (node.answer_nothing > 0) {
 		node.answer_nothing--;
 		return true;
@@ -463,10 +465,22 @@ static void test_refused_here(void **state)
 	options.policy = "eu-only";
 	assert_int_equal(ended(dom_get(client, text("k/1"), &options)), DOM_POLICY_MISMATCH);
 	options.policy = NULL;
-	options.read = DOM_NEAREST;
-	assert_int_equal(ended(dom_get(client, text("k/1"), &options)), DOM_INVALID);
-	options.read = DOM_SESSION;
-	assert_int_equal(ended(dom_get(client, text("k/1"), &options)), DOM_INVALID);
+	static const struct {
+		int read;
+		uint32_t staleness_max_ms;
+		const char *says;
+	} bad[] = { { DOM_SESSION, 0, "options.session" }, { DOM_BOUNDED, 0, "staleness_max_ms" },
+		{ DOM_NEAREST, 10, "staleness_max_ms" }, { 0, 10, "staleness_max_ms" },
+		{ DOM_STRONG, 10, "staleness_max_ms" }, { DOM_NEAREST + 1, 0, "read level" }, { -1, 0, "read level" } };
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		options.read = (enum dom_read)bad[i].read;
+		options.staleness_max_ms = bad[i].staleness_max_ms;
+		call = dom_get(client, text("k/1"), &options);
+		assert_int_equal(dom_call_wait(call), DOM_INVALID);
+		assert_non_null(strstr(dom_call_message(call), bad[i].says));
+		dom_call_free(call);
+		assert_int_equal(ended(dom_scan(client, text("k/"), text(""), 0, &options)), DOM_INVALID);
+	}
 	assert_int_equal(node_count(&node.requests), before);
 	dom_close(client);
 }
@@ -536,6 +550,65 @@ static void test_sessions(void **state)
 	assert_int_equal(node.last.level, READ_SESSION);
 	pthread_mutex_unlock(&node.lock);
 	dom_session_free(other);
+	dom_close(client);
+}
+
+/* What a level asks, and what comes back with the value. */
+static void test_read_levels(void **state)
+{
+	(void)state;
+	static const struct {
+		enum dom_read read;
+		uint32_t staleness_max_ms, told;
+	} cases[] = { { DOM_STRONG, 0, 0 }, { DOM_BOUNDED, 250, 120 }, { DOM_NEAREST, 0, 120 } };
+	dom_client *client = client_of("app");
+	dom_options options = DOM_OPTIONS;
+	dom_call *put = dom_put(client, text("k/level"), text("v"), NULL);
+	node_set(&node.staleness_ms, 120);
+	assert_int_equal(dom_call_wait(put), DOM_OK);
+	assert_int_equal(dom_call_staleness_ms(put), 0);
+	dom_call_free(put);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		options.read = cases[i].read;
+		options.staleness_max_ms = cases[i].staleness_max_ms;
+		for (unsigned scan = 0; scan < 2; scan++) {
+			dom_call *call = scan ? dom_scan(client, text("k/level"), text(""), 0, &options)
+					      : dom_get(client, text("k/level"), &options);
+			assert_int_equal(dom_call_wait(call), DOM_OK);
+			assert_int_equal(dom_call_rows(call), 1);
+			assert_int_equal(dom_call_staleness_ms(call), cases[i].told);
+			assert_string_equal(dom_call_served_by(call), "eu/ie/eu-west-1/a/n1");
+			dom_call_free(call);
+			pthread_mutex_lock(&node.lock);
+			assert_int_equal(node.last.level, cases[i].read);
+			assert_int_equal(node.last.staleness_max_ms, cases[i].staleness_max_ms);
+			pthread_mutex_unlock(&node.lock);
+		}
+		dom_call *none = dom_get(client, text("k/not there"), &options);
+		assert_int_equal(dom_call_wait(none), DOM_NOT_FOUND);
+		assert_int_equal(dom_call_staleness_ms(none), cases[i].told);
+		dom_call_free(none);
+	}
+	node_set(&node.staleness_ms, 0);
+	dom_close(client);
+}
+
+static void test_a_session_of_another_cluster(void **state)
+{
+	(void)state;
+	const uint8_t elsewhere[16] = { 0xee };
+	dom_client *client = client_of("app");
+	dom_options options = DOM_OPTIONS;
+	options.session = dom_session_new((dom_bytes){ NULL, 0 });
+	assert_true(session_join(options.session, elsewhere));
+	unsigned before = node_count(&node.requests);
+	dom_call *call = dom_put(client, text("k/s"), text("v"), &options);
+	assert_int_equal(dom_call_wait(call), DOM_INVALID);
+	assert_non_null(strstr(dom_call_message(call), "another cluster"));
+	dom_call_free(call);
+	assert_int_equal(ended(dom_scan(client, text("k/"), text(""), 0, &options)), DOM_INVALID);
+	assert_int_equal(node_count(&node.requests), before);
+	dom_session_free(options.session);
 	dom_close(client);
 }
 
@@ -737,6 +810,8 @@ int main(void)
 		cmocka_unit_test(test_a_broken_connection_applies_once),
 		cmocka_unit_test(test_time_runs_out),
 		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_read_levels),
+		cmocka_unit_test(test_a_session_of_another_cluster),
 		cmocka_unit_test(test_scans_merge_shards),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_too_many_and_closed),

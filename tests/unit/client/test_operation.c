@@ -10,6 +10,7 @@
 
 #include "base/prng.h"
 #include "client/operation.h"
+#include "client/patience.h"
 #include "tests/unit/client/world.h"
 
 #define MS ((uint64_t)1000000)
@@ -121,7 +122,7 @@ static void test_every_status(void **state)
 		{ STATUS_NOT_FOUND, OPERATION_GET, ENDS, STATUS_NOT_FOUND, STATUS_NOT_FOUND },
 		{ STATUS_NOT_FOUND, OPERATION_DELETE, ENDS, STATUS_NOT_FOUND, STATUS_NOT_FOUND },
 		{ STATUS_CONFLICT, OPERATION_CAS, ENDS, STATUS_CONFLICT, STATUS_CONFLICT },
-		{ STATUS_UNKNOWN_OUTCOME, OPERATION_PUT, ENDS, STATUS_UNKNOWN_OUTCOME, STATUS_UNKNOWN_OUTCOME },
+		{ STATUS_UNKNOWN_OUTCOME, OPERATION_PUT, MOVES_ON, 0, 0 },
 		{ STATUS_RESIDENCY_REFUSED, OPERATION_GET, ENDS, STATUS_RESIDENCY_REFUSED, STATUS_RESIDENCY_REFUSED },
 		{ STATUS_RESIDENCY_REFUSED, OPERATION_PUT, ENDS, STATUS_RESIDENCY_REFUSED, STATUS_UNKNOWN_OUTCOME },
 		{ STATUS_POLICY_MISMATCH, OPERATION_PUT, ENDS, STATUS_POLICY_MISMATCH, STATUS_UNKNOWN_OUTCOME },
@@ -205,7 +206,7 @@ static void test_silence_asks_another_and_late_answers_count(void **state)
 		assert_int_not_equal(bench.action.node, node);
 		uint64_t order[REPLICAS_MAX]; /* others need not find out for themselves */
 		unsigned count = router_candidates(
-			bench.router, bench.operation.target.shard, OPERATION_PUT, 0, bench.now_ns, order);
+			bench.router, bench.operation.target.shard, OPERATION_PUT, false, bench.now_ns, order);
 		assert_int_equal(count, 3);
 		assert_int_equal(order[2], node);
 		if (late == 0) { /* the first one's answer ends it all the same */
@@ -448,6 +449,320 @@ static void test_scan_of_one_shard(void **state)
 	free(router);
 }
 
+/* --- a second question ---------------------------------------------------------------------------------- */
+
+/* Home is eu-west-1; the leader is US1, 68 ms away; DE1 is at 25 ms. */
+static void story_start(struct bench *bench, uint8_t kind, const char *key)
+{
+	*bench = (struct bench){ .router = router_at("eu/ie/eu-west-1"), .now_ns = 1000 * MS };
+	router_learn_rtt(bench->router, IE1, 500);
+	router_learn_rtt(bench->router, IE2, 600);
+	router_learn_rtt(bench->router, DE1, 25000);
+	router_learn_rtt(bench->router, US1, 68000);
+	for (uint64_t half = 0; half < 2; half++) {
+		router_learn_leader(bench->router, EVERYWHERE * 10 + half, US1);
+		router_learn_leader(bench->router, EU_ONLY * 10 + half, DE1);
+	}
+	lanes_init(&bench->lanes, bench->memory, 4, 5);
+	bench->spec = (struct operation_spec){ .operation = kind,
+		.level = READ_STRONG,
+		.key = bytes_text(key),
+		.deadline_ns = bench->now_ns + 10000 * MS };
+	if (operation_is_write(kind)) {
+		bench->spec.lanes = &bench->lanes;
+		assert_true(lanes_take(&bench->lanes, &bench->spec.ticket));
+	}
+	bench->action = operation_start(&bench->operation, &bench->spec, bench->router, 42, bench->now_ns);
+	operation_check(&bench->operation);
+}
+
+/* One of 32 answers that take so long, so that the node is known. */
+static void get_to_know(struct router *router, uint64_t node, bool write, uint64_t ms)
+{
+	for (unsigned i = 0; i < 32; i++)
+		patience_learn(router, node, write, ms * MS);
+}
+
+static void test_a_held_read_is_asked_elsewhere(void **state)
+{
+	(void)state;
+	for (unsigned first_wins = 0; first_wins < 2; first_wins++) {
+		struct bench bench;
+		story_start(&bench, OPERATION_GET, "else");
+		uint32_t first = bench.action.attempt;
+		assert_int_equal(bench.action.node, IE1);
+		/* 0.5 ms there and back, 1.2 times at most 68.5 ms between the two, and 10 ms. */
+		assert_int_equal(bench.action.until_ns - bench.now_ns, 92700000);
+		expire(&bench);
+		assert_int_equal(bench.action.kind, OPERATION_SEND);
+		assert_int_equal(bench.action.node, DE1);
+		assert_int_equal(bench.operation.open_count, 2);
+		assert_false(router_is_suspect(bench.router, IE1, bench.now_ns)); /* slow is not lost */
+		expire(&bench); /* neither answers: the leader, who knows first */
+		assert_int_equal(bench.action.kind, OPERATION_SEND);
+		assert_int_equal(bench.action.node, US1);
+		reply(&bench, first_wins ? first : bench.action.attempt, STATUS_OK, 0, 7);
+		expect_finished(&bench, STATUS_OK);
+		reply(&bench, first_wins ? bench.operation.attempt_last : first, STATUS_OK, 0, 7);
+		assert_int_equal(bench.action.kind, OPERATION_WAIT); /* the other one comes too late */
+		bench_end(&bench);
+	}
+}
+
+static void test_a_replica_beside_is_asked_earlier(void **state)
+{
+	(void)state;
+	struct bench bench;
+	story_start(&bench, OPERATION_GET, "eu/k"); /* IE1, IE2 and, leading, DE1 */
+	assert_int_equal(bench.action.until_ns - bench.now_ns, 500000 + 25500000 * 6 / 5 + 10000000);
+	bench_end(&bench);
+	story_start(&bench, OPERATION_GET, "eu/k");
+	get_to_know(bench.router, IE1, false, 7);
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_in_range(bench.action.until_ns - bench.now_ns, 7 * MS, 7 * MS + 20000);
+	expire(&bench);
+	assert_int_equal(bench.action.node, IE2);
+	bench_end(&bench);
+	/* Not before a replica elsewhere is worth its way: then only what holds reads back counts. */
+	story_start(&bench, OPERATION_GET, "else");
+	get_to_know(bench.router, IE1, false, 7);
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_int_equal(bench.action.until_ns - bench.now_ns, 92700000);
+	/* And a scan's pages differ too much. */
+	get_to_know(bench.router, IE1, false, 7);
+	bench.spec.operation = OPERATION_SCAN;
+	bench.spec.policy = EU_ONLY;
+	bench.spec.shard = EU_ONLY * 10;
+	bench.spec.map_epoch = 7;
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_int_equal(bench.action.until_ns - bench.now_ns, 500000 + 25500000 * 6 / 5 + 10000000);
+	bench_end(&bench);
+}
+
+static void test_second_questions_have_a_budget(void **state)
+{
+	(void)state;
+	enum { READS = 4000 };
+	struct bench bench;
+	unsigned seconds = 0;
+	story_start(&bench, OPERATION_GET, "eu/k");
+	bench.spec.operation = OPERATION_SCAN; /* which has no percentile to get used to it */
+	bench.spec.policy = EU_ONLY;
+	bench.spec.shard = EU_ONLY * 10;
+	bench.spec.map_epoch = 7;
+	for (unsigned i = 0; i < READS; i++) { /* each of them is slow */
+		bench.spec.deadline_ns = bench.now_ns + 10000 * MS;
+		bench.action = operation_start(&bench.operation, &bench.spec, bench.router, i, bench.now_ns);
+		assert_true(bench.action.until_ns < bench.operation.open[0].silent_ns);
+		for (unsigned j = 0; j < 2 && bench.action.kind == OPERATION_SEND; j++) {
+			expire(&bench);
+			seconds += bench.action.kind == OPERATION_SEND;
+		}
+		reply(&bench, bench.operation.attempt_current, STATUS_OK, 0, 7);
+		expect_finished(&bench, STATUS_OK);
+	}
+	assert_in_range(seconds, READS / 20, READS / 20 + 10);
+	bench_end(&bench);
+}
+
+static void test_second_questions_stay_where_the_policy_allows(void **state)
+{
+	(void)state;
+	static const char *const keys[] = { "tight/k", "eu/k" };
+	for (unsigned i = 0; i < 2; i++) {
+		struct bench bench;
+		story_start(&bench, OPERATION_GET, keys[i]);
+		for (unsigned half = 0; half < 2; half++) /* the leader lies where the policy forbids */
+			router_learn_leader(
+				bench.router, (i == 0 ? (uint64_t)TIGHT : (uint64_t)EU_ONLY) * 10 + half, US1);
+		unsigned sends = 0;
+		while (bench.action.kind != OPERATION_FINISHED) {
+			if (bench.action.kind == OPERATION_SEND) {
+				assert_int_not_equal(bench.action.node, US1);
+				sends++;
+			}
+			expire(&bench);
+		}
+		assert_true(sends > 4);
+		bench_end(&bench);
+	}
+}
+
+static void test_a_refused_second_question_changes_nothing(void **state)
+{
+	(void)state;
+	static const struct {
+		enum status status;
+		bool lost, ends;
+	} cases[] = { { STATUS_BUSY, false, false }, { STATUS_QUORUM_UNAVAILABLE, false, false },
+		{ STATUS_NOT_LEADER, false, false }, { STATUS_STALE_MAP, false, false }, { 0, true, false },
+		{ STATUS_RESIDENCY_REFUSED, false, true }, { STATUS_POLICY_MISMATCH, false, true } };
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct bench bench;
+		story_start(&bench, OPERATION_GET, "else");
+		uint32_t first = bench.action.attempt;
+		uint64_t silent_ns = bench.operation.open[0].silent_ns;
+		expire(&bench);
+		if (cases[i].lost)
+			lose(&bench, true);
+		else
+			reply(&bench, bench.action.attempt, cases[i].status, 0, 7);
+		if (cases[i].ends) { /* a rule holds everywhere: what one refuses, nobody else is asked */
+			expect_finished(&bench, cases[i].status);
+		} else {
+			assert_int_equal(bench.action.kind, OPERATION_WAIT);
+			assert_int_equal(bench.action.until_ns, silent_ns);
+			reply(&bench, first, STATUS_OK, 0, 7);
+			expect_finished(&bench, STATUS_OK);
+		}
+		bench_end(&bench);
+	}
+	/* The first one is refused: the second is on its way already. */
+	struct bench bench;
+	story_start(&bench, OPERATION_GET, "else");
+	uint32_t first = bench.action.attempt;
+	expire(&bench);
+	uint32_t second = bench.action.attempt;
+	reply(&bench, first, STATUS_QUORUM_UNAVAILABLE, 0, 7);
+	assert_int_equal(bench.action.kind, OPERATION_WAIT);
+	assert_int_equal(bench.operation.attempt_current, second);
+	lose(&bench, true); /* and lost: the next at once, no timer */
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	assert_int_equal(bench.action.node, US1);
+	bench_end(&bench);
+}
+
+static void test_reads_fail_over_at_once(void **state)
+{
+	(void)state;
+	struct bench bench;
+	story_start(&bench, OPERATION_GET, "else");
+	assert_int_equal(bench.action.node, IE1);
+	lose(&bench, true);
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	assert_int_equal(bench.action.node, DE1);
+	reply(&bench, bench.action.attempt, STATUS_QUORUM_UNAVAILABLE, 0, 7); /* cut off, and says so */
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	assert_int_equal(bench.action.node, US1);
+	bench_end(&bench);
+}
+
+/* --- writes through an origin ------------------------------------------------------------------------------ */
+
+static void test_a_slow_write_goes_to_the_leader_too(void **state)
+{
+	(void)state;
+	struct bench bench;
+	story_start(&bench, OPERATION_PUT, "else");
+	struct message_request asked = sent(&bench);
+	uint32_t first = bench.action.attempt;
+	assert_int_equal(bench.action.node, IE1); /* the nearest is the origin, whoever leads */
+	assert_false(asked.retry);
+	/* Twice what it should take: 0.5 ms to the origin and at most 68.5 to the leader; and 50 ms. */
+	assert_int_equal(bench.action.until_ns - bench.now_ns, 2 * 69000000 + 50000000);
+	expire(&bench);
+	assert_int_equal(bench.action.node, US1);
+	assert_true(sent(&bench).retry);
+	assert_int_equal(sent(&bench).sequence, asked.sequence);
+	assert_int_equal(sent(&bench).client, asked.client);
+	assert_false(router_is_suspect(bench.router, IE1, bench.now_ns));
+	reply(&bench, first, STATUS_OK, 0, 7);
+	expect_finished(&bench, STATUS_OK);
+	assert_int_equal(
+		router_leader(bench.router, bench.operation.target.shard), US1); /* IE1's answer tells nothing */
+	bench_end(&bench);
+
+	/* A write that usually takes longer here is awaited longer. */
+	story_start(&bench, OPERATION_PUT, "else");
+	get_to_know(bench.router, IE1, true, 400);
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_in_range(bench.action.until_ns - bench.now_ns, 850 * MS, 851 * MS);
+	bench_end(&bench);
+
+	/* The leader itself is slow: nobody else is asked before it counts as lost. */
+	story_start(&bench, OPERATION_PUT, "eu/k");
+	for (uint64_t half = 0; half < 2; half++)
+		router_learn_leader(bench.router, EU_ONLY * 10 + half, IE1);
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_int_equal(bench.action.node, IE1);
+	assert_int_equal(bench.action.until_ns, bench.operation.open[0].silent_ns);
+	bench_end(&bench);
+
+	/* When everything is slow, copies end with the retry budget. */
+	story_start(&bench, OPERATION_PUT, "else");
+	while (router_spend_retry(bench.router))
+		;
+	expire(&bench);
+	assert_int_equal(bench.action.kind, OPERATION_WAIT);
+	assert_int_equal(bench.action.until_ns, bench.operation.open[0].silent_ns);
+	expire(&bench);
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	assert_int_equal(bench.action.node, US1);
+	assert_true(sent(&bench).retry);
+	assert_true(router_is_suspect(bench.router, IE1, bench.now_ns));
+	bench_end(&bench);
+}
+
+static void test_a_lost_origin(void **state)
+{
+	(void)state;
+	for (unsigned delivered = 0; delivered < 2; delivered++) {
+		struct bench bench;
+		story_start(&bench, OPERATION_PUT, "else");
+		uint64_t sequence = sent(&bench).sequence;
+		lose(&bench, delivered == 1);
+		/* At once: to the leader if it may have been proposed, else to the next origin. */
+		assert_int_equal(bench.action.node, delivered ? US1 : DE1);
+		assert_int_equal(sent(&bench).retry, delivered);
+		assert_int_equal(sent(&bench).sequence, sequence);
+		bench_end(&bench);
+	}
+}
+
+static void test_an_origin_that_lost_track(void **state)
+{
+	(void)state;
+	for (unsigned ends = 0; ends < 2; ends++) {
+		struct bench bench;
+		story_start(&bench, OPERATION_CAS, "else");
+		uint64_t sequence = sent(&bench).sequence;
+		reply(&bench, bench.action.attempt, STATUS_UNKNOWN_OUTCOME, 0, 7);
+		assert_int_equal(bench.action.node, US1);
+		assert_true(sent(&bench).retry);
+		assert_int_equal(sent(&bench).sequence, sequence);
+		if (ends == 0) { /* the table knows */
+			reply(&bench, bench.action.attempt, STATUS_CONFLICT, 0, 7);
+			expect_finished(&bench, STATUS_CONFLICT);
+		} else { /* it does not, and says so each time */
+			reply(&bench, bench.action.attempt, STATUS_UNKNOWN_OUTCOME, US1, 7);
+			assert_int_equal(bench.action.kind, OPERATION_SEND);
+			reply(&bench, bench.action.attempt, STATUS_UNKNOWN_OUTCOME, US1, 7);
+			expect_finished(&bench, STATUS_UNKNOWN_OUTCOME);
+			assert_true(bench.action.answered);
+		}
+		bench_end(&bench);
+	}
+}
+
+/* Servers that do not forward yet, or cannot at the moment. */
+static void test_a_replica_that_is_no_origin(void **state)
+{
+	(void)state;
+	struct bench bench;
+	story_start(&bench, OPERATION_PUT, "else");
+	reply(&bench, bench.action.attempt, STATUS_NOT_LEADER, DE1, 7);
+	assert_int_equal(bench.action.node, DE1);
+	assert_false(sent(&bench).retry);
+	reply(&bench, bench.action.attempt, STATUS_OK, 0, 7);
+	expect_finished(&bench, STATUS_OK);
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 43, bench.now_ns);
+	assert_int_equal(bench.action.node, DE1); /* without the detour for a while */
+	bench.spec.deadline_ns += 10000 * MS;
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 44, bench.now_ns + 2500 * MS);
+	assert_int_equal(bench.action.node, IE1); /* then it may show that it can */
+	bench_end(&bench);
+}
+
 /* --- against a model of a replicated shard ------------------------------------------------------------ */
 
 /* One log, applied in order at once; a leader that moves; a table of results by (client, sequence), as the shards have
@@ -461,6 +776,7 @@ struct model_result {
 };
 struct in_air { /* a request on its way, or its answer */
 	bool used, answer, gone;
+	bool forward; /* from an origin to the leader: applied when it comes, answered to nobody */
 	unsigned write;
 	uint32_t attempt;
 	uint64_t node, at_ns;
@@ -482,6 +798,7 @@ struct model {
 	unsigned result_count;
 	uint64_t version, leader, now_ns, epoch;
 	unsigned retries, unknown, done;
+	bool origins; /* replicas forward */
 };
 
 static unsigned model_write_of(const struct model *model, const struct message_request *ask)
@@ -514,13 +831,34 @@ static void model_apply(struct model *model, const struct message_request *ask, 
 		(struct model_result){ ask->client, ask->sequence, model->version, reply->status };
 }
 
+static void model_forward(struct model *model, const struct message_request *ask)
+{
+	for (unsigned i = 0; i < MODEL_IN_AIR_MAX && prng_below(&model->prng, 3) != 0; i++) {
+		struct in_air *at = &model->air[i];
+		if (at->used)
+			continue;
+		*at = (struct in_air){ .used = true,
+			.forward = true,
+			.ask = *ask,
+			.at_ns = model->now_ns + prng_below(&model->prng, 2000) * MS };
+		return;
+	}
+}
+
 static void model_serve(struct model *model, struct in_air *at)
 {
 	static const enum status moods[] = { STATUS_BUSY, STATUS_QUORUM_UNAVAILABLE, STATUS_STALE_MAP };
 	at->reply = (struct message_reply){ .map_epoch = model->epoch };
 	if (prng_below(&model->prng, 10) == 0)
 		at->reply.status = moods[prng_below(&model->prng, 3)];
-	else if (at->node != model->leader) {
+	else if (at->node != model->leader && model->origins) {
+		if (prng_below(&model->prng, 4) != 0) {
+			model_apply(model, &at->ask, &at->reply);
+		} else { /* it loses track of what it forwarded: that may come yet, or never */
+			at->reply.status = STATUS_UNKNOWN_OUTCOME;
+			model_forward(model, &at->ask);
+		}
+	} else if (at->node != model->leader) {
 		at->reply.status = STATUS_NOT_LEADER;
 		at->reply.leader_node = prng_below(&model->prng, 3) == 0 ? 0 : model->leader;
 	} else {
@@ -572,6 +910,12 @@ static void model_act(struct model *model, unsigned write, struct operation_acti
 
 static void model_arrived(struct model *model, struct in_air *at)
 {
+	if (at->forward) {
+		struct message_reply nobody = { 0 };
+		at->used = false;
+		model_apply(model, &at->ask, &nobody);
+		return;
+	}
 	if (!at->answer && prng_below(&model->prng, 20) == 0) { /* it broke before it got there */
 		at->answer = at->gone = true;
 		at->at_ns = model->now_ns;
@@ -646,6 +990,7 @@ static void test_applied_at_most_once(void **state)
 		prng_seed(&model->prng, seed);
 		model->router = router_at("eu/ie/eu-west-1");
 		model->leader = DE1;
+		model->origins = seed % 3 != 0;
 		model->epoch = 7;
 		lanes_init(&model->lanes, model->memory, 4, seed);
 		for (unsigned i = 0; i < MODEL_WRITES; i++) {
@@ -697,6 +1042,16 @@ int main(void)
 		cmocka_unit_test(test_refused_before_a_byte_leaves),
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_scan_of_one_shard),
+		cmocka_unit_test(test_a_held_read_is_asked_elsewhere),
+		cmocka_unit_test(test_a_replica_beside_is_asked_earlier),
+		cmocka_unit_test(test_second_questions_have_a_budget),
+		cmocka_unit_test(test_second_questions_stay_where_the_policy_allows),
+		cmocka_unit_test(test_a_refused_second_question_changes_nothing),
+		cmocka_unit_test(test_reads_fail_over_at_once),
+		cmocka_unit_test(test_a_slow_write_goes_to_the_leader_too),
+		cmocka_unit_test(test_a_lost_origin),
+		cmocka_unit_test(test_an_origin_that_lost_track),
+		cmocka_unit_test(test_a_replica_that_is_no_origin),
 		cmocka_unit_test(test_applied_at_most_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

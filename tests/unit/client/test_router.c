@@ -104,7 +104,7 @@ static void expect_order(struct router *router, uint64_t shard, uint8_t operatio
 {
 	uint64_t nodes[REPLICAS_MAX];
 	char got[32] = "";
-	unsigned count = router_candidates(router, shard, operation, READ_STRONG, now_ns, nodes);
+	unsigned count = router_candidates(router, shard, operation, false, now_ns, nodes);
 	for (unsigned i = 0; i < count; i++)
 		got[i] = (char)('0' + nodes[i]);
 	assert_string_equal(got, order);
@@ -120,19 +120,124 @@ static void test_order_of_candidates(void **state)
 	router_learn_rtt(router, US1, 10000);
 	expect_order(router, shard, OPERATION_GET, 0, "254");
 	router_learn_leader(router, shard, DE1);
-	expect_order(router, shard, OPERATION_PUT, 0, "425"); /* the leader first */
-	expect_order(router, shard, OPERATION_GET, 0, "254"); /* reads do not care */
-	router_node_lost(router, DE1, 1000 * MS);
-	expect_order(router, shard, OPERATION_PUT, 1001 * MS, "254"); /* just lost: last */
-	expect_order(router, shard, OPERATION_PUT, 3000 * MS, "425");
-	router_node_lost(router, DE1, 3000 * MS);
-	router_node_answered(router, DE1);
-	expect_order(router, shard, OPERATION_PUT, 3001 * MS, "425");
+	expect_order(router, shard, OPERATION_PUT, 0, "254"); /* the nearest is the origin */
+	expect_order(router, shard, OPERATION_GET, 0, "254");
+	router_node_lost(router, US1, 1000 * MS);
+	expect_order(router, shard, OPERATION_PUT, 1001 * MS, "245"); /* just lost: last */
+	expect_order(router, shard, OPERATION_GET, 1001 * MS, "245");
+	assert_true(router_is_suspect(router, US1, 1001 * MS));
+	expect_order(router, shard, OPERATION_PUT, 3000 * MS, "254");
+	router_node_lost(router, US1, 3000 * MS);
+	router_node_answered(router, US1);
+	expect_order(router, shard, OPERATION_PUT, 3001 * MS, "254");
 	router_forget_leader(router, shard, US1); /* not the hint */
 	assert_int_equal(router_leader(router, shard), DE1);
 	router_forget_leader(router, shard, DE1);
-	expect_order(router, shard, OPERATION_PUT, 9000 * MS, "254");
+	assert_int_equal(router_leader(router, shard), 0);
 	expect_order(router, 4711, OPERATION_PUT, 0, "");
+	free(router);
+}
+
+static void test_when_the_leader_goes_first(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	uint64_t shard = EVERYWHERE * 10, nodes[REPLICAS_MAX];
+	router_learn_rtt(router, IE1, 600);
+	router_learn_rtt(router, DE1, 25000);
+	router_learn_rtt(router, US1, 1599);
+	router_learn_leader(router, shard, US1);
+	expect_order(router, shard, OPERATION_PUT, 0, "524"); /* not a millisecond farther: nothing to forward */
+	expect_order(router, shard, OPERATION_GET, 0, "254");
+	for (unsigned i = 0; i < 50; i++)
+		router_learn_rtt(router, US1, 2000);
+	expect_order(router, shard, OPERATION_PUT, 0, "254");
+	/* One that names the leader instead of forwarding: straight to the leader for two seconds, for this shard. */
+	router_learn_leader(router, shard, DE1);
+	router_refused_origin(router, shard, 1000 * MS);
+	expect_order(router, shard, OPERATION_PUT, 1001 * MS, "425");
+	expect_order(router, shard, OPERATION_GET, 1001 * MS, "254");
+	expect_order(router, shard + 1, OPERATION_PUT, 1001 * MS, "254");
+	router_node_lost(router, DE1, 1001 * MS);
+	expect_order(router, shard, OPERATION_PUT, 1002 * MS, "254"); /* unless it was just lost */
+	router_node_answered(router, DE1);
+	expect_order(router, shard, OPERATION_PUT, 3000 * MS, "254");
+	/* A write that may have been proposed asks for it. */
+	assert_int_equal(router_candidates(router, shard, OPERATION_PUT, true, 3000 * MS, nodes), 3);
+	assert_int_equal(nodes[0], DE1);
+	free(router);
+}
+
+/* Whom a client pings, by the second. */
+static void expect_probes(struct router *router, uint64_t now_ns, const char *expected)
+{
+	uint64_t nodes[8];
+	char got[16] = "";
+	unsigned count = router_probes(router, now_ns, nodes, 8);
+	for (unsigned i = 0; i < count; i++)
+		got[i] = (char)('0' + nodes[i]);
+	assert_string_equal(got, expected);
+}
+
+static void test_whom_to_ping(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1"); /* IE1 = 2, IE2 = 3, DE1 = 4, US1 = 5, US2 = 6 */
+	uint64_t now_ns = 1000 * MS;
+	expect_probes(router, now_ns, "23"); /* at home, before anything is sent */
+	for (unsigned i = 1; i < 10; i++)
+		expect_probes(router, now_ns + i * 1000 * MS, "");
+	expect_probes(router, now_ns + 10000 * MS, "23"); /* idle: each ten seconds */
+	/* In use: the node at home each second, those elsewhere one at a time and each every ten seconds. */
+	now_ns = 21000 * MS;
+	expect_probes(router, now_ns, "23");
+	unsigned far = 0;
+	for (unsigned i = 1; i <= 60; i++) {
+		uint64_t nodes[8];
+		router_want(router, (const uint64_t[]){ IE1, DE1, US1 }, 3, now_ns + i * 1000 * MS);
+		unsigned count = router_probes(router, now_ns + i * 1000 * MS, nodes, 8), elsewhere = 0, home = 0;
+		for (unsigned j = 0; j < count; j++) {
+			assert_int_not_equal(nodes[j], US2); /* of no use to anybody */
+			elsewhere += nodes[j] == DE1 || nodes[j] == US1;
+			home += nodes[j] == IE1;
+		}
+		assert_true(elsewhere <= 1);
+		assert_int_equal(home, 1);
+		far += elsewhere;
+	}
+	assert_int_equal(far, 12);
+	/* No longer used: forgotten, first at home, then elsewhere. */
+	now_ns += 60000 * MS;
+	expect_probes(router, now_ns + 9000 * MS, "24");
+	expect_probes(router, now_ns + 100000 * MS, "23");
+	for (unsigned i = 1; i < 10; i++)
+		expect_probes(router, now_ns + 100000 * MS + i * 1000 * MS, "");
+	free(router);
+	/* Many nodes at home: a few are measured beforehand, the others once they are used. */
+	router = router_blank("eu/ie/eu-west-1");
+	struct cluster_map *map = world_map();
+	map->id_next = 8;
+	for (unsigned i = 0; i < 6; i++) {
+		char place[32] = "eu/ie/eu-west-1/c/n0";
+		place[19] = (char)('1' + i);
+		add_node(map, place);
+	}
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	uint64_t nodes[16];
+	assert_int_equal(router_probes(router, MS, nodes, 16), 4);
+	assert_int_equal(router_probes(router, 2 * MS, nodes, 16), 0);
+	router_want(router, (const uint64_t[]){ map->nodes[map->node_count - 1].id }, 1, 3 * MS);
+	assert_int_equal(router_probes(router, 3 * MS, nodes, 16), 1);
+	assert_int_equal(nodes[0], map->nodes[map->node_count - 1].id);
+	free(map);
+	free(router);
+	/* Nobody at home: only who is used. */
+	router = router_at("us/us-west-2");
+	expect_probes(router, MS, "");
+	router_want(router, (const uint64_t[]){ US1, US2 }, 2, MS);
+	expect_probes(router, MS, "5");
+	expect_probes(router, 1001 * MS, "6");
+	expect_probes(router, 2001 * MS, "");
 	free(router);
 }
 
@@ -162,8 +267,11 @@ static void test_roles(void **state)
 	assert_int_equal(world_learn(router, map), STATUS_OK);
 	expect_order(router, EVERYWHERE * 10, OPERATION_GET, 0, "25"); /* a learner has data, a witness none */
 	expect_order(router, EVERYWHERE * 10, OPERATION_SCAN, 0, "25");
-	expect_order(router, EVERYWHERE * 10, OPERATION_CAS, 0, "5");
-	expect_order(router, EVERYWHERE * 10 + 1, OPERATION_PUT, 0, "524"); /* asked to lead: the first guess */
+	expect_order(router, EVERYWHERE * 10, OPERATION_CAS, 0, "25"); /* and whoever has data may be an origin */
+	assert_int_equal(router_leader(router, EVERYWHERE * 10 + 1), 0);
+	assert_int_equal(router_leader_guess(router, EVERYWHERE * 10 + 1), US1); /* asked to lead: the first guess */
+	router_refused_origin(router, EVERYWHERE * 10 + 1, 0);
+	expect_order(router, EVERYWHERE * 10 + 1, OPERATION_PUT, 0, "524");
 	free(map);
 	free(router);
 }
@@ -226,10 +334,12 @@ static void test_round_trips(void **state)
 	assert_true(router_rtt_us(router, US1, &measured) > 159000);
 	uint64_t nodes[8];
 	assert_int_equal(router_nodes(router, nodes, 8), 5);
-	assert_int_equal(nodes[4], US1); /* measured already */
+	assert_int_equal(nodes[4], US2); /* the near before the far, measured or not */
 	assert_int_equal(router_nodes(router, nodes, 2), 2);
 	assert_int_equal(nodes[0], IE1);
 	assert_int_equal(nodes[1], IE2);
+	assert_true(router_is_near(router, IE2));
+	assert_false(router_is_near(router, DE1));
 	free(router);
 }
 
@@ -256,6 +366,8 @@ int main(void)
 		cmocka_unit_test(test_unbound_and_no_map),
 		cmocka_unit_test(test_maps_come_and_stay),
 		cmocka_unit_test(test_order_of_candidates),
+		cmocka_unit_test(test_when_the_leader_goes_first),
+		cmocka_unit_test(test_whom_to_ping),
 		cmocka_unit_test(test_only_compliant_replicas),
 		cmocka_unit_test(test_roles),
 		cmocka_unit_test(test_what_a_scan_may_say),

@@ -36,13 +36,13 @@ static const char everything[] = "policies:\n"
 				 "    survive: zone\n"
 				 "    witness_in: []\n"
 				 "    ack: { regions: 2 }\n"
-				 "    reads: leader\n"
+				 "    reads: local\n"
 				 "    lead_in: [eu/de, eu/ie]\n"
-				 "    follow: false\n"
+				 "    follow: true\n"
 				 "    read_from: [eu, uk]\n"
 				 "    write_from: [eu]\n"
 				 "    transit: any\n"
-				 "    isolated: refuse\n"
+				 "    isolated: { stale: 30s }\n"
 				 "    erase_within: 24h\n"
 				 "    ttl: 0\n"
 				 "  default: { store_in: [\"*\"], copies: 3, spread: region, read_from: [\"*\"], "
@@ -69,7 +69,11 @@ static void check_everything(void)
 	assert_int_equal(policy->survive, SURVIVE_ZONE);
 	assert_int_equal(policy->ack, ACK_REGIONS);
 	assert_int_equal(policy->ack_count, 2);
-	assert_int_equal(policy->reads, READS_LEADER);
+	assert_int_equal(policy->reads, READS_LOCAL);
+	assert_true(policy->follow);
+	assert_int_equal(policy->isolated_stale_ms, 30000);
+	assert_false(file.policies[1].follow);
+	assert_int_equal(file.policies[1].isolated_stale_ms, 0);
 	assert_int_equal(policy->lead_in.count, 2);
 	assert_string_equal(policy->lead_in.at[1].text, "eu/ie");
 	assert_int_equal(policy->read_from.count, 2);
@@ -111,8 +115,9 @@ static void test_json(void **state)
 	bool ok = parse(
 		"{\"policies\":{\"eu-health\":{\"store_in\":[\"eu\"],\"never_in\":[\"cloud=x-corp\"],\"copies\":5,"
 		"\"spread\":\"zone\",\n\t\"copy_in\":{\"eu/de\":1,\"eu/ie\":2},\"survive\":\"zone\",\"witness_in\":[],"
-		"\"ack\":{\"regions\":2},\"reads\":\"leader\",\"lead_in\":[\"eu/de\",\"eu\\/ie\"],\"follow\":false,"
-		"\"read_from\":[\"eu\",\"uk\"],\"write_from\":[\"eu\"],\"transit\":\"any\"},"
+		"\"ack\":{\"regions\":2},\"reads\":\"local\",\"lead_in\":[\"eu/de\",\"eu\\/ie\"],\"follow\":true,"
+		"\"read_from\":[\"eu\",\"uk\"],\"write_from\":[\"eu\"],\"transit\":\"any\",\"isolated\":{\"stale\":"
+		"\"30s\"}},"
 		"\"default\":{\"store_in\":[\"*\"],\"copies\":3,\"spread\":\"region\",\"read_from\":[\"*\"],"
 		"\"write_from\":[\"*\"]}},\r\n"
 		"\"bindings\":{\"pat/eu/\":\"eu-health\",\"pat/eu/7\":{\"exact\":\"eu-health\",\"prefix\":\"default\"},"
@@ -136,6 +141,29 @@ static void test_defaults(void **state)
 	assert_int_equal(policy->read_from.count, 2);
 	assert_int_equal(policy->write_from.count, 2);
 	assert_int_equal(policy->lead_in.count, 0);
+	policy_file_free(&file);
+}
+
+/* What can be applied and has no effect is said, and the file is read. */
+static void test_warnings(void **state)
+{
+	(void)state;
+	char line[CONFIG_ERROR_TEXT_MAX];
+	assert_true(parse("policies:\n  a: { store_in: [eu], copies: 1, follow: true }\n"
+			  "  b: { store_in: [eu], lead_in: [eu/de], follow: true }\n"
+			  "  c: { store_in: [eu], lead_in: [eu/de, eu/ie], follow: true }\n"
+			  "  d: { store_in: [eu], isolated: { stale: 24h } }\n"));
+	assert_int_equal(file.policy_count, 4);
+	assert_int_equal(errors.count, 2);
+	assert_true(errors.at[0].warning);
+	assert_string_equal(config_error_format(&errors.at[0], line, sizeof(line)),
+		"p.yaml:2:3: warning: policy a: follow has no effect: there is one copy, and it leads; raise copies, "
+		"or "
+		"leave follow out");
+	assert_string_equal(config_error_format(&errors.at[1], line, sizeof(line)),
+		"p.yaml:3:3: warning: policy b: follow has no effect if eu/de is one region: it is the only place that "
+		"lead_in names; name a second place in lead_in, or leave follow out");
+	assert_int_equal(file.policies[3].isolated_stale_ms, 24 * 3600 * 1000);
 	policy_file_free(&file);
 }
 
@@ -201,20 +229,26 @@ static void test_mistakes(void **state)
 			"p.yaml:2:31: unknown key 'copis' in ack; did you mean copies?" },
 		{ "policies:\n  a: { store_in: [eu], ack: { all_of: [] } }\n",
 			"p.yaml:2:39: all_of names no place, or more than 8; name one to eight places" },
-		{ "policies:\n  a: { store_in: [eu], reads: local }\n",
-			"p.yaml:2:31: reads: local is not supported yet; write leader, or leave it out" },
+		{ "policies:\n  a: { store_in: [eu], reads: everywhere }\n",
+			"p.yaml:2:31: 'everywhere' is not leader or local" },
 		{ "policies:\n  a: { store_in: [eu], witness_in: [uk] }\n",
 			"p.yaml:2:36: witness_in is not supported yet; leave it out, or write []" },
-		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 30s } }\n",
-			"p.yaml:2:34: isolated: { stale } is not supported yet; write refuse, or leave it out" },
+		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 0 } }\n",
+			"p.yaml:2:43: '0' is not from 1ms to 24h; write isolated: refuse to answer nothing" },
+		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 999us } }\n",
+			"p.yaml:2:43: '999us' is not from 1ms to 24h; write isolated: refuse to answer nothing" },
+		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 25h } }\n",
+			"p.yaml:2:43: '25h' is not from 1ms to 24h; write isolated: refuse to answer nothing" },
+		{ "policies:\n  a: { store_in: [eu], isolated: { stale: long } }\n",
+			"p.yaml:2:43: 'long' is not a duration; write a number with us, ms, s, m, h or d" },
+		{ "policies:\n  a: { store_in: [eu], isolated: { fresh: 30s } }\n",
+			"p.yaml:2:34: a map is not refuse or { stale: 30s }" },
 		{ "policies:\n  a: { store_in: [eu], isolated: serve }\n",
 			"p.yaml:2:34: 'serve' is not refuse or { stale: 30s }" },
 		{ "policies:\n  a: { store_in: [eu], erase_within: 1h }\n",
 			"p.yaml:2:38: erase_within other than 24h is not supported yet; write 24h, or leave it out" },
 		{ "policies:\n  a: { store_in: [eu], ttl: 30s }\n",
 			"p.yaml:2:29: ttl is not supported yet; write 0, or leave it out" },
-		{ "policies:\n  a: { store_in: [eu], follow: true }\n",
-			"p.yaml:2:32: follow: true is not supported yet; write false, or leave it out" },
 		{ "policies:\n  a: { store_in: [eu], follow: no }\n", "p.yaml:2:32: 'no' is not false or true" },
 		{ "policies:\n  a: { store_in: [eu], store_in: [us] }\n",
 			"p.yaml:2:24: the key 'store_in' stands here again, first in line 2; keep one of them" },
@@ -339,6 +373,7 @@ int main(void)
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_scalars_are_text),
 		cmocka_unit_test(test_acks),
 		cmocka_unit_test(test_mistakes),

@@ -109,6 +109,7 @@ static void test_malformed(void **state)
 	REFUSE(p.ack = ACK_ALL_OF, "ack asks for nothing");
 	REFUSE(p.reads = 2, "reads");
 	REFUSE(p.transit = 2, "transit");
+	REFUSE(p.isolated_stale_ms = ISOLATED_STALE_MS_MAX + 1, "isolated");
 	REFUSE(p.read_from.at[0].kind = SELECTOR_TAG, "read_from");
 	REFUSE(memset(p.write_from.at[0].text, 'a', SELECTOR_TEXT_MAX), "write_from");
 	REFUSE(copy_in(&p, "eu/de", 0), "copy_in");
@@ -250,6 +251,8 @@ static struct policy random_policy(struct prng *prng)
 	p.ack_count = (uint8_t)(1 + prng_below(prng, 7));
 	p.reads = (uint8_t)prng_below(prng, 2);
 	p.transit = (uint8_t)prng_below(prng, 2);
+	p.follow = prng_below(prng, 2);
+	p.isolated_stale_ms = (uint32_t)(prng_below(prng, 2) * prng_below(prng, ISOLATED_STALE_MS_MAX + 1));
 	return p;
 }
 
@@ -311,7 +314,7 @@ static void test_damaged_bytes(void **state)
 			assert_true(policy_quorum_rule(&after).voters <= COPIES_MAX);
 	}
 	assert_true(accepted > 100);
-	bytes[0] = 2; /* a newer version is named as such */
+	bytes[0] = 3; /* a newer version is named as such */
 	struct unpacker unpacker;
 	struct policy after;
 	unpack_init(&unpacker, bytes_of(bytes, 100));
@@ -319,6 +322,29 @@ static void test_damaged_bytes(void **state)
 	bytes[0] = 0;
 	unpack_init(&unpacker, bytes_of(bytes, 100));
 	assert_int_equal(policy_decode(&unpacker, &after), STATUS_INVALID);
+}
+
+/* What a version 1 policy says goes on holding: nothing follows, nothing stale is answered. */
+static void test_version_1(void **state)
+{
+	(void)state;
+	static uint8_t bytes[32768];
+	struct prng prng;
+	prng_seed(&prng, 9);
+	struct policy before = random_policy(&prng);
+	struct policy after;
+	struct unpacker unpacker;
+	before.follow = true;
+	before.isolated_stale_ms = 5;
+	size_t size = encode(&before, bytes, sizeof(bytes));
+	bytes[0] = 1;
+	unpack_init(&unpacker, bytes_of(bytes, size - 5));
+	assert_int_equal(policy_decode(&unpacker, &after), STATUS_OK);
+	assert_true(unpack_end(&unpacker));
+	assert_false(policy_equal(&before, &after));
+	before.follow = false;
+	before.isolated_stale_ms = 0;
+	assert_memory_equal(&before, &after, sizeof(before));
 }
 
 static void test_equal(void **state)
@@ -352,6 +378,8 @@ static void test_equal(void **state)
 	DIFFERS((b.ack = ACK_COPIES, b.ack_count = 2));
 	DIFFERS(b.reads = READS_LOCAL);
 	DIFFERS(b.transit = TRANSIT_ANY);
+	DIFFERS(b.follow = true);
+	DIFFERS(b.isolated_stale_ms = 1);
 	a.ack = ACK_COPIES;
 	a.ack_count = 2;
 	DIFFERS(b.ack_count = 3);
@@ -370,6 +398,17 @@ static void test_describe(void **state)
 	assert_string_equal(out,
 		"store_in eu, us; 3 copies, no two on one node; survives the loss of a node; ack majority; "
 		"reads leader; read_from eu, us; write_from eu, us; transit stay");
+	p.lead_in = selectors("eu us");
+	p.follow = true;
+	p.reads = READS_LOCAL;
+	p.isolated_stale_ms = 90000;
+	text_init(&text, out, sizeof(out));
+	policy_describe(&p, &text);
+	assert_string_equal(out,
+		"store_in eu, us; 3 copies, no two on one node; survives the loss of a node; ack majority; reads "
+		"local; "
+		"lead_in eu, us; follow; read_from eu, us; write_from eu, us; transit stay; isolated stale 90s");
+	p = complete(policy_named("p", "eu us"), FIELD_STORE_IN);
 	p.ack = ACK_COPIES;
 	p.ack_count = 2;
 	p.copies = 1;
@@ -395,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_quorum_rule),
 		cmocka_unit_test(test_bytes_and_back),
 		cmocka_unit_test(test_damaged_bytes),
+		cmocka_unit_test(test_version_1),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_describe),
 	};

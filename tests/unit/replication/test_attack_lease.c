@@ -78,6 +78,15 @@ static void test_another_process_is_supported_under_another_epoch(void **state)
 	uint64_t epoch = liveness_granted_epoch(liveness, NODE_BASE + 1);
 	uint64_t until = liveness_promised_until_ns(liveness, NODE_BASE + 1);
 	assert_int_not_equal(epoch, 0);
+	deliver_ping(cluster, 0, 1, cluster->nodes[0].boot); /* late, for all that is known: not believed */
+	assert_int_equal(liveness_granted_epoch(liveness, NODE_BASE + 1), epoch);
+	run_ms(cluster, 1);
+	struct message pong = { .kind = MESSAGE_PONG };
+	pong.pong.echo_ns = clock_of(cluster, 1); /* answers what was asked since */
+	pong.pong.echo_boot = cluster->nodes[1].boot;
+	pong.pong.boot = cluster->nodes[0].boot;
+	liveness_received(liveness, NODE_BASE + 1, &pong, clock_of(cluster, 1), 1, &cluster->liveness_effects);
+	liveness_carry_out(cluster, 1);
 	deliver_ping(cluster, 0, 1, cluster->nodes[0].boot);
 	assert_int_not_equal(liveness_granted_epoch(liveness, NODE_BASE + 1), 0);
 	assert_int_not_equal(liveness_granted_epoch(liveness, NODE_BASE + 1), epoch);

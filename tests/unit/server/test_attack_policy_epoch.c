@@ -55,12 +55,19 @@ static uint64_t on_random(void *arg)
 	return ++randoms * 0x9e3779b97f4a7c15;
 }
 
+static uint64_t on_now(void *arg)
+{
+	(void)arg;
+	return 1000000000;
+}
+
 static const struct node_io io = { .send = on_send,
 	.reply = on_reply,
 	.flush_wanted = on_flush_wanted,
 	.map_changed = on_map_changed,
 	.fatal = on_fatal,
-	.random = on_random };
+	.random = on_random,
+	.now = on_now };
 
 static int setup(void **state)
 {

@@ -238,9 +238,28 @@ static void every_example_parses(void **state)
 	}
 }
 
+static void a_word_may_carry_a_number(void **state)
+{
+	(void)state;
+	static const char *const list = "strong|session|bounded=MS|nearest";
+	static const char *const fine[] = { "strong", "nearest", "bounded=1", "bounded=4294967295" };
+	static const char *const bad[] = { "", "bounded", "bounded=", "bounded=MS", "bounded=1ms", "bounded=-1",
+		"bounded=1|nearest", "strong=1", "bound=1", "nearestt", "near" };
+
+	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+		assert_true(word_in(list, fine[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(word_in(list, bad[i]));
+	assert_true(parse("key scan p/ --read bounded=250 --session s"));
+	assert_string_equal(flag_text(&invocation, "read"), "bounded=250");
+	assert_false(parse("key get k --read bounded=soon"));
+	assert_string_equal(complaint.code, "DOM-U003");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_word_may_carry_a_number),
 		cmocka_unit_test(words_choose_the_command),
 		cmocka_unit_test(flags_stand_anywhere),
 		cmocka_unit_test(two_dashes_end_the_flags),

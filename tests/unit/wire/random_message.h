@@ -26,6 +26,11 @@ static const uint8_t message_kinds[] = {
 	MESSAGE_SNAPSHOT_ACK,
 	MESSAGE_REPAIR,
 	MESSAGE_REPAIR_REPLY,
+	MESSAGE_GRANT,
+	MESSAGE_GRANT_REPLY,
+	MESSAGE_NOTE,
+	MESSAGE_FORWARD,
+	MESSAGE_FORWARD_REPLY,
 	MESSAGE_HELLO,
 	MESSAGE_PING,
 	MESSAGE_PONG,
@@ -126,6 +131,20 @@ static void any_append(struct random_source *source, struct message_append *appe
 	}
 }
 
+static void any_forward(struct random_source *source, struct message_forward *forward)
+{
+	forward->first = any64(source);
+	forward->count = (uint32_t)prng_below(&source->prng, 6);
+	forward->entries = source->scratch.entries;
+	forward->bodies = source->scratch.bodies;
+	for (uint32_t i = 0; i < forward->count; i++) {
+		source->scratch.bodies[i] = any_bytes(source, 40);
+		source->scratch.entries[i] = (struct entry){ .kind = ENTRY_COMMAND,
+			.key_hash = any64(source),
+			.size = (uint32_t)source->scratch.bodies[i].size };
+	}
+}
+
 static void any_chunk(struct random_source *source, struct message_snapshot_chunk *chunk)
 {
 	chunk->transfer = any64(source);
@@ -199,7 +218,10 @@ static void any_node_message(struct random_source *source, struct message *messa
 		break;
 	case MESSAGE_PONG:
 		message->pong = (struct message_pong){ any64(source), any64(source), any64(source), any64(source),
-			any64(source), any64(source) };
+			any64(source), any64(source), any64(source), any64(source),
+			(uint32_t)(any64(source) % (RELAYS_MAX + 1)), source->scratch.relays };
+		for (uint32_t i = 0; i < message->pong.relay_count; i++)
+			source->scratch.relays[i] = (struct relay){ any64(source), any64(source), any64(source) };
 		break;
 	case MESSAGE_MAP_REQUEST:
 		message->map_request.epoch = any64(source);
@@ -237,7 +259,7 @@ static void any_group_message(struct random_source *source, struct message *mess
 		break;
 	case MESSAGE_APPEND_REPLY:
 		message->append_reply = (struct message_append_reply){ any64(source), any64(source), any64(source),
-			any64(source), any_flag(source) };
+			any64(source), any64(source), any_flag(source) };
 		break;
 	case MESSAGE_VOTE:
 		message->vote =
@@ -270,6 +292,25 @@ static void any_group_message(struct random_source *source, struct message *mess
 	case MESSAGE_REPAIR:
 		message->repair = (struct message_repair){ any64(source), any64(source) };
 		break;
+	case MESSAGE_GRANT:
+		message->grant = (struct message_grant){ any64(source), any64(source), any64(source), any64(source),
+			any64(source), any_of(source, 0, REPLICAS_MAX), { 0 } };
+		for (unsigned i = 0; i < message->grant.count; i++)
+			message->grant.support_epochs[i] = any64(source);
+		break;
+	case MESSAGE_GRANT_REPLY:
+		message->grant_reply = (struct message_grant_reply){ any64(source), any64(source), any_flag(source) };
+		break;
+	case MESSAGE_NOTE:
+		message->note.match = any64(source);
+		break;
+	case MESSAGE_FORWARD:
+		any_forward(source, &message->forward);
+		break;
+	case MESSAGE_FORWARD_REPLY:
+		message->forward_reply = (struct message_forward_reply){ any64(source), (uint32_t)any64(source),
+			STATUS_BUSY, any64(source) };
+		break;
 	default:
 		any_node_message(source, message);
 	}
@@ -280,7 +321,7 @@ static void random_message(struct random_source *source, uint8_t kind, struct me
 {
 	memset(message, 0, sizeof(*message));
 	message->kind = kind;
-	if (kind <= MESSAGE_REPAIR_REPLY) {
+	if (kind <= MESSAGE_FORWARD_REPLY) {
 		message->group = any64(source);
 		message->from = any64(source);
 		message->to = any64(source);
@@ -321,6 +362,21 @@ static void assert_messages(struct message a, struct message b)
 		assert_appends(&a.append, &b.append);
 		a.append.entries = b.append.entries = NULL;
 		a.append.bodies = b.append.bodies = NULL;
+		break;
+	case MESSAGE_FORWARD:
+		assert_int_equal(a.forward.count, b.forward.count);
+		for (uint32_t i = 0; i < a.forward.count; i++) {
+			assert_memory_equal(&a.forward.entries[i], &b.forward.entries[i], sizeof(struct entry));
+			assert_bytes(a.forward.bodies[i], b.forward.bodies[i]);
+		}
+		a.forward.entries = b.forward.entries = NULL;
+		a.forward.bodies = b.forward.bodies = NULL;
+		break;
+	case MESSAGE_PONG:
+		assert_int_equal(a.pong.relay_count, b.pong.relay_count);
+		if (a.pong.relay_count > 0)
+			assert_memory_equal(a.pong.relays, b.pong.relays, a.pong.relay_count * sizeof(struct relay));
+		a.pong.relays = b.pong.relays = NULL;
 		break;
 	case MESSAGE_SNAPSHOT_CHUNK:
 		SAME_BYTES(chunk.data);

@@ -1,0 +1,245 @@
+/* server/group_driver_forward.c: origin acks (docs/leases.md, O1, O4): a replica that does not lead takes its clients'
+ * writes all the same, hands them to the leader, and answers when it has applied them itself.
+ *
+ *     gathered --> forwarded --> seen in the own log --> applied: answered
+ *        |             |                |
+ *        |             |                +-- cut from it again: unknown outcome
+ *        |             +-- refused by the leader: that refusal; no word in time, or another leader: unknown outcome
+ *        +-- no leader known: NOT_LEADER
+ *
+ * The entry is found in the log by its client and sequence. A forward is numbered by its origin, rising over restarts
+ * as long as the wall clock does; the leader takes each number once and in order, so a copy of the message that comes
+ * later proposes nothing, and says nothing. */
+#include "server/group_driver_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { FORWARD_PATIENCE = 6 }; /* elections' times until a forward that nobody speaks of is given up */
+
+static void outcome_tell(struct driver *driver, uint64_t token, enum status status, uint64_t leader)
+{
+	struct driver_outcome outcome = { .status = status, .leader = leader };
+	driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
+}
+
+bool driver_takes_writes(const struct driver *driver)
+{
+	if (driver->leads)
+		return true;
+	if (driver->leader == 0 || driver_is_meta(driver) || !driver->started)
+		return false;
+	const struct membership *membership = group_membership(driver->group);
+	int at = membership_find(membership, driver->options.replica);
+	return at >= 0 && membership->at[at].role_new != ROLE_WITNESS && membership->at[at].role_new != ROLE_NONE;
+}
+
+/* --- the origin ------------------------------------------------------------------------------------- */
+
+/* Their own bodies say whom they are of. */
+static enum status forward_keep(struct driver *driver, const struct buffer *body, uint64_t token)
+{
+	struct command command;
+	enum status status = command_decode(buffer_bytes(body), &command);
+	assert(status == STATUS_OK);
+	struct forward forward = { .number = ++driver->forward_number,
+		.client = command.client,
+		.sequence = command.sequence,
+		.token = token,
+		.until_ns = driver->now_ns + FORWARD_PATIENCE * driver->options.election_us * 1000 };
+	return forwards_push(&driver->forwards, forward);
+}
+
+void driver_forward_some(struct driver *driver, uint32_t count)
+{
+	struct codec_scratch *scratch = driver->options.scratch;
+	struct proposals *proposals = &driver->proposals;
+	assert(count > 0);
+	assert(count <= APPEND_ENTRIES_MAX);
+	struct message message = { .kind = MESSAGE_FORWARD,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = driver->leader,
+		.term = group_status(driver->group, driver->now_ns).term };
+	message.forward.first = driver->forward_number + 1;
+	message.forward.count = count;
+	message.forward.entries = scratch->entries;
+	message.forward.bodies = scratch->bodies;
+	for (uint32_t i = 0; i < count; i++) {
+		size_t at = proposals->begin + i;
+		scratch->entries[i] = proposals->entries[at];
+		scratch->bodies[i] = buffer_bytes(proposals->bodies[at]);
+		if (forward_keep(driver, proposals->bodies[at], proposals->tokens[at]) != STATUS_OK) {
+			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a forwarded write");
+			return;
+		}
+	}
+	driver_send(driver, driver->leader, &message);
+	proposals_pop(proposals, count);
+}
+
+/* An entry of this origin has come into the log. */
+void driver_forward_seen(struct driver *driver, const struct entry *entry, struct bytes body)
+{
+	if (entry->kind != ENTRY_COMMAND || entry->origin != (uint16_t)driver->options.replica ||
+		forwards_count(&driver->forwards) == 0)
+		return;
+	struct command command;
+	if (command_decode(body, &command) != STATUS_OK)
+		return;
+	struct forward forward;
+	if (!forwards_take(&driver->forwards, command.client, command.sequence, &forward))
+		return;
+	struct waiter waiter = { entry->index, entry->term, forward.token };
+	if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
+		driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a forwarded write");
+}
+
+void driver_forward_refused(struct driver *driver, const struct message *message)
+{
+	const struct message_forward_reply *reply = &message->forward_reply;
+	if (message->from != driver->leader || reply->count > APPEND_ENTRIES_MAX)
+		return;
+	struct forward forward;
+	for (uint64_t i = 0; i < reply->count; i++)
+		if (forwards_take_number(&driver->forwards, reply->first + i, &forward))
+			outcome_tell(driver, forward.token, (enum status)reply->status, reply->leader);
+}
+
+/* Nobody will tell any more whether they are in a log. */
+void driver_forwards_lost(struct driver *driver)
+{
+	struct forwards forwards = driver->forwards;
+	driver->forwards = (struct forwards){ 0 };
+	for (size_t i = forwards.begin; i < forwards.end; i++)
+		outcome_tell(driver, forwards.at[i].token, STATUS_UNKNOWN_OUTCOME, 0);
+	forwards_deinit(&forwards);
+}
+
+uint64_t driver_forward_deadline(const struct driver *driver)
+{
+	const struct forwards *forwards = &driver->forwards;
+	return forwards_count(forwards) > 0 ? forwards->at[forwards->begin].until_ns : UINT64_MAX;
+}
+
+void driver_forward_expired(struct driver *driver, struct node_time time)
+{
+	while (driver_forward_deadline(driver) <= time.now_ns) {
+		struct forward forward = driver->forwards.at[driver->forwards.begin];
+		bool taken = forwards_take_number(&driver->forwards, forward.number, &forward);
+		assert(taken);
+		outcome_tell(driver, forward.token, STATUS_UNKNOWN_OUTCOME, 0);
+	}
+}
+
+/* --- the leader --------------------------------------------------------------------------------------- */
+
+void driver_forward_refuse(
+	struct driver *driver, uint64_t to, uint64_t first, uint32_t count, enum status status, uint64_t leader)
+{
+	struct message message = { .kind = MESSAGE_FORWARD_REPLY,
+		.group = driver->options.group,
+		.from = driver->options.replica,
+		.to = to,
+		.term = group_status(driver->group, driver->now_ns).term };
+	message.forward_reply.first = first;
+	message.forward_reply.count = count;
+	message.forward_reply.status = (uint32_t)status;
+	message.forward_reply.leader = leader;
+	driver_send(driver, to, &message);
+}
+
+/* The replica whose forward this gathered proposal is. 0: it is this one's own, or of a former member. */
+uint64_t driver_forward_origin(const struct driver *driver, const struct entry *entry)
+{
+	const struct membership *membership = group_membership(driver->group);
+	if (entry->origin == (uint16_t)driver->options.replica)
+		return 0;
+	for (unsigned i = 0; i < membership->count; i++)
+		if ((uint16_t)membership->at[i].replica == entry->origin)
+			return membership->at[i].replica;
+	return 0;
+}
+
+static struct forwarded *forwarded_by(struct driver *driver, uint64_t from)
+{
+	struct forwarded *free = NULL;
+	for (unsigned i = 0; i < REPLICAS_MAX; i++) {
+		if (driver->forwarded[i].replica == from)
+			return &driver->forwarded[i];
+		if (driver->forwarded[i].replica == 0 && !free)
+			free = &driver->forwarded[i];
+	}
+	if (!free) { /* more origins than members since this replica began to lead: the oldest is forgotten */
+		driver->forwarded_next = (driver->forwarded_next + 1) % REPLICAS_MAX;
+		free = &driver->forwarded[driver->forwarded_next];
+	}
+	*free = (struct forwarded){ .replica = from };
+	return free;
+}
+
+/* False: taken before, or so long passed over that it cannot be told. */
+static bool number_fresh(struct forwarded *by, uint64_t number)
+{
+	if (number > by->last) {
+		uint64_t step = number - by->last;
+		by->taken = step < 64 ? by->taken << step | 1 : 1;
+		by->last = number;
+		return true;
+	}
+	uint64_t back = by->last - number;
+	if (back >= 64 || (by->taken >> back & 1))
+		return false;
+	by->taken |= (uint64_t)1 << back;
+	return true;
+}
+
+static enum status forward_take(struct driver *driver, uint64_t from, struct bytes bytes, uint64_t number)
+{
+	struct command command;
+	enum status status = command_decode(bytes, &command);
+	if (status != STATUS_OK)
+		return STATUS_INVALID;
+	if (command.kind > COMMAND_CAS || command.client == 0 || command.key.size == 0 ||
+		command.key.size > KEY_SIZE_MAX || command.value.size > VALUE_SIZE_MAX)
+		return STATUS_INVALID;
+	status = driver_room_for_proposal(driver);
+	if (status != STATUS_OK)
+		return status;
+	struct buffer *body = buffer_copy(bytes);
+	if (!body)
+		return STATUS_BUSY;
+	struct entry entry = { .kind = ENTRY_COMMAND,
+		.key_hash = hash64(command.key),
+		.size = (uint32_t)body->size,
+		.origin = (uint16_t)from };
+	return proposals_push(&driver->proposals, &entry, body, number) == STATUS_OK ? STATUS_OK : STATUS_BUSY;
+}
+
+void driver_forwarded(struct driver *driver, const struct message *message, bool closed)
+{
+	const struct message_forward *forward = &message->forward;
+	const struct membership *membership = group_membership(driver->group);
+	int at = membership_find(membership, message->from);
+	if (forward->count == 0 || forward->first > UINT64_MAX / 2 || driver_is_meta(driver))
+		return;
+	if (at < 0 || membership->at[at].role_new == ROLE_WITNESS)
+		return;
+	/* An entry names its origin by the low half of its id. */
+	uint16_t origin = (uint16_t)message->from;
+	if (!driver->leads || origin == 0 || origin == (uint16_t)driver->options.replica) {
+		driver_forward_refuse(
+			driver, message->from, forward->first, forward->count, STATUS_NOT_LEADER, driver->leader);
+		return;
+	}
+	struct forwarded *by = forwarded_by(driver, message->from);
+	for (uint32_t i = 0; i < forward->count; i++) {
+		uint64_t number = forward->first + i;
+		if (!number_fresh(by, number))
+			continue;
+		enum status status =
+			closed ? STATUS_BUSY : forward_take(driver, message->from, forward->bodies[i], number);
+		if (status != STATUS_OK)
+			driver_forward_refuse(driver, message->from, number, 1, status, driver->leader);
+	}
+}
