@@ -172,9 +172,19 @@ void grants_drop(struct group *group)
 	}
 }
 
+/* One that is far behind would hold every write up. */
+static bool ready(const struct grant *grant, const struct follower *follower)
+{
+	return follower->active && follower->state == FOLLOWER_REPLICATE && follower->incarnation != 0 &&
+	       grant->caught_up;
+}
+
 static uint64_t deadline_of(const struct group *group, const struct grant *grant)
 {
-	uint64_t deadline = grant->number > grant->acked && live(group, grant) ? grant->retry_at_ns : NEVER;
+	int at = membership_find(membership_in_force(group), grant->replica);
+	bool sayable = grant->revoking || (at >= 0 && ready(grant, &group->followers[at]));
+	bool again = sayable && grant->acked < grant->since && live(group, grant);
+	uint64_t deadline = again ? grant->retry_at_ns : NEVER;
 	/* Once it is lent no more, liveness tells when what was lent is over. */
 	bool behind = match_of(group, grant->replica) < grant->mark_index;
 	if (behind && live(group, grant) && behind_at_ns(group, grant) > group->now_ns)
@@ -195,7 +205,7 @@ bool grants_settled(const struct group *group)
 {
 	for (unsigned i = 0; i < REPLICAS_MAX; i++) {
 		const struct grant *grant = &group->grants[i];
-		if (grant->replica != 0 && live(group, grant) && grant->acked < grant->number)
+		if (grant->replica != 0 && live(group, grant) && grant->acked < grant->since)
 			return false;
 	}
 	return true;
@@ -249,16 +259,11 @@ static void grant_again(
 
 static bool says_so_already(const struct group *group, const struct grant *grant, const struct follower *follower)
 {
-	return !grant->revoking && live(group, grant) && grant->roster == membership_in_force(group)->index &&
-	       grant->bindings == group->bindings && grant->incarnation == follower->incarnation &&
+	return !grant->revoking && live(group, grant) &&
+	       grant->lent_epoch == liveness_lent_epoch(group->config.liveness, grant->node) &&
+	       grant->roster == membership_in_force(group)->index && grant->bindings == group->bindings &&
+	       grant->incarnation == follower->incarnation &&
 	       (grant->acked >= grant->since || group->now_ns < grant->retry_at_ns);
-}
-
-/* One that is far behind would hold every write up. */
-static bool ready(const struct grant *grant, const struct follower *follower)
-{
-	return follower->active && follower->state == FOLLOWER_REPLICATE && follower->incarnation != 0 &&
-	       grant->caught_up;
 }
 
 static struct grant *grant_new(struct group *group, const struct follower *follower)

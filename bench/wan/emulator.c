@@ -141,6 +141,14 @@ static void deliver(struct emulator *emulator, struct packet *packet)
 	free(packet);
 }
 
+static void deliver_due(struct emulator *emulator)
+{
+	struct packet *packet;
+
+	for (unsigned i = 0; i < BATCH && (packet = flight_take(&emulator->flight, clock_boot_ns())) != NULL; i++)
+		deliver(emulator, packet);
+}
+
 /* --- the loop ----------------------------------------------------------------------------------------- */
 
 static int wait_for(struct emulator *emulator, uint64_t wait_ns, struct epoll_event *events)
@@ -160,18 +168,18 @@ static int wait_for(struct emulator *emulator, uint64_t wait_ns, struct epoll_ev
 void emulator_step(struct emulator *emulator, uint64_t wait_ns)
 {
 	struct epoll_event events[EVENTS];
-	struct packet *packet;
 	int count;
 
-	for (unsigned i = 0; i < BATCH && (packet = flight_take(&emulator->flight, clock_boot_ns())) != NULL; i++)
-		deliver(emulator, packet);
+	deliver_due(emulator);
 	count = wait_for(emulator, wait_ns, events);
 	for (int i = 0; i < count; i++) {
 		struct source *source = events[i].data.ptr;
 
-		if (source->ready != NULL)
+		if (source->ready != NULL) {
 			source->ready(source, source->arg);
-		else
-			read_wire(emulator, (uint32_t)(source - emulator->wires));
+			continue;
+		}
+		read_wire(emulator, (uint32_t)(source - emulator->wires));
+		deliver_due(emulator); /* many wires may be busy: what is due does not wait for all of them */
 	}
 }

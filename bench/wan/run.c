@@ -178,6 +178,7 @@ static int take_signals(struct run *run)
 	sigaddset(&set, SIGCHLD);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
 		return errno;
+	signal(SIGPIPE, SIG_IGN); /* nobody reads our words: no reason to leave a lab behind */
 	run->signals = (struct source){
 		.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .ready = signals_ready, .arg = run
 	};
@@ -190,6 +191,7 @@ static _Noreturn void become(char *const argv[], pid_t parent)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	prctl(PR_SET_TIMERSLACK, 0, 0, 0, 0); /* the default again */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() == parent)

@@ -1,6 +1,7 @@
 """An echo and a sink for test_wanlab, and who asks them: programs that know nothing of the lab.
 
 serve          answers UDP on port 7700        ask ADDRESS N      N questions at once; prints "K answers" of different ones
+flood ADDRESS N  N packets to nobody, as fast as they go
 sink           takes TCP on port 7701          pour ADDRESS SIZE  SIZE bytes; prints the seconds until they were taken
 """
 
@@ -35,6 +36,12 @@ def ask(address, count):
     return 0 if answers else 1
 
 
+def flood(address, count):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(count):
+            client.sendto(b".", (address, 7799))
+
+
 def sink():
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,6 +69,8 @@ if sys.argv[1] == "serve":
     serve()
 elif sys.argv[1] == "ask":
     sys.exit(ask(sys.argv[2], int(sys.argv[3])))
+elif sys.argv[1] == "flood":
+    flood(sys.argv[2], int(sys.argv[3]))
 elif sys.argv[1] == "sink":
     sink()
 elif sys.argv[1] == "pour":

@@ -156,12 +156,14 @@ static void move(struct world *world)
 	memset(&change, 0, sizeof(change));
 	found_policy_world(&policy, eu_only,
 		!eu_only && world->knobs.regions == 5 && prng_below(&world->faults, 2) == 0 ? 5 : 3,
-		(unsigned)prng_below(&world->faults, 3));
+		(unsigned)prng_below(&world->faults, 3),
+		prng_below(&world->faults, 3) == 0 ? !world->knobs.local_reads : world->knobs.local_reads);
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
 	found_change_async(world, &change);
-	world_log(world, "policy `world` changes: store_in %s", policy.store_in.at[0].text);
+	world_log(world, "policy `world` changes: store_in %s, reads %s", policy.store_in.at[0].text,
+		policy.reads == READS_LOCAL ? "local" : "leader");
 	world->stats.moves++;
 }
 

@@ -160,7 +160,7 @@ static void set_selectors(struct selectors *selectors, const char *text)
 		abort();
 }
 
-void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack)
+void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack, bool local_reads)
 {
 	memset(policy, 0, sizeof(*policy));
 	strcpy(policy->name, "world");
@@ -171,24 +171,26 @@ void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, un
 	policy->spread = SPREAD_REGION;
 	policy->ack = ack == 1 ? ACK_COPIES : ack == 2 ? ACK_REGIONS : ACK_MAJORITY;
 	policy->ack_count = ack == 0 ? 0 : 2;
-	policy_complete(
-		policy, FIELD_STORE_IN | FIELD_READ_FROM | FIELD_WRITE_FROM | FIELD_COPIES | FIELD_SPREAD | FIELD_ACK);
+	policy->reads = local_reads ? READS_LOCAL : READS_LEADER;
+	policy_complete(policy, FIELD_STORE_IN | FIELD_READ_FROM | FIELD_WRITE_FROM | FIELD_COPIES | FIELD_SPREAD |
+					FIELD_ACK | FIELD_READS);
 }
 
-void found_policy_other(struct policy *policy)
+void found_policy_other(struct policy *policy, bool local_reads)
 {
-	found_policy_world(policy, false, 3, 0);
+	found_policy_world(policy, false, 3, 0, local_reads);
 	strcpy(policy->name, "other");
 }
 
-static void policy_eu(struct policy *policy)
+static void policy_eu(struct policy *policy, bool local_reads)
 {
 	memset(policy, 0, sizeof(*policy));
 	strcpy(policy->name, "eu-only");
 	set_selectors(&policy->store_in, "eu");
 	policy->copies = 3;
 	policy->spread = SPREAD_REGION;
-	policy_complete(policy, FIELD_STORE_IN | FIELD_COPIES | FIELD_SPREAD);
+	policy->reads = local_reads ? READS_LOCAL : READS_LEADER;
+	policy_complete(policy, FIELD_STORE_IN | FIELD_COPIES | FIELD_SPREAD | FIELD_READS);
 }
 
 static void set_region(struct map_region *region, unsigned number)
@@ -274,9 +276,10 @@ bool found_cluster(struct world *world)
 	change.policy_count = world->knobs.bindings ? 3 : 2;
 	change.bindings = bindings;
 	change.binding_count = 2;
-	policy_eu(&policies[0]);
-	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3));
-	found_policy_other(&policies[2]);
+	policy_eu(&policies[0], world->knobs.local_reads);
+	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3),
+		world->knobs.local_reads);
+	found_policy_other(&policies[2], world->knobs.local_reads);
 	bindings[0].prefix_size = 3;
 	memcpy(bindings[0].prefix, "eu/", 3);
 	strcpy(bindings[0].policy, "eu-only");

@@ -14,8 +14,8 @@ bool found_cluster(struct world *world);
 enum status found_change(struct world *world, struct change *change, uint64_t for_ns);
 /* Submits it and does not wait: the answer, if any, is dropped. For changes in the midst of faults. */
 void found_change_async(struct world *world, const struct change *change);
-void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack);
-void found_policy_other(struct policy *policy); /* where keys of `world` may be bound to instead */
+void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack, bool local_reads);
+void found_policy_other(struct policy *policy, bool local_reads); /* where keys of `world` may be bound to instead */
 void found_replied(struct world *world, unsigned client, const struct message *reply); /* for ADMIN_CLIENT and above */
 /* Nodes that were never admitted ask again. */
 void found_joins(struct world *world);

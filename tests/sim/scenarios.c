@@ -74,7 +74,7 @@ static void apply_world(struct world *world, bool eu_only, unsigned copies)
 	static struct policy policy;
 
 	memset(&change, 0, sizeof(change));
-	found_policy_world(&policy, eu_only, copies, 0);
+	found_policy_world(&policy, eu_only, copies, 0, world->knobs.local_reads);
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;

@@ -720,6 +720,7 @@ void world_knobs_from_seed(struct world *world)
 	knobs->moves = prng_below(&prng, 3) == 0;
 	knobs->transfers = prng_below(&prng, 2) == 0;
 	knobs->bindings = prng_below(&prng, 4) == 0;
+	knobs->local_reads = prng_below(&prng, 3) != 0;
 	knobs->bit_flips = prng_below(&prng, 6) == 0;
 	knobs->fault_gap_ms = prng_below(&prng, 4) == 0 ? 500 : 3000;
 	knobs->congestion = prng_below(&prng, 4) == 0;

@@ -46,7 +46,8 @@ struct world_knobs {
 	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
 	uint32_t loss_ppm, duplicate_ppm;
 	uint32_t jitter_percent;
-	bool wide; /* WAN distances; else a few hundred microseconds */
+	bool local_reads; /* of its policies */
+	bool wide;	  /* WAN distances; else a few hundred microseconds */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;

@@ -4,7 +4,7 @@
  *
  * Checked all along: group_check and liveness_check after every step; one leader a term; whatever is committed anywhere
  * is the same everywhere; commits come in order; a read's index covers all that was committed anywhere before it was
- * asked. */
+ * asked; whoever may read by a lease has all that was committed anywhere in its log, and so holds on it. */
 #ifndef DOMICILE_TESTS_REPLICATION_CLUSTER_H
 #define DOMICILE_TESTS_REPLICATION_CLUSTER_H
 
@@ -109,7 +109,8 @@ struct cluster {
 	bool deaf_to_groups[NODES_MAX]; /* hears pings only */
 	struct pending *pending;
 	unsigned pending_count;
-	uint64_t committed; /* anywhere */
+	uint64_t committed;  /* anywhere */
+	uint64_t lent_reads; /* times that a follower was seen to hold a read lease while something was committed */
 	struct entry history[LOG_MAX];
 	uint64_t leaders[TERMS_MAX]; /* replica by term */
 	struct read_record reads[READS_KEPT_MAX];
@@ -502,6 +503,27 @@ static inline void install(struct cluster *cluster, unsigned at)
 	step(cluster, at, &event);
 }
 
+/* The exposure rule, docs/leases.md. */
+static inline void check_exposure(struct cluster *cluster)
+{
+	for (unsigned i = 0; i < cluster->count; i++) {
+		struct node *node = &cluster->nodes[i];
+		uint64_t now = clock_of(cluster, i);
+		if (!node->up || node->install || !group_may_read(node->group, now))
+			continue;
+		struct group_status status = group_status(node->group, now);
+		if (status.last < cluster->committed) {
+			print_message("replica %u may read and lacks %llu, which was committed\n", i + 1,
+				(unsigned long long)cluster->committed);
+			fail();
+		}
+		if (cluster->committed >= status.first)
+			assert_int_equal(group_term_of(node->group, cluster->committed),
+				cluster->history[cluster->committed].term);
+		cluster->lent_reads += status.role != GROUP_LEADER;
+	}
+}
+
 static inline void step(struct cluster *cluster, unsigned at, struct group_event *event)
 {
 	struct node *node = &cluster->nodes[at];
@@ -522,6 +544,7 @@ static inline void step(struct cluster *cluster, unsigned at, struct group_event
 	}
 	if (node->install)
 		install(cluster, at);
+	check_exposure(cluster);
 }
 
 static inline void liveness_carry_out(struct cluster *cluster, unsigned at)
@@ -799,18 +822,30 @@ static inline unsigned await_leader(struct cluster *cluster, uint64_t ms)
 	return 0;
 }
 
-static inline void propose(struct cluster *cluster, unsigned at, unsigned count)
+/* origin: position of the replica whose client waits; -1: nobody's. */
+static inline void propose_of(struct cluster *cluster, unsigned at, unsigned count, int origin)
 {
 	struct entry entries[64] = { 0 };
 	assert_true(count <= 64);
 	for (unsigned i = 0; i < count; i++) {
 		entries[i].kind = ENTRY_COMMAND;
 		entries[i].key_hash = ++cluster->proposed;
+		entries[i].origin = (uint16_t)(origin + 1);
 	}
 	struct group_event event = { .kind = GROUP_PROPOSED };
 	event.proposed.entries = entries;
 	event.proposed.count = count;
 	step(cluster, at, &event);
+}
+
+static inline void propose(struct cluster *cluster, unsigned at, unsigned count)
+{
+	propose_of(cluster, at, count, -1);
+}
+
+static inline bool may_read(struct cluster *cluster, unsigned at)
+{
+	return cluster->nodes[at].up && group_may_read(cluster->nodes[at].group, clock_of(cluster, at));
 }
 
 static inline struct read_record *ask_read(struct cluster *cluster, unsigned at)

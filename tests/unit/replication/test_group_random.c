@@ -33,7 +33,9 @@ static void change_something(struct cluster *cluster, unsigned leader)
 	}
 	if (voters == 0)
 		return;
+	bool local_reads = wanted.local_reads;
 	wanted = membership_of(roles);
+	wanted.local_reads = local_reads != prng_chance(&cluster->prng, 200000);
 	change(cluster, leader, &wanted, ++cluster->version);
 }
 
@@ -87,7 +89,8 @@ static void one_act(struct cluster *cluster, bool changes)
 	case 2: /* every leader that thinks so may propose */
 		for (unsigned i = 0; i < cluster->count; i++)
 			if (leads(cluster, i) && status_of(cluster, i).last < LOG_MAX - 200)
-				propose(cluster, i, 1 + (unsigned)prng_below(&cluster->prng, 5));
+				propose_of(cluster, i, 1 + (unsigned)prng_below(&cluster->prng, 5),
+					(int)prng_below(&cluster->prng, cluster->count + 1) - 1);
 		break;
 	case 3:
 	case 4:
@@ -151,6 +154,8 @@ static void all_agree(struct cluster *cluster)
 		run_ms(cluster, 10);
 		assert_true(read->done);
 		assert_false(read->refused);
+		bool responder = membership->local_reads && membership->at[i].role_new == ROLE_VOTER;
+		assert_true(may_read(cluster, at) == (responder || at == leader));
 	}
 	/* Silent again, every counter back to nothing (C19). One that was removed and does not know may still ask. */
 	uint64_t sent = members_sent(cluster, membership);
@@ -168,8 +173,11 @@ static void run_seed(uint64_t seed, bool changes, unsigned rounds)
 	char roles[NODES_MAX + 1] = { 0 };
 	for (unsigned i = 0; i < count; i++)
 		roles[i] = changes && i >= 3 ? '-' : 'v';
-	struct cluster *cluster = cluster_begin(roles, seed);
+	struct membership membership = membership_of(roles);
+	membership.local_reads = prng_chance(&prng, 700000);
+	struct cluster *cluster = cluster_new(count, &membership, seed);
 	cluster->trace = getenv("TRACE") != NULL;
+	cluster_start(cluster);
 	cluster->append_window = 1 + (uint32_t)prng_below(&prng, 6);
 	cluster->append_entries_max = 1 + (uint32_t)prng_below(&prng, 20);
 	if (prng_chance(&prng, 300000))
