@@ -43,7 +43,7 @@ enum status driver_room_for_proposal(const struct driver *driver)
 void driver_propose(
 	struct driver *driver, const struct command *command, uint64_t key_hash, uint64_t token, struct node_time time)
 {
-	(void)time;
+	driver->now_ns = time.now_ns;
 	assert(!driver_is_meta(driver));
 	enum status status = driver_room_for_proposal(driver);
 	bool forwardable = command->kind <= COMMAND_CAS && command->client != 0;
