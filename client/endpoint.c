@@ -20,7 +20,8 @@ enum {
 	REDIAL_DOUBLINGS_MAX = 5, /* 1.6 s */
 	PROBE_MS = 1000,
 	CLOSED_AT_ONCE_MAX = 64,
-	STUCK_MS = 1000,
+	STUCK_MS_MAX = 1000,
+	STUCK_MS = 200,	   /* and four round trips: TLS takes three */
 	SILENCE_MS = 5000, /* unanswered requests and not a byte for so long: the connection is dead */
 };
 #define MS_NS ((uint64_t)1000000)
@@ -540,8 +541,14 @@ void endpoint_close(struct endpoint *endpoint, const char *why)
 
 bool endpoint_is_stuck(const struct endpoint *endpoint)
 {
+	bool measured;
+	uint64_t rtt_us =
+		endpoint->node == 0 ? UINT32_MAX : router_rtt_us(endpoint->client->router, endpoint->node, &measured);
+	uint64_t stuck_ns = STUCK_MS * MS_NS + rtt_us * 4000;
+	if (stuck_ns > STUCK_MS_MAX * MS_NS)
+		stuck_ns = STUCK_MS_MAX * MS_NS;
 	return endpoint->state == ENDPOINT_DIALLING && !endpoint->established &&
-	       client_now() - endpoint->dialled_ns >= STUCK_MS * MS_NS;
+	       client_now() - endpoint->dialled_ns >= stuck_ns;
 }
 
 /* Closing one makes its requests go elsewhere, which moves others in the list: so they are gathered first. */

@@ -142,7 +142,7 @@ void run_map_arrived(struct run *run)
 	act(run, operation_map_arrived(&run->operation, client_now()), NULL, 0);
 }
 
-/* At the deadline: what still waits for connections that nobody answers is taken back, so that it is certain not to
+/* A write's deadline: what still waits for connections that nobody answers is taken back, so that it is certain not to
  * have been proposed. Returns how many connections then have to go, with all that is queued there. */
 static unsigned withdraw(struct run *run, struct endpoint *stuck[OPERATION_OPEN_MAX])
 {
@@ -164,7 +164,8 @@ void run_expired(struct run *run)
 {
 	struct endpoint *stuck[OPERATION_OPEN_MAX];
 	uint64_t now_ns = client_now();
-	unsigned count = now_ns >= run->operation.spec.deadline_ns ? withdraw(run, stuck) : 0;
+	bool at_end = now_ns >= run->operation.spec.deadline_ns && operation_is_write(run->operation.spec.operation);
+	unsigned count = at_end ? withdraw(run, stuck) : 0;
 	act(run, operation_expired(&run->operation, now_ns), NULL, 0); /* run may be gone */
 	for (unsigned i = 0; i < count; i++)
 		if (endpoint_is_stuck(stuck[i])) /* not closed and dialled anew meanwhile */

@@ -182,7 +182,7 @@ static bool ready(const struct grant *grant, const struct follower *follower)
 static uint64_t deadline_of(const struct group *group, const struct grant *grant)
 {
 	int at = membership_find(membership_in_force(group), grant->replica);
-	bool sayable = grant->revoking || (at >= 0 && ready(grant, &group->followers[at]));
+	bool sayable = at >= 0 && (!wanted(group, grant->replica) || ready(grant, &group->followers[at]));
 	bool again = sayable && grant->acked < grant->since && live(group, grant);
 	uint64_t deadline = again ? grant->retry_at_ns : NEVER;
 	/* Once it is lent no more, liveness tells when what was lent is over. */

@@ -321,27 +321,6 @@ static void serve(struct node *node, struct hosted *hosted, struct pending *pend
 		pending_release(node, pending);
 }
 
-void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, enum status status, uint64_t leader)
-{
-	struct pending *pending = pending_find(node, token);
-
-	if (pending == NULL)
-		return;
-	if (status == STATUS_OK) {
-		serve(node, hosted, pending, token);
-		return;
-	}
-	if (status == STATUS_NOT_LEADER || status == STATUS_QUORUM_UNAVAILABLE)
-		gateway_not_leader(
-			node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
-	else
-		gateway_reply(node, pending->connection, pending->request, status,
-			"the read could not be served here; try again");
-	pending_release(node, pending);
-}
-
-/* --- the way there ---------------------------------------------------------------------------------------- */
-
 static void read_strong(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t token)
 {
 	struct driver_read_of of = { .scan = pending->kind == PENDING_SCAN };
@@ -363,6 +342,32 @@ static void read_strong(struct node *node, struct hosted *hosted, struct pending
 		break;
 	}
 }
+
+void gateway_readable(struct node *node, struct hosted *hosted, uint64_t token, enum status status, uint64_t leader)
+{
+	struct pending *pending = pending_find(node, token);
+
+	if (pending == NULL)
+		return;
+	if (status == STATUS_OK) {
+		serve(node, hosted, pending, token);
+		return;
+	}
+	if (status == STATUS_CANCELLED) { /* it was held, and another leader or log has come */
+		read_strong(node, hosted, pending, token);
+		node_touch(node, hosted);
+		return;
+	}
+	if (status == STATUS_NOT_LEADER || status == STATUS_QUORUM_UNAVAILABLE)
+		gateway_not_leader(
+			node, pending->connection, pending->request, gateway_leader_node(node, hosted, leader));
+	else
+		gateway_reply(node, pending->connection, pending->request, status,
+			"the read could not be served here; try again");
+	pending_release(node, pending);
+}
+
+/* --- the way there ---------------------------------------------------------------------------------------- */
 
 /* What the state may be is decided before it is read; it only gets younger. */
 static void read_begin(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t token)

@@ -115,8 +115,8 @@ void driver_read(struct driver *driver, uint64_t token, struct node_time time);
 /* Whether a write may be handed to this replica: it leads, or knows who does and is its clients' origin. */
 bool driver_takes_writes(const struct driver *driver);
 /* Strong reads by this replica's own lease (docs/leases.md). SERVE: read what is applied now, then ask driver_may_read
- * once more with a clock read after that; if it says no, the value is not to be shown. HELD: `readable` follows, and
- * then the same. ASK: no lease, driver_read. */
+ * once more with a clock read after that; if it says no, the value is not to be shown. HELD: `readable` follows
+ * (CANCELLED: what it was held on may be gone, ask again), and then the same. ASK: no lease, driver_read. */
 enum driver_read_now { DRIVER_READ_SERVE = 1, DRIVER_READ_HELD, DRIVER_READ_ASK };
 struct driver_read_of {
 	bool scan;

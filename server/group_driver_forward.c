@@ -7,9 +7,8 @@
  *        |             +-- refused by the leader: that refusal; no word in time, or another leader: unknown outcome
  *        +-- no leader known: NOT_LEADER
  *
- * The entry is found in the log by its client and sequence. A forward is numbered by its origin, rising over restarts
- * as long as the wall clock does; the leader takes each number once and in order, so a copy of the message that comes
- * later proposes nothing, and says nothing. */
+ * The entry is found in the log by its client and sequence. A forward is numbered by its origin's process;
+ * the leader takes each number once, so a copy of the message that comes later proposes nothing, and says nothing. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -61,6 +60,7 @@ void driver_forward_some(struct driver *driver, uint32_t count)
 		.from = driver->options.replica,
 		.to = driver->leader,
 		.term = group_status(driver->group, driver->now_ns).term };
+	message.forward.boot = liveness_boot(driver->options.liveness);
 	message.forward.first = driver->forward_number + 1;
 	message.forward.count = count;
 	message.forward.entries = scratch->entries;
@@ -153,7 +153,7 @@ void driver_forward_refuse(
 uint64_t driver_forward_origin(const struct driver *driver, const struct entry *entry)
 {
 	const struct membership *membership = group_membership(driver->group);
-	if (entry->origin == (uint16_t)driver->options.replica)
+	if (entry->origin == 0)
 		return 0;
 	for (unsigned i = 0; i < membership->count; i++)
 		if ((uint16_t)membership->at[i].replica == entry->origin)
@@ -161,11 +161,11 @@ uint64_t driver_forward_origin(const struct driver *driver, const struct entry *
 	return 0;
 }
 
-static struct forwarded *forwarded_by(struct driver *driver, uint64_t from)
+static struct forwarded *forwarded_by(struct driver *driver, uint64_t from, uint64_t boot)
 {
 	struct forwarded *free = NULL;
 	for (unsigned i = 0; i < REPLICAS_MAX; i++) {
-		if (driver->forwarded[i].replica == from)
+		if (driver->forwarded[i].replica == from && driver->forwarded[i].boot == boot)
 			return &driver->forwarded[i];
 		if (driver->forwarded[i].replica == 0 && !free)
 			free = &driver->forwarded[i];
@@ -174,7 +174,7 @@ static struct forwarded *forwarded_by(struct driver *driver, uint64_t from)
 		driver->forwarded_next = (driver->forwarded_next + 1) % REPLICAS_MAX;
 		free = &driver->forwarded[driver->forwarded_next];
 	}
-	*free = (struct forwarded){ .replica = from };
+	*free = (struct forwarded){ .replica = from, .boot = boot };
 	return free;
 }
 
@@ -232,7 +232,7 @@ void driver_forwarded(struct driver *driver, const struct message *message, bool
 			driver, message->from, forward->first, forward->count, STATUS_NOT_LEADER, driver->leader);
 		return;
 	}
-	struct forwarded *by = forwarded_by(driver, message->from);
+	struct forwarded *by = forwarded_by(driver, message->from, forward->boot);
 	for (uint32_t i = 0; i < forward->count; i++) {
 		uint64_t number = forward->first + i;
 		if (!number_fresh(by, number))

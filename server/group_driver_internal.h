@@ -68,7 +68,7 @@ struct read_round {
 };
 
 struct forwarded { /* by an origin: numbers that were taken */
-	uint64_t replica, last;
+	uint64_t replica, boot, last;
 	uint64_t taken; /* bit i: last - i was */
 };
 

@@ -18,7 +18,7 @@ static void gather(struct driver *driver, struct buffer *body, uint64_t key_hash
 		.kind = ENTRY_COMMAND,
 		.key_hash = key_hash,
 		.size = (uint32_t)body->size,
-		.origin = (uint16_t)driver->options.replica,
+		.origin = 0, /* its own: the leader needs nobody to tell it */
 	};
 	if (proposals_push(&driver->proposals, &entry, body, token) != STATUS_OK)
 		refuse_later(driver, token, STATUS_NO_MEMORY);
@@ -43,7 +43,7 @@ enum status driver_room_for_proposal(const struct driver *driver)
 void driver_propose(
 	struct driver *driver, const struct command *command, uint64_t key_hash, uint64_t token, struct node_time time)
 {
-	(void)time;
+	driver->now_ns = time.now_ns;
 	assert(!driver_is_meta(driver));
 	enum status status = driver_room_for_proposal(driver);
 	bool forwardable = command->kind <= COMMAND_CAS && command->client != 0;
@@ -130,7 +130,7 @@ static void proposals_refused(struct driver *driver, uint32_t count, enum status
 		uint64_t origin = driver_forward_origin(driver, &driver->proposals.entries[at]);
 		if (origin != 0)
 			driver_forward_refuse(driver, origin, token, 1, status, leader);
-		else if (driver->proposals.entries[at].origin == (uint16_t)driver->options.replica)
+		else if (driver->proposals.entries[at].origin == 0)
 			driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
 	}
 	proposals_pop(&driver->proposals, count);
@@ -144,7 +144,7 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 		const struct entry *entry = &proposals->entries[proposals->begin + i];
 		assert(entry->index > 0);
 		assert(tail_find(&driver->tail, entry->index));
-		if (entry->origin != (uint16_t)driver->options.replica)
+		if (entry->origin != 0)
 			continue; /* its origin answers */
 		struct waiter waiter = { entry->index, entry->term, proposals->tokens[proposals->begin + i] };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
@@ -176,7 +176,7 @@ static uint32_t proposals_alike(const struct driver *driver, uint32_t most)
 static bool forward_or_refuse(struct driver *driver)
 {
 	uint32_t count = proposals_alike(driver, proposals_fit(driver, APPEND_ENTRIES_MAX));
-	bool own = driver->proposals.entries[driver->proposals.begin].origin == (uint16_t)driver->options.replica;
+	bool own = driver->proposals.entries[driver->proposals.begin].origin == 0;
 	if (own && driver_takes_writes(driver))
 		driver_forward_some(driver, count);
 	else

@@ -98,7 +98,7 @@ enum driver_read_now driver_read_by_lease(
 	return DRIVER_READ_HELD;
 }
 
-static void held_release(struct driver *driver, uint64_t upto)
+static void held_release(struct driver *driver, uint64_t upto, enum status status)
 {
 	struct held_reads ready = { 0 };
 	size_t left = 0;
@@ -109,7 +109,7 @@ static void held_release(struct driver *driver, uint64_t upto)
 	}
 	driver->held.count = left;
 	for (size_t i = 0; i < ready.count; i++)
-		driver->owner->readable(driver->owner->arg, driver, ready.at[i].token, STATUS_OK, 0);
+		driver->owner->readable(driver->owner->arg, driver, ready.at[i].token, status, 0);
 	held_deinit(&ready);
 	if (driver->held.count == 0)
 		held_deinit(&driver->held);
@@ -118,14 +118,14 @@ static void held_release(struct driver *driver, uint64_t upto)
 void driver_held_applied(struct driver *driver)
 {
 	if (driver->held.count > 0)
-		held_release(driver, driver->applied);
+		held_release(driver, driver->applied, STATUS_OK);
 }
 
 /* Another leader or term, or the log was cut: each looks again for itself. */
 void driver_held_look_again(struct driver *driver)
 {
 	if (driver->held.count > 0)
-		held_release(driver, UINT64_MAX);
+		held_release(driver, UINT64_MAX, STATUS_CANCELLED);
 }
 
 void driver_read_end(struct driver *driver)

@@ -267,7 +267,6 @@ static enum status restore(struct driver *driver, const struct log_start *start,
 		driver->repair_deadline_ns = time.now_ns;
 	tail_reset(&driver->tail, last);
 	driver_pending_unknown(driver, last);
-	driver->forward_number = time.wall_us;
 	driver->commit = driver->applied;
 	driver->trimmed = start->index;
 	driver->started = true;

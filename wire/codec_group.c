@@ -204,6 +204,7 @@ static void grant_decode(struct unpacker *unpacker, struct message_grant *grant)
 static void forward_encode(const struct message_forward *forward, struct packer *packer)
 {
 	assert(forward->count <= APPEND_ENTRIES_MAX);
+	pack_u64(packer, forward->boot);
 	pack_u64(packer, forward->first);
 	pack_u32(packer, forward->count);
 	for (uint32_t i = 0; i < forward->count; i++) {
@@ -216,6 +217,7 @@ static void forward_encode(const struct message_forward *forward, struct packer 
 
 static void forward_decode(struct unpacker *unpacker, struct codec_scratch *scratch, struct message_forward *forward)
 {
+	forward->boot = unpack_u64(unpacker);
 	forward->first = unpack_u64(unpacker);
 	forward->count = unpack_u32(unpacker);
 	if (forward->count > APPEND_ENTRIES_MAX)

@@ -136,7 +136,8 @@ struct message_note {
 	uint64_t match; /* my log is that of this term's leader up to here, durably */
 };
 struct message_forward { /* entries: kind, size and key hash count */
-	uint64_t first;	 /* number of the first, by the origin; the others follow */
+	uint64_t boot;	 /* of the origin's process */
+	uint64_t first;	 /* number of the first, by that process; the others follow */
 	uint32_t count;
 	const struct entry *entries;
 	const struct bytes *bodies;

@@ -66,7 +66,8 @@ static struct history_operation converted(const struct load_record *history, siz
 		.returned = record->returned_ns,
 	};
 
-	if (record->operation == OPERATION_SCAN) /* stands there key by key, as reads */
+	/* A scan stands there key by key, as reads; what need not be the newest is judged in freshness.c. */
+	if (record->operation == OPERATION_SCAN || (record->operation == OPERATION_GET && record->level != READ_STRONG))
 		operation.outcome = HISTORY_FAILED;
 	if (operation.kind == HISTORY_READ && operation.outcome == HISTORY_DONE)
 		operation.seen = record->status == STATUS_OK ? record->value : HISTORY_ABSENT;

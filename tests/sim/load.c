@@ -28,6 +28,11 @@ struct sim_operation {
 	uint64_t timer_ns;
 };
 
+enum { SEEN_MAX = 64 };
+struct seen { /* a session: how far an answer of the shard was */
+	uint64_t shard, index;
+};
+
 struct sim_client {
 	unsigned number, region;
 	struct peer_identity who;
@@ -35,6 +40,7 @@ struct sim_client {
 	struct lane lane_memory[LANES_MAX];
 	struct lanes lanes;
 	struct sim_operation operations[OPEN_PER_CLIENT];
+	struct seen seen[SEEN_MAX];
 	bool map_asked;
 	uint64_t map_asked_ns;
 };
@@ -77,6 +83,18 @@ static void key_text(const struct world *world, unsigned key, char text[64])
 	snprintf(text, 64, "%sk%u", prefixes[key >= world->knobs.keys], key);
 }
 
+/* Where the session's index for the shard is kept. */
+static uint64_t *seen_of(struct sim_client *client, uint64_t shard)
+{
+	for (unsigned i = 0; i < SEEN_MAX; i++) {
+		if (client->seen[i].shard == 0)
+			client->seen[i].shard = shard;
+		if (client->seen[i].shard == shard)
+			return &client->seen[i].index;
+	}
+	abort(); /* limits.shards of them */
+}
+
 static struct load_record *record_new(struct load *load, const struct sim_client *client, uint8_t operation)
 {
 	struct load_record *record = &load->history[load->history_count++];
@@ -110,6 +128,7 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 			continue;
 		record = record_new(load, client, OPERATION_GET);
 		record->key = (uint16_t)key;
+		record->level = scan.level;
 		record->done = true;
 		record->invoked_ns = scan.invoked_ns;
 		record->returned_ns = scan.returned_ns;
@@ -140,7 +159,12 @@ static void finish(struct world *world, struct sim_client *client, struct sim_op
 	if (record->operation == OPERATION_SCAN && action->status == STATUS_OK && action->answered && reply != NULL)
 		scanned(world, client, operation, reply);
 	if (action->answered && reply != NULL) {
+		uint64_t *seen = seen_of(client, operation->machine.target.shard);
+
+		if (reply->index > *seen && action->status != STATUS_UNKNOWN_OUTCOME)
+			*seen = reply->index;
 		record->version = reply->version;
+		record->staleness_ms = reply->staleness_ms;
 		if (record->operation == OPERATION_GET && action->status == STATUS_OK && reply->row_count == 1) {
 			record->value = parse_value(reply->rows[0].value);
 			record->version = reply->rows[0].version;
@@ -192,6 +216,7 @@ static void send_attempt(struct world *world, struct sim_client *client, struct 
 
 	operation_message(&operation->machine, action->node, world->now_ns, &message);
 	message.request = ++world->load_state->request_next;
+	message.ask.session_index = *seen_of(client, message.ask.shard);
 	assert(to != NULL);
 	if (operation->sent_count == OPERATION_OPEN_MAX) { /* the oldest has been given up by the machine */
 		memmove(operation->sent, operation->sent + 1, (OPERATION_OPEN_MAX - 1) * sizeof(operation->sent[0]));
@@ -338,7 +363,15 @@ static uint64_t version_known(const struct load *load, unsigned key)
 static void begin(struct world *world, struct sim_client *client, struct sim_operation *operation,
 	struct operation_spec *spec, struct load_record *record)
 {
+	static const uint8_t levels[] = { READ_STRONG, READ_STRONG, READ_SESSION, READ_BOUNDED, READ_NEAREST };
+
 	spec->level = READ_STRONG;
+	if (world->knobs.levels && spec->operation == OPERATION_GET)
+		spec->level = levels[prng_below(&world->load, sizeof(levels))];
+	if (spec->level == READ_BOUNDED)
+		spec->staleness_max_ms = 1 + (uint32_t)prng_below(&world->load, 3000);
+	record->level = spec->level;
+	record->staleness_max_ms = spec->staleness_max_ms;
 	spec->deadline_ns = world->now_ns + PATIENCE_SECONDS * (uint64_t)WORLD_SECOND;
 	operation->busy = true;
 	operation->fetching = false;

@@ -9,9 +9,11 @@ enum { LOAD_HISTORY_MAX = 1 << 15 };
 
 struct load_record {
 	uint16_t client;
-	uint16_t key;	   /* 0..keys-1: the world's; keys..2*keys-1: the EU's */
-	uint8_t operation; /* enum operation */
-	uint32_t status;   /* enum status of the outcome */
+	uint16_t key;				 /* 0..keys-1: the world's; keys..2*keys-1: the EU's */
+	uint8_t operation;			 /* enum operation */
+	uint8_t level;				 /* enum read_level, of GET and SCAN */
+	uint32_t staleness_max_ms, staleness_ms; /* asked; said with the answer */
+	uint32_t status;			 /* enum status of the outcome */
 	bool done;
 	uint64_t value;	   /* written; or read, 0: absent */
 	uint64_t version;  /* of the written or read value; CAS: current one on conflict */

@@ -15,6 +15,7 @@
 #include "tests/sim/checkers.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
+#include "tests/sim/freshness.h"
 #include "tests/sim/history.h"
 #include "tests/sim/load.h"
 #include "tests/sim/scenarios.h"
@@ -95,6 +96,8 @@ static bool run(uint64_t seed, const struct scenario *scenario, bool verbose, st
 			heal_and_check(world);
 		if (world->failure[0] == '\0')
 			history_check(world);
+		if (world->failure[0] == '\0')
+			freshness_check(world);
 		if (world->failure[0] == '\0' && world->stats.operations < OPERATIONS_MIN)
 			world_fail(
 				world, "only %" PRIu64 " operations: the run does not count", world->stats.operations);
@@ -125,9 +128,10 @@ static void report(const struct totals *totals, double seconds)
 	printf("%" PRIu64 " runs, %" PRIu64 " failed; %.2f M events/s, %.1f cluster-hours in %.0f s\n", totals->runs,
 		totals->failed, (double)stats->events / seconds / 1e6, (double)totals->virtual_ns / 3.6e12, seconds);
 	printf("operations %" PRIu64 " (acknowledged %" PRIu64 ", unknown %" PRIu64 ", refused %" PRIu64
-	       "), all histories checked; messages %" PRIu64 ", dropped %" PRIu64 "\n",
-		stats->operations, stats->acknowledged, stats->unknown, stats->refused, stats->messages,
-		stats->dropped);
+	       "), all histories checked; reads of an age or a session %" PRIu64 "; messages %" PRIu64
+	       ", dropped %" PRIu64 "\n",
+		stats->operations, stats->acknowledged, stats->unknown, stats->refused, stats->reads_checked,
+		stats->messages, stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
 	       ", bindings %" PRIu64 "; logs compacted %" PRIu64 "\n",

@@ -728,6 +728,7 @@ void world_knobs_from_seed(struct world *world)
 	knobs->compactions = prng_below(&prng, 2) == 0;
 	knobs->overlap = prng_below(&prng, 3) == 0;
 	knobs->value_size_max = prng_below(&prng, 4) == 0 ? (unsigned)prng_below(&prng, 6000) : 0;
+	knobs->levels = prng_below(&prng, 2) == 0;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }

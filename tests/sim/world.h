@@ -48,6 +48,7 @@ struct world_knobs {
 	uint32_t jitter_percent;
 	bool local_reads; /* of its policies */
 	bool wide;	  /* WAN distances; else a few hundred microseconds */
+	bool levels;	  /* clients read at all levels; else strongly */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;

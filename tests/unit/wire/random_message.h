@@ -133,6 +133,7 @@ static void any_append(struct random_source *source, struct message_append *appe
 
 static void any_forward(struct random_source *source, struct message_forward *forward)
 {
+	forward->boot = any64(source);
 	forward->first = any64(source);
 	forward->count = (uint32_t)prng_below(&source->prng, 6);
 	forward->entries = source->scratch.entries;
