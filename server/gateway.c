@@ -306,6 +306,9 @@ static void answer_get(
 	}
 	if (status == STATUS_OK)
 		status = stored_value_decode(buffer_bytes(row), &stored);
+	else if (status == STATUS_CORRUPT)
+		status = STATUS_BUSY; /* never told as an answer: another copy has it, and this one is mended from that
+				       */
 	reply_begin(node, &reply, pending->request, status);
 	reply.reply.index = index;
 	if (status == STATUS_OK) {
@@ -345,7 +348,8 @@ static void read_job_done(void *arg)
 
 	assert(hosted != NULL); /* a replica with a read under way is not removed */
 	hosted->reading--;
-	if (pending != NULL) { /* else the client has gone */
+	node_touch(job->node, hosted); /* the read may have found the engine damaged */
+	if (pending != NULL) {	       /* else the client has gone */
 		answer_get(job->node, pending, job->status, job->row, job->index);
 		pending_release(job->node, pending);
 	}
@@ -460,6 +464,8 @@ static void answer_scan(struct node *node, struct hosted *hosted, struct pending
 		engine_iter_close(iter);
 	if (status == STATUS_END)
 		status = STATUS_OK;
+	else if (status == STATUS_CORRUPT)
+		status = STATUS_BUSY;
 	reply_begin(node, &reply, pending->request, status);
 	reply.reply.index = index;
 	reply.reply.more = more;

@@ -197,6 +197,7 @@ void driver_step(struct driver *driver, struct group_event *event, struct node_t
 		driver_snapshot_start(driver, to, time);
 	}
 	repair_settle(driver);
+	reseed_settle(driver);
 }
 
 /* --- events --------------------------------------------------------------------------------------- */
@@ -285,7 +286,7 @@ void driver_received(struct driver *driver, uint64_t from_node, const struct mes
 		driver_snapshot_acked(driver, message, time);
 		break;
 	case MESSAGE_REPAIR:
-		driver_repair_asked(driver, message);
+		driver_repair_asked(driver, message, time);
 		break;
 	case MESSAGE_REPAIR_REPLY:
 		driver_repair_received(driver, message, time);
@@ -300,12 +301,14 @@ void driver_expired(struct driver *driver, struct node_time time)
 	if (driver->failed || !driver->started)
 		return;
 	driver->now_ns = time.now_ns;
+	reseed_notice(driver);
 	if (group_deadline(driver->group) <= time.now_ns) {
 		struct group_event event = { .kind = GROUP_EXPIRED };
 		driver_step(driver, &event, time);
 	}
 	driver_snapshot_expired(driver, time);
 	driver_repair_expired(driver, time);
+	driver_reseed_expired(driver, time);
 	if (!driver->failed && driver_flush_deadline(driver) <= time.now_ns)
 		driver_log_trim(driver, time);
 }
@@ -317,10 +320,13 @@ uint64_t driver_deadline(const struct driver *driver)
 	uint64_t deadline = group_deadline(driver->group);
 	uint64_t snapshot = driver_snapshot_deadline(driver);
 	uint64_t flush = driver_flush_deadline(driver);
+	uint64_t reseed = driver_reseed_deadline(driver);
 	if (snapshot < deadline)
 		deadline = snapshot;
 	if (flush < deadline)
 		deadline = flush;
+	if (reseed < deadline)
+		deadline = reseed;
 	return driver->repair_deadline_ns < deadline ? driver->repair_deadline_ns : deadline;
 }
 
@@ -468,6 +474,8 @@ enum status driver_create(const struct driver_options *options, const struct mem
 	if (status == STATUS_OK)
 		status = group_new(driver);
 	if (status == STATUS_OK)
+		label_write(driver);
+	if (status == STATUS_OK)
 		status = driver_log_born(driver);
 	if (status == STATUS_OK)
 		status = driver_started(driver, time);
@@ -494,6 +502,10 @@ enum status driver_open(const struct driver_options *options, struct driver **ou
 		driver->options.map = NULL; /* offered before the group was known */
 	if (status == STATUS_OK)
 		status = state_load(driver);
+	if (status == STATUS_OK)
+		label_check(driver);
+	else if (status == STATUS_CORRUPT)
+		status = reseed_open(driver, false);
 	if (status == STATUS_OK)
 		status = group_new(driver);
 	if (status != STATUS_OK) {

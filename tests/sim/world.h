@@ -49,7 +49,7 @@ struct world_knobs {
 	bool wide; /* WAN distances; else a few hundred microseconds */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
-		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;
+		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
 };
 
 struct world_node {
@@ -76,7 +76,7 @@ struct world_node {
 
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
-	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages;
 };
 
 struct world {
