@@ -244,11 +244,10 @@ static void group_received(struct driver *driver, const struct message *message,
 	event.received.message = message;
 	event.received.memberships = memberships;
 	if (message->kind == MESSAGE_APPEND) {
-		bool busy = driver_journal_busy(driver) || engine_full(driver->engine);
-		if (message->append.last >= message->append.first && busy)
-			return; /* as if lost: the leader sends again */
 		if (!append_well_formed(&message->append))
 			return;
+		if (driver_append_busy(driver, &message->append))
+			return; /* as if lost: the leader sends again */
 		if (!memberships_of(&message->append, memberships, &event.received.membership_count))
 			return;
 		driver->incoming = &message->append;

@@ -236,6 +236,7 @@ void driver_queues_end(struct driver *driver);
 
 /* group_driver_log.c */
 bool driver_journal_busy(const struct driver *driver);
+bool driver_append_busy(const struct driver *driver, const struct message_append *append);
 enum status driver_log_clear(struct driver *driver) MUST;
 enum status driver_log_born(struct driver *driver) MUST;
 void driver_log_own_entry(struct driver *driver, const struct entry *entry, const struct membership *membership);
