@@ -258,6 +258,8 @@ static enum status reopen(struct engine *engine)
 	rocksdb_cancel_all_background_work(old, 1);
 	rocksdb_close(old);
 	enum status status = engine_db_open(shared, path, ENGINE_EXISTS, &db);
+	if (status == STATUS_CORRUPT)
+		engine->failure = STATUS_CORRUPT;
 	if (status != STATUS_OK)
 		return status;
 	engine->failure = STATUS_OK;
