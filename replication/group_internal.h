@@ -135,6 +135,7 @@ struct group {
 	uint64_t snapshot_index; /* of the last snapshot that replaced the log, or the log's begin at start */
 	uint64_t version_max;
 	uint64_t corrupt_below, corrupt_match;
+	bool damaged; /* the driver's state is lost: see group_set_damaged */
 	struct term_run runs[GROUP_TERM_RUNS_MAX];
 	uint32_t run_count;
 	uint32_t membership_count;

@@ -446,14 +446,19 @@ static const struct map_replica *own_replica(const struct node *node, const stru
  * without its memory, and one that came later would be removed with it. */
 static bool take_epoch(struct node *node)
 {
+	uint64_t before = node->identity.map_epoch;
 	enum status status;
 
-	if (node_map_in_force(node)->epoch <= node->identity.map_epoch)
+	if (node_map_in_force(node)->epoch <= before)
 		return true;
 	node->identity.map_epoch = node_map_in_force(node)->epoch;
 	status = identity_store(node->data, &node->identity);
 	if (status == STATUS_OK)
 		return true;
+	if (status == STATUS_NO_SPACE) { /* the old one stands, and so does what is here, until there is room */
+		node->identity.map_epoch = before;
+		return false;
+	}
 	node->failed = true;
 	node->io.fatal(node->io.arg, status, "the data directory's identity could not be written");
 	return false;

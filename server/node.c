@@ -736,6 +736,8 @@ void node_peer_connected(struct node *node, uint64_t peer, struct node_time time
 	node_turn(node);
 }
 
+enum { DISK_PROBE_MS = 500 };
+
 void node_expired(struct node *node, struct node_time time)
 {
 	enter(node, time);
@@ -756,6 +758,11 @@ void node_expired(struct node *node, struct node_time time)
 		driver_expired(hosted->driver, time);
 		node_touch(node, hosted);
 	}
+	if (node->probe_ns <= time.now_ns) {
+		node->probe_ns = time.now_ns + (uint64_t)DISK_PROBE_MS * 1000000;
+		journal_probe(node->journal);
+		node->io.flush_wanted(node->io.arg);
+	}
 	node_turn(node);
 }
 
@@ -770,6 +777,8 @@ uint64_t node_deadline(const struct node *node)
 	first = heap_min(&node->timers);
 	if (first != NULL && first->key < deadline)
 		deadline = first->key;
+	if (node->probe_ns < deadline)
+		deadline = node->probe_ns;
 	return node->mover_ns < deadline ? node->mover_ns : deadline;
 }
 
@@ -778,16 +787,27 @@ bool node_flush_begin(struct node *node, struct journal_flush **flush)
 	return node->running && !node->failed && journal_flush_begin(node->journal, flush);
 }
 
+static void journal_judged(struct node *node)
+{
+	bool full = journal_full(node->journal);
+
+	if (full && !node->disk_full)
+		log_warn("the journal's disk is full", LOG_S("effect", "writes wait, reads go on"));
+	if (!full && node->disk_full)
+		log_info("the journal's disk has room again");
+	node->disk_full = full;
+	node->probe_ns = full ? node->time.now_ns + (uint64_t)DISK_PROBE_MS * 1000000 : UINT64_MAX;
+}
+
 void node_flush_end(struct node *node, struct journal_flush *flush, enum status status, struct node_time time)
 {
 	uint64_t ticket = 0;
 	enum status ended = journal_flush_end(node->journal, flush, status, &ticket);
 
 	enter(node, time);
-	if (ended == STATUS_NO_SPACE) {
-		log_warn("the journal's disk is full", LOG_S("effect", "writes wait, reads go on"));
+	journal_judged(node);
+	if (ended == STATUS_NO_SPACE)
 		return;
-	}
 	if (ended != STATUS_OK) {
 		node->failed = true;
 		node->io.fatal(node->io.arg, ended, "the journal could not be synced");
@@ -1014,6 +1034,7 @@ enum status node_begin(struct node *node, const char **why)
 			driver_set_journal(node->table[i]->driver, node->journal);
 	}
 	node->running = true;
+	journal_judged(node);
 	return start_replicas(node, why);
 }
 
@@ -1109,7 +1130,7 @@ enum status node_open(const struct node_options *options, const struct node_io *
 		return STATUS_NO_MEMORY;
 	node->options = *options;
 	node->io = *io;
-	node->mover_ns = UINT64_MAX;
+	node->mover_ns = node->probe_ns = UINT64_MAX;
 	node->time = (struct node_time){ options->now_ns, options->wall_us };
 	node->boot = io->random(io->arg) | 1;
 	node->owner = driver_callbacks;

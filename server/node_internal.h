@@ -107,7 +107,8 @@ struct node {
 	uint64_t map_epoch_seen;
 	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
 	uint64_t map_bytes_epoch;
-	uint64_t flush_ticket;
+	uint64_t probe_ns; /* whether the journal's disk is still full is asked then; UINT64_MAX: it was not */
+	bool disk_full;	   /* said in the log */
 	struct residency_counters residency;
 	uint64_t requests, replies, dropped;
 };

@@ -729,6 +729,8 @@ void world_knobs_from_seed(struct world *world)
 	knobs->overlap = prng_below(&prng, 3) == 0;
 	knobs->value_size_max = prng_below(&prng, 4) == 0 ? (unsigned)prng_below(&prng, 6000) : 0;
 	knobs->levels = prng_below(&prng, 2) == 0;
+	/* A journal that lost more than can be mended takes its region's copies away: one such loss is what counts. */
+	knobs->damages = prng_below(&prng, 4) == 0 && !knobs->bit_flips;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }

@@ -51,7 +51,7 @@ struct world_knobs {
 	bool levels;	  /* clients read at all levels; else strongly */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
-		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;
+		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
 };
 
 struct world_node {
@@ -78,7 +78,7 @@ struct world_node {
 
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
-	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages;
 };
 
 struct world {
