@@ -152,7 +152,7 @@ static unsigned by_latency(
 	return gain > now.write_us * LEADING_GAIN_PERCENT / 100 && gain > LEADING_GAIN_US ? best : own;
 }
 
-static unsigned by_rank(const struct leading_candidate candidates[], unsigned count, unsigned own)
+unsigned leading_best_rank(const struct leading_candidate candidates[], unsigned count, unsigned own)
 {
 	unsigned best = own;
 	for (unsigned i = 0; i < count; i++)
@@ -168,7 +168,8 @@ struct leading_choice leading_choose(struct leading *leading, const struct leadi
 	assert(leading->led_since_ns != 0);
 	const bool latency = follow && candidates[own].rank != UINT_MAX;
 	leading_decay(leading, now_ns);
-	const unsigned best = latency ? by_latency(leading, candidates, count, own) : by_rank(candidates, count, own);
+	const unsigned best =
+		latency ? by_latency(leading, candidates, count, own) : leading_best_rank(candidates, count, own);
 	if (best == own) {
 		leading->wanted = 0;
 		return (struct leading_choice){ 0, false };

@@ -66,6 +66,8 @@ struct leading_choice {
 /* candidates[own] leads now. */
 struct leading_choice leading_choose(struct leading *leading, const struct leading_candidate candidates[],
 	unsigned count, unsigned own, bool follow, uint64_t now_ns);
+/* The able candidate of the best rank; `own` when nobody is better. */
+unsigned leading_best_rank(const struct leading_candidate candidates[], unsigned count, unsigned own);
 void leading_tried(struct leading *leading, bool follow, uint64_t now_ns); /* the lead is being offered */
 
 #endif
