@@ -178,7 +178,7 @@ struct leading_choice leading_choose(struct leading *leading, const struct leadi
 		leading->wanted_since_ns = now_ns;
 	leading->wanted = candidates[best].replica; /* of two that are about as good, now one, now the other */
 	const uint64_t pause_ms = leading->pause_ms != 0 ? leading->pause_ms : LEADING_PAUSE_MS;
-	bool waits = within(leading->moved_ns, leading->pause_ms, now_ns);
+	bool waits = candidates[own].rank != UINT_MAX && within(leading->moved_ns, leading->pause_ms, now_ns);
 	if (latency)
 		waits = waits || within(leading->wanted_since_ns, LEADING_HOLD_MS, now_ns) ||
 			within(leading->led_since_ns, pause_ms, now_ns);

@@ -7,10 +7,10 @@
  * LEADING_GAIN_PERCENT and LEADING_GAIN_US, for LEADING_HOLD_MS. Who leads where the policy lets nobody lead gives way
  * as without follow.
  *
- * No storm: a lead is not given away within the pause after the last time; with follow neither within the pause after
- * it was taken. The pause begins at LEADING_PAUSE_MS (LEADING_PAUSE_RANK_MS by rank) and doubles up to
- * LEADING_PAUSE_MAX_MS while the node gives the lead away again within LEADING_CALM pauses. Each node counts its own
- * moves only, and nothing is sent: where a lead goes to and fro, each end meets its own memory of it. */
+ * No storm: a lead is not given away within the pause after the last time, unless nobody may lead here; with follow
+ * neither within the pause after it was taken. The pause begins at LEADING_PAUSE_MS (LEADING_PAUSE_RANK_MS by rank) and
+ * doubles up to LEADING_PAUSE_MAX_MS while the node gives the lead away again within LEADING_CALM pauses. Each node
+ * counts its own moves only, and nothing is sent: where a lead goes to and fro, each end meets its own memory of it. */
 #ifndef DOMICILE_POLICY_LEADING_H
 #define DOMICILE_POLICY_LEADING_H
 
