@@ -144,8 +144,11 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 		const struct entry *entry = &proposals->entries[proposals->begin + i];
 		assert(entry->index > 0);
 		assert(tail_find(&driver->tail, entry->index));
-		if (entry->origin != 0)
+		if (entry->origin != 0) {
+			if (driver->owner->forwarded)
+				driver->owner->forwarded(driver->owner->arg, driver, entry->origin);
 			continue; /* its origin answers */
+		}
 		struct waiter waiter = { entry->index, entry->term, proposals->tokens[proposals->begin + i] };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a proposal");

@@ -203,6 +203,15 @@ static void on_membership_changed(void *arg, struct driver *driver, bool committ
 	node->mover_wanted = true;
 }
 
+static void on_forwarded(void *arg, struct driver *driver, uint16_t origin)
+{
+	struct node *node = arg;
+	struct hosted *hosted = hosted_of(node, driver);
+
+	if (hosted != NULL)
+		leading_forwarded(node, hosted, origin);
+}
+
 static void on_map_changed(void *arg, struct driver *driver)
 {
 	struct node *node = arg;
@@ -310,6 +319,7 @@ static const struct driver_owner driver_callbacks = {
 	.membership_changed = on_membership_changed,
 	.map_changed = on_map_changed,
 	.fenced = on_fenced,
+	.forwarded = on_forwarded,
 	.flush_wanted = on_flush_wanted,
 	.fatal = on_fatal,
 	.watch = on_watch,
@@ -747,6 +757,11 @@ void node_expired(struct node *node, struct node_time time)
 		liveness_expired(node->liveness, time.now_ns, node_map_in_force(node)->epoch, node->liveness_out);
 		liveness_carry_out(node);
 	}
+	if (node->tick_ns <= time.now_ns) {
+		node->tick_ns = time.now_ns + (uint64_t)TICK_MS * 1000000;
+		rtt_tick(node);
+		node->mover_wanted = node->mover_wanted || node->leads_move;
+	}
 	for (unsigned i = 0; i < 4096;
 		i++) { /* bounded: a driver whose deadline does not move on is met again next time */
 		struct heap_node *first = heap_min(&node->timers);
@@ -779,6 +794,8 @@ uint64_t node_deadline(const struct node *node)
 		deadline = first->key;
 	if (node->probe_ns < deadline)
 		deadline = node->probe_ns;
+	if (node->tick_ns < deadline)
+		deadline = node->tick_ns;
 	return node->mover_ns < deadline ? node->mover_ns : deadline;
 }
 
@@ -987,6 +1004,7 @@ enum status node_begin(struct node *node, const char **why)
 		return status;
 	}
 	liveness_init(node->liveness, &liveness);
+	node->tick_ns = node->time.now_ns + (uint64_t)TICK_MS * 1000000;
 
 	text_init(&path, engines_path, sizeof(engines_path));
 	text_add(&path, node->data);
@@ -1091,12 +1109,13 @@ static bool allocate(struct node *node)
 	node->effects = calloc(1, sizeof(*node->effects));
 	node->scratch = calloc(1, sizeof(*node->scratch));
 	node->pending = calloc(PENDING_MAX, sizeof(*node->pending));
+	node->rtt = calloc(1, sizeof(*node->rtt));
 	if (map != NULL)
 		node->map = cluster_map_init(map, limits);
 	if (bootstrap != NULL)
 		node->bootstrap_map = cluster_map_init(bootstrap, limits);
 	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL ||
-		node->effects == NULL || node->scratch == NULL || node->pending == NULL)
+		node->effects == NULL || node->scratch == NULL || node->pending == NULL || node->rtt == NULL)
 		return false;
 	for (uint32_t i = PENDING_MAX; i > 0; i--) {
 		node->pending[i - 1].next_free = node->pending_free;
@@ -1195,6 +1214,7 @@ void node_close(struct node *node)
 	free(node->effects);
 	free(node->scratch);
 	free(node->pending);
+	free(node->rtt);
 	free(node);
 }
 

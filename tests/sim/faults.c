@@ -159,6 +159,7 @@ static void move(struct world *world)
 		!eu_only && world->knobs.regions == 5 && prng_below(&world->faults, 2) == 0 ? 5 : 3,
 		(unsigned)prng_below(&world->faults, 3),
 		prng_below(&world->faults, 3) == 0 ? !world->knobs.local_reads : world->knobs.local_reads);
+	policy.follow = world->knobs.follow;
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
