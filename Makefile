@@ -63,7 +63,7 @@ MAINS := server/main.c
 $(foreach f,$(FOLDERS),$(eval SRC_$(f) := $(filter-out $(MAINS),$(call sources,$(f)))))
 
 .PHONY: all
-all: $(OUT)/bin/domiciled $(OUT)/bin/domctl $(OUT)/bin/dombench $(OUT)/lib/libdomicile.so $(OUT)/lib/libdomicile.a $(OUT)/lib/domicile.pc
+all: $(OUT)/bin/domiciled $(OUT)/bin/domctl $(OUT)/bin/dombench $(OUT)/bin/wanlab $(OUT)/lib/libdomicile.so $(OUT)/lib/libdomicile.a $(OUT)/lib/domicile.pc
 
 $(OUT)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -86,6 +86,12 @@ $(OUT)/bin/domctl: $(call objects,$(call sources,tools)) $(call archives,$(USES_
 	$(link) $^ $(LIBS_tools) $(call libs,$(USES_tools))
 $(OUT)/bin/dombench: $(call objects,$(call sources,bench) $(wildcard tests/lib/linearizability.c)) $(call archives,$(USES_bench))
 	$(link) $^ $(LIBS_bench) $(LIBS_tools) $(call libs,$(USES_bench))
+
+# The WAN lab: not installed, and nothing of it enters the product.
+.PHONY: wanlab
+wanlab: $(OUT)/bin/wanlab
+$(OUT)/bin/wanlab: $(call objects,$(call sources,bench/wan) bench/histogram.c) $(call archives,config policy base)
+	$(link) $^ $(LIBS_tools) $(call libs,config policy base)
 
 CLIENT_ARCHIVES := $(call archives,$(USES_client))
 $(OUT)/lib/libdomicile.so.0: $(CLIENT_ARCHIVES) client/domicile.map
