@@ -37,7 +37,7 @@ LIBS_storage := $(call PKG,rocksdb) $(call PKG,liblz4)
 LIBS_server  := $(call PKG,libevent) $(call PKG,openssl)
 LIBS_client  := $(call PKG,libevent) $(call PKG,libevent_pthreads) $(call PKG,openssl)
 LIBS_tools   := $(call PKG,jansson)
-LIBS_bench   := -lm
+LIBS_bench   := -lm $(call PKG,zlib)
 
 # --- folders ---------------------------------------------------------------------------------
 FOLDERS := base wire policy config replication storage server client

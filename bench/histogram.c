@@ -1,3 +1,4 @@
+/* bench/histogram.c: see bench/histogram.h. */
 #include "bench/histogram.h"
 
 #include <assert.h>
@@ -9,31 +10,34 @@ void histogram_init(struct histogram *histogram)
 	histogram->min_us = UINT64_MAX;
 }
 
+/* The power of two above 2048 that the value needs, and its top 11 bits within it. */
 static unsigned bucket_of(uint64_t us)
 {
-	unsigned top, shift;
+	unsigned power = 63 - (unsigned)__builtin_clzll(us | (HISTOGRAM_SUB - 1)) - HISTOGRAM_HALF_BITS;
 
-	if (us < HISTOGRAM_SUB)
-		return (unsigned)us;
-	top = 63 - (unsigned)__builtin_clzll(us);
-	shift = top - 6; /* keeps 7 bits: 64..127 */
-	return (shift + 1) * (HISTOGRAM_SUB / 2) + (unsigned)(us >> shift);
+	return power * HISTOGRAM_HALF + (unsigned)(us >> power);
 }
 
 static uint64_t bucket_high(unsigned bucket)
 {
-	unsigned shift;
+	unsigned power = bucket < HISTOGRAM_SUB ? 0 : bucket / HISTOGRAM_HALF - 1;
 
-	if (bucket < HISTOGRAM_SUB)
-		return bucket;
-	shift = bucket / (HISTOGRAM_SUB / 2) - 2;
-	return ((uint64_t)(bucket - (shift + 1) * (HISTOGRAM_SUB / 2) + 1) << shift) - 1;
+	return ((uint64_t)(bucket - power * HISTOGRAM_HALF + 1) << power) - 1;
+}
+
+uint64_t histogram_low(unsigned bucket)
+{
+	assert(bucket < HISTOGRAM_BUCKETS);
+	return bucket == 0 ? 0 : bucket_high(bucket - 1) + 1;
 }
 
 void histogram_add(struct histogram *histogram, uint64_t us)
 {
-	unsigned bucket = bucket_of(us);
+	unsigned bucket;
 
+	if (us > HISTOGRAM_US_MAX)
+		us = HISTOGRAM_US_MAX;
+	bucket = bucket_of(us);
 	assert(bucket < HISTOGRAM_BUCKETS);
 	histogram->buckets[bucket]++;
 	histogram->count++;

@@ -1,4 +1,4 @@
-// The peer's load generator for `make bench-throughput`: closed-loop puts against etcd over gRPC with mutual TLS, the same
+// The peer's load generator. `etcd-load geo ...` is a worker of `dombench geo` (geo.go). Else, for `make bench-throughput`: closed-loop puts against etcd over gRPC with mutual TLS, the same
 // shape as `dombench throughput`: N connections, one operation in flight each, the same key and value sizes.
 // Built against Debian's packaged clientv3 (golang-etcd-server-dev), GOPATH mode, no network.
 package main
@@ -40,7 +40,25 @@ func die(err error) {
 	os.Exit(11)
 }
 
+func tlsConfig(ca, cert, key string) *tls.Config {
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		die(err)
+	}
+	pem, err := ioutil.ReadFile(ca)
+	if err != nil {
+		die(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS13}
+}
+
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == "geo" {
+		geo(os.Args[3:])
+		return
+	}
 	endpoints := flag.String("endpoints", "", "comma-separated https endpoints; the first is used most (its leader)")
 	ca := flag.String("ca", "", "CA file")
 	cert := flag.String("cert", "", "client certificate")
@@ -54,20 +72,10 @@ func main() {
 	out := flag.String("json", "", "write the result here")
 	flag.Parse()
 
-	pair, err := tls.LoadX509KeyPair(*cert, *key)
-	if err != nil {
-		die(err)
-	}
-	pem, err := ioutil.ReadFile(*ca)
-	if err != nil {
-		die(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS13}
-
+	config := tlsConfig(*ca, *cert, *key)
 	clients := make([]*clientv3.Client, *connections)
 	for i := range clients {
+		var err error
 		clients[i], err = clientv3.New(clientv3.Config{Endpoints: strings.Split(*endpoints, ","), TLS: config, DialTimeout: 5 * time.Second})
 		if err != nil {
 			die(err)
