@@ -194,8 +194,7 @@ static bool sayable(const struct group *group, const struct grant *grant)
 	int at = membership_find(membership_in_force(group), grant->replica);
 	if (at < 0 || !wanted(group, grant->replica))
 		return at >= 0;
-	return ready(grant, &group->followers[at]) &&
-	       liveness_lent_epoch(group->config.liveness, grant->node) != 0;
+	return ready(grant, &group->followers[at]) && liveness_lent_epoch(group->config.liveness, grant->node) != 0;
 }
 
 static uint64_t deadline_of(const struct group *group, const struct grant *grant)
