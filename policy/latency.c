@@ -3,6 +3,7 @@
 #include "policy/latency.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "policy/quorum.h"
 
@@ -31,22 +32,97 @@ uint32_t latency_commit(const struct membership *membership, const uint32_t rtt_
 	return best;
 }
 
-uint32_t latency_write_via_leader(const struct membership *membership, uint32_t rtt_to_leader_us,
-	uint32_t leader_position, const uint32_t rtt_from_leader_us[])
+static uint32_t half(uint64_t rtts_us)
 {
-	assert(leader_position < membership->count);
-	uint32_t rtt_us[REPLICAS_MAX];
-	for (unsigned i = 0; i < membership->count; i++)
-		rtt_us[i] = i == leader_position ? 0 : rtt_from_leader_us[i];
-	return add(rtt_to_leader_us, latency_commit(membership, rtt_us));
+	return rtts_us / 2 < LATENCY_UNKNOWN ? (uint32_t)(rtts_us / 2) : LATENCY_UNKNOWN - 1;
 }
 
-/* The leader answers by its lease, so no quorum is on this path. */
-uint32_t latency_read_index(
-	const struct membership *membership, uint32_t rtt_to_nearest_us, uint32_t rtt_nearest_to_leader_us)
+/* The nearest set that commits, and every responder. rtt_us[i]: until member i's ack is there. */
+static uint32_t covered(const struct latency_group *group, const uint32_t rtt_us[])
 {
-	assert(membership->count > 0);
-	return add(rtt_to_nearest_us, rtt_nearest_to_leader_us);
+	uint32_t longest = latency_commit(group->membership, rtt_us);
+	for (unsigned i = 0; i < group->membership->count; i++)
+		if ((group->responders >> i & 1) && rtt_us[i] > longest)
+			longest = rtt_us[i];
+	return longest;
+}
+
+/* c -> L -> s -> c: half the sum of three round trips, since each is gone along once. */
+uint32_t latency_write(const struct latency_group *group, unsigned leader, unsigned origin)
+{
+	const struct membership *membership = group->membership;
+	assert(leader < membership->count);
+	assert(origin < membership->count);
+	const uint32_t to_leader_us = origin == leader ? 0 : group->rtt_us[origin][leader];
+	uint32_t ack_us[REPLICAS_MAX];
+	for (unsigned s = 0; s < membership->count; s++) {
+		const uint32_t on_us = s == leader ? 0 : group->rtt_us[leader][s];
+		const uint32_t back_us = s == origin ? 0 : group->rtt_us[s][origin];
+		ack_us[s] = LATENCY_UNKNOWN;
+		if (to_leader_us != LATENCY_UNKNOWN && on_us != LATENCY_UNKNOWN && back_us != LATENCY_UNKNOWN)
+			ack_us[s] = half((uint64_t)to_leader_us + on_us + back_us);
+	}
+	return covered(group, ack_us);
+}
+
+static bool holds_data(const struct member *member)
+{
+	return member->role_new == ROLE_VOTER || member->role_new == ROLE_LEARNER;
+}
+
+static unsigned nearest_of(const struct membership *membership, const uint32_t rtt_us[])
+{
+	unsigned best = REPLICAS_MAX;
+	for (unsigned i = 0; i < membership->count; i++) {
+		if (!holds_data(&membership->at[i]) || rtt_us[i] == LATENCY_UNKNOWN)
+			continue;
+		if (best == REPLICAS_MAX || rtt_us[i] < rtt_us[best])
+			best = i;
+	}
+	return best;
+}
+
+/* The leader answers a read by its lease, so no quorum is on that path. A responder answers by its own. */
+static uint32_t read_at(const struct latency_group *group, unsigned leader, unsigned at)
+{
+	if (at == leader || (group->responders >> at & 1))
+		return 0;
+	return group->rtt_us[at][leader];
+}
+
+static uint32_t larger(uint32_t a_us, uint32_t b_us)
+{
+	return a_us > b_us ? a_us : b_us;
+}
+
+void latency_from(
+	const struct latency_group *group, unsigned leader, const uint32_t rtt_us[], struct latency_estimate *estimate)
+{
+	const struct membership *membership = group->membership;
+	memset(estimate, 0xff, sizeof(*estimate)); /* nothing is known */
+	const unsigned near = estimate->nearest = nearest_of(membership, rtt_us);
+	if (near == REPLICAS_MAX)
+		return;
+	estimate->read_floor_us = rtt_us[near];
+	estimate->write_floor_us = covered(group, rtt_us);
+	if (leader == REPLICAS_MAX)
+		return;
+	assert(leader < membership->count);
+	uint32_t from_leader_us[REPLICAS_MAX];
+	for (unsigned i = 0; i < membership->count; i++)
+		from_leader_us[i] = i == leader ? 0 : group->rtt_us[leader][i];
+	estimate->to_leader_us = rtt_us[leader];
+	estimate->commit_us = covered(group, from_leader_us);
+	estimate->via_leader_us = add(rtt_us[leader], estimate->commit_us);
+	uint32_t write_us = 0, read_us = 0;
+	for (unsigned i = 0; i < membership->count; i++) {
+		if (!holds_data(&membership->at[i]) || rtt_us[i] != rtt_us[near])
+			continue;
+		write_us = larger(write_us, latency_write(group, leader, i));
+		read_us = larger(read_us, read_at(group, leader, i));
+	}
+	estimate->write_us = group->origin_acks ? add(rtt_us[near], write_us) : estimate->via_leader_us;
+	estimate->read_us = add(rtt_us[near], read_us);
 }
 
 /* --- the sphere ---------------------------------------------------------------------------------------- */

@@ -304,6 +304,16 @@ static void settle_follower(struct group *group)
 	}
 }
 
+void group_set_damaged(struct group *group, bool damaged)
+{
+	group->damaged = damaged;
+	if (!group->restored || group->role == GROUP_LEADER)
+		return;
+	if (!damaged)
+		election_arm(group, false);
+	settle_follower(group);
+}
+
 static void settle(struct group *group, struct group_effects *out)
 {
 	if (group->role == GROUP_LEADER) {

@@ -233,6 +233,9 @@ bool group_progress(const struct group *group, uint64_t replica, struct group_pr
 uint64_t group_term_of(const struct group *group, uint64_t index); /* 0: not in the log, or compacted */
 void group_snapshot_sent(
 	struct group *group, uint64_t to, uint64_t index, bool ok); /* the stream of GROUP_SNAPSHOT ended */
+/* The applied state is lost, the log is not: until it is replaced the replica does not campaign. Not from within a
+ * step. */
+void group_set_damaged(struct group *group, bool damaged);
 void group_repaired(struct group *group);	  /* what restored.corrupt_below named is whole again */
 void group_check(const struct group *group);	  /* asserts every invariant */
 uint64_t group_digest(const struct group *group); /* same seed and events: same digest */

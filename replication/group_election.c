@@ -26,7 +26,7 @@ static bool leads_in(const struct group *group, const struct membership *members
  * until that is committed: if only it has that entry, nobody else can be elected by those who must be asked. */
 static bool may_lead(const struct group *group)
 {
-	if (group->corrupt_below != 0)
+	if (group->corrupt_below != 0 || group->damaged)
 		return false;
 	for (uint32_t i = memberships_oldest(group); i < group->membership_count; i++)
 		if (leads_in(group, &group->memberships[i]))

@@ -115,11 +115,16 @@ bool grants_allow(const struct group *group, const struct membership *next)
 
 /* --- in time ---------------------------------------------------------------------------------------------- */
 
-/* L6: what a healthy responder has acknowledged by now. */
-static uint64_t behind_at_ns(const struct group *group, const struct grant *grant)
+/* L6: by when a healthy responder has answered what was said at `said_ns`. */
+static uint64_t late_at_ns(const struct group *group, const struct grant *grant, uint64_t said_ns)
 {
 	uint64_t rtt_ns = us_ns(liveness_rtt_us(group->config.liveness, grant->node));
-	return grant->mark_ns + 2 * us_ns(group->config.retransmit_us) + rtt_ns;
+	return said_ns + 2 * us_ns(group->config.retransmit_us) + rtt_ns;
+}
+
+static bool unanswered(const struct group *group, const struct grant *grant)
+{
+	return grant->acked < grant->since && live(group, grant);
 }
 
 static void mark(struct group *group, struct grant *grant)
@@ -130,7 +135,7 @@ static void mark(struct group *group, struct grant *grant)
 
 static void look_behind(struct group *group, struct grant *grant)
 {
-	bool late = behind_at_ns(group, grant) <= group->now_ns;
+	bool late = late_at_ns(group, grant, grant->mark_ns) <= group->now_ns;
 	if (match_of(group, grant->replica) >= grant->mark_index) {
 		grant->caught_up = true;
 		mark(group, grant);
@@ -141,6 +146,10 @@ static void look_behind(struct group *group, struct grant *grant)
 		else
 			mark(group, grant); /* it starts again from here */
 	}
+	/* Nothing may be missing in its log, and yet it does not hear us: whoever waits for its answer waits no longer.
+	 */
+	if (unanswered(group, grant) && late_at_ns(group, grant, grant->since_ns) <= group->now_ns)
+		liveness_withhold(group->config.liveness, grant->node, group->now_ns);
 }
 
 void grants_settle(struct group *group)
@@ -179,16 +188,27 @@ static bool ready(const struct grant *grant, const struct follower *follower)
 	       grant->caught_up;
 }
 
-static uint64_t deadline_of(const struct group *group, const struct grant *grant)
+/* Whether grants_send says it when its time comes: a deadline is of that only. */
+static bool sayable(const struct group *group, const struct grant *grant)
 {
 	int at = membership_find(membership_in_force(group), grant->replica);
-	bool sayable = at >= 0 && (!wanted(group, grant->replica) || ready(grant, &group->followers[at]));
-	bool again = sayable && grant->acked < grant->since && live(group, grant);
+	if (at < 0 || !wanted(group, grant->replica))
+		return at >= 0;
+	return ready(grant, &group->followers[at]) && liveness_lent_epoch(group->config.liveness, grant->node) != 0;
+}
+
+static uint64_t deadline_of(const struct group *group, const struct grant *grant)
+{
+	bool again = unanswered(group, grant) && sayable(group, grant);
 	uint64_t deadline = again ? grant->retry_at_ns : NEVER;
 	/* Once it is lent no more, liveness tells when what was lent is over. */
-	bool behind = match_of(group, grant->replica) < grant->mark_index;
-	if (behind && live(group, grant) && behind_at_ns(group, grant) > group->now_ns)
-		deadline = min_u64(deadline, behind_at_ns(group, grant));
+	bool behind = match_of(group, grant->replica) < grant->mark_index && live(group, grant);
+	uint64_t match_late_ns = late_at_ns(group, grant, grant->mark_ns);
+	uint64_t answer_late_ns = late_at_ns(group, grant, grant->since_ns);
+	if (behind && match_late_ns > group->now_ns)
+		deadline = min_u64(deadline, match_late_ns);
+	if (unanswered(group, grant) && answer_late_ns > group->now_ns)
+		deadline = min_u64(deadline, answer_late_ns);
 	return deadline;
 }
 
@@ -205,7 +225,7 @@ bool grants_settled(const struct group *group)
 {
 	for (unsigned i = 0; i < REPLICAS_MAX; i++) {
 		const struct grant *grant = &group->grants[i];
-		if (grant->replica != 0 && live(group, grant) && grant->acked < grant->since)
+		if (grant->replica != 0 && unanswered(group, grant))
 			return false;
 	}
 	return true;
@@ -222,12 +242,19 @@ static struct message *grant_message(struct group *group, struct grant *grant, s
 	return message;
 }
 
+/* From this number on it says something else than before. */
+static void since(const struct group *group, struct grant *grant)
+{
+	grant->since = grant->number;
+	grant->since_ns = group->now_ns;
+}
+
 static void revoke(struct group *group, struct grant *grant, struct group_effects *out)
 {
 	bool again = grant->revoking;
 	grant_message(group, grant, out); /* lent_epoch 0 */
 	if (!again)
-		grant->since = grant->number;
+		since(group, grant);
 	grant->revoking = true;
 }
 
@@ -242,7 +269,7 @@ static void grant_again(
 		    grant->bindings == group->bindings && grant->incarnation == follower->incarnation;
 	struct message *message = grant_message(group, grant, out);
 	if (!same)
-		grant->since = grant->number;
+		since(group, grant);
 	grant->revoking = false;
 	grant->lent_epoch = epoch;
 	grant->roster = roster->index;

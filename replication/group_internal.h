@@ -73,7 +73,7 @@ struct follower {
 struct grant {
 	uint64_t replica, node;			/* 0: free */
 	uint64_t number;			/* of the last grant or revocation sent; 0: none yet */
-	uint64_t since;				/* the first that said what the last one says */
+	uint64_t since, since_ns;		/* the first that said what the last one says, and when */
 	uint64_t acked;				/* the highest acknowledged */
 	uint64_t lent_epoch;			/* under which something was granted that may not be over; 0: nothing */
 	uint64_t roster, incarnation, bindings; /* of the last grant */
@@ -135,6 +135,7 @@ struct group {
 	uint64_t snapshot_index; /* of the last snapshot that replaced the log, or the log's begin at start */
 	uint64_t version_max;
 	uint64_t corrupt_below, corrupt_match;
+	bool damaged; /* the driver's state is lost: see group_set_damaged */
 	struct term_run runs[GROUP_TERM_RUNS_MAX];
 	uint32_t run_count;
 	uint32_t membership_count;

@@ -4,6 +4,7 @@
  * Verbs, over MESSAGE_ADMIN:
  *   change        body: a packed change of the rules or of placement, from an administrator; from a node, over the
  *                 peer protocol, what a shard that it holds did.
+ *   rtt           from a node, over the peer protocol: its row of round trips (server/rtt.h).
  *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
  *   node.status   JSON: this node's replicas, RTT row, residency counters. */
 #include "server/node_internal.h"
@@ -346,6 +347,10 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 	struct pending *pending;
 	void *memory;
 
+	if (bytes_equal(message->admin.verb, bytes_text("rtt"))) {
+		rtt_received(node, from, message->admin.body);
+		return;
+	}
 	if (node->meta == NULL || !driver_leads(node->meta->driver) ||
 		!bytes_equal(message->admin.verb, bytes_text("change")))
 		return;

@@ -192,10 +192,12 @@ void gateway_request(
 			"no replica of that shard is here");
 		return;
 	}
-	if (ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN)
+	if (ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN) {
 		gateway_read(node, hosted, connection, who, message);
-	else
+	} else {
+		leading_wrote_at(node, hosted, &who->place);
 		request_write(node, hosted, connection, message);
+	}
 }
 
 void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, const struct driver_outcome *outcome)

@@ -95,6 +95,8 @@ static void answer_get(struct node *node, const struct hosted *hosted, struct pe
 		return;
 	if (status == STATUS_OK)
 		status = stored_value_decode(buffer_bytes(row), &stored);
+	else if (status == STATUS_CORRUPT)
+		status = STATUS_BUSY; /* never told as an answer: another copy has it, and mends this one */
 	gateway_reply_begin(node, &reply, pending->request, status);
 	reply.reply.index = index;
 	staleness_tell(hosted, pending, &reply.reply);
@@ -135,6 +137,7 @@ static void read_job_done(void *arg)
 
 	assert(hosted != NULL); /* a replica with a read under way is not removed */
 	hosted->reading--;
+	node_touch(job->node, hosted); /* the read may have found the engine damaged */
 	if (pending != NULL && lease_stood(job->node, hosted, pending, job->token)) { /* else the client has gone */
 		answer_get(job->node, hosted, pending, job->status, job->row, job->index);
 		pending_release(job->node, pending);
@@ -250,6 +253,8 @@ static enum status scan_fill(const struct hosted *hosted, const struct pending *
 	}
 	if (iter != NULL)
 		engine_iter_close(iter);
+	if (status == STATUS_CORRUPT)
+		return STATUS_BUSY;
 	return status == STATUS_END ? STATUS_OK : status;
 }
 

@@ -203,6 +203,7 @@ void driver_step(struct driver *driver, struct group_event *event, struct node_t
 		driver_snapshot_start(driver, to, time);
 	}
 	repair_settle(driver);
+	reseed_settle(driver);
 }
 
 /* --- events --------------------------------------------------------------------------------------- */
@@ -249,11 +250,10 @@ static void group_received(struct driver *driver, const struct message *message,
 	event.received.message = message;
 	event.received.memberships = memberships;
 	if (message->kind == MESSAGE_APPEND) {
-		bool busy = driver_journal_busy(driver) || engine_full(driver->engine);
-		if (message->append.last >= message->append.first && busy)
-			return; /* as if lost: the leader sends again */
 		if (!append_well_formed(&message->append))
 			return;
+		if (driver_append_busy(driver, &message->append))
+			return; /* as if lost: the leader sends again */
 		if (!memberships_of(&message->append, memberships, &event.received.membership_count))
 			return;
 		driver->incoming = &message->append;
@@ -297,7 +297,7 @@ void driver_received(struct driver *driver, uint64_t from_node, const struct mes
 		driver_snapshot_acked(driver, message, time);
 		break;
 	case MESSAGE_REPAIR:
-		driver_repair_asked(driver, message);
+		driver_repair_asked(driver, message, time);
 		break;
 	case MESSAGE_REPAIR_REPLY:
 		driver_repair_received(driver, message, time);
@@ -323,6 +323,7 @@ void driver_expired(struct driver *driver, struct node_time time)
 	if (driver->failed || !driver->started)
 		return;
 	driver->now_ns = time.now_ns;
+	reseed_notice(driver);
 	if (group_deadline(driver->group) <= time.now_ns) {
 		struct group_event event = { .kind = GROUP_EXPIRED };
 		driver_step(driver, &event, time);
@@ -330,6 +331,7 @@ void driver_expired(struct driver *driver, struct node_time time)
 	driver_snapshot_expired(driver, time);
 	driver_repair_expired(driver, time);
 	driver_forward_expired(driver, time);
+	driver_reseed_expired(driver, time);
 	if (!driver->failed && driver_flush_deadline(driver) <= time.now_ns)
 		driver_log_trim(driver, time);
 }
@@ -342,12 +344,15 @@ uint64_t driver_deadline(const struct driver *driver)
 	uint64_t snapshot = driver_snapshot_deadline(driver);
 	uint64_t flush = driver_flush_deadline(driver);
 	uint64_t forward = driver_forward_deadline(driver);
+	uint64_t reseed = driver_reseed_deadline(driver);
 	if (snapshot < deadline)
 		deadline = snapshot;
 	if (flush < deadline)
 		deadline = flush;
 	if (forward < deadline)
 		deadline = forward;
+	if (reseed < deadline)
+		deadline = reseed;
 	return driver->repair_deadline_ns < deadline ? driver->repair_deadline_ns : deadline;
 }
 
@@ -498,6 +503,8 @@ enum status driver_create(const struct driver_options *options, const struct mem
 	if (status == STATUS_OK)
 		status = group_new(driver);
 	if (status == STATUS_OK)
+		label_write(driver);
+	if (status == STATUS_OK)
 		status = driver_log_born(driver);
 	if (status == STATUS_OK)
 		status = driver_started(driver, time);
@@ -524,6 +531,10 @@ enum status driver_open(const struct driver_options *options, struct driver **ou
 		driver->options.map = NULL; /* offered before the group was known */
 	if (status == STATUS_OK)
 		status = state_load(driver);
+	if (status == STATUS_OK)
+		label_check(driver);
+	else if (status == STATUS_CORRUPT)
+		status = reseed_open(driver, false);
 	if (status == STATUS_OK)
 		status = group_new(driver);
 	if (status != STATUS_OK) {

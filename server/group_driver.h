@@ -44,6 +44,8 @@ struct driver_owner {
 	void (*map_changed)(void *arg, struct driver *driver); /* meta's only */
 	/* A fence entry was applied here (every replica): the owner, if it leads, counts and reports. */
 	void (*fenced)(void *arg, struct driver *driver, const struct command *fence);
+	/* A proposal of this leader is another replica's: its client waits there. NULL: not told. */
+	void (*forwarded)(void *arg, struct driver *driver, uint16_t origin);
 	void (*flush_wanted)(void *arg);
 	void (*fatal)(void *arg, struct driver *driver, enum status status, const char *what);
 	void (*watch)(void *arg, uint64_t node, bool watch); /* liveness: a member came or went */

@@ -181,7 +181,7 @@ static enum status entry_apply(struct driver *driver, struct apply *apply, struc
 		status = driver_apply_membership(driver, &at->entry, buffer_bytes(at->body));
 		if (status == STATUS_OK)
 			state_put_membership(apply->batch, &driver->membership);
-		driver->flush_due = true;
+		driver->flush_due = driver->label_due = true;
 	} else if (at->entry.kind == ENTRY_COMMAND && at->entry.size > 0) { /* a witness has no bodies */
 		status = command_apply(driver, apply, at);
 	}
@@ -284,13 +284,14 @@ static void apply_batch(struct driver *driver)
 	else if (status == STATUS_NO_SPACE) /* of a flush: what this batch has touched here is loaded again */
 		driver->flush.restore_due = true;
 	else
-		driver_fail(driver, status, "a committed entry could not be applied");
+		driver_engine_failed(driver, status, "a committed entry could not be applied");
 	apply_release(&apply);
 }
 
 bool driver_applicable(const struct driver *driver)
 {
-	return driver->applied < driver->commit && !driver->apply_stalled && !driver->flush.restore_due;
+	return driver->applied < driver->commit && !driver->apply_stalled && !driver->flush.restore_due &&
+	       !driver->reseed.running;
 }
 
 enum status driver_apply_again(struct driver *driver, uint64_t upto)

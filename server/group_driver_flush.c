@@ -19,6 +19,9 @@ static void flush_run(void *arg)
 {
 	struct driver *driver = arg;
 	driver->flush.ran = engine_flush_run(driver->engine);
+	if (driver->flush.ran == STATUS_OK && driver->flush.label)
+		driver->flush.label_ran = engine_label_write(
+			driver->options.engines, driver->options.replica, buffer_bytes(driver->flush.label));
 }
 
 static void flush_ended(void *arg)
@@ -31,6 +34,22 @@ static void flush_ended(void *arg)
 bool driver_blocked(const struct driver *driver)
 {
 	return driver->flush.running && !driver->flush.ended;
+}
+
+/* A label goes with the flush when a membership was applied since the last one; meta's, which holds the map, always. */
+static void label_take(struct driver *driver)
+{
+	driver->flush.label = driver->label_due || driver_is_meta(driver) ? label_of(driver) : NULL;
+	driver->flush.label_ran = STATUS_CANCELLED;
+	driver->label_due = driver->label_due && !driver->flush.label;
+}
+
+static void label_settle(struct driver *driver)
+{
+	if (driver->flush.label && driver->flush.label_ran != STATUS_OK)
+		driver->label_due = true;
+	buffer_unref(driver->flush.label);
+	driver->flush.label = NULL;
 }
 
 static void no_space(struct driver *driver, struct node_time time)
@@ -69,7 +88,7 @@ static void restore(struct driver *driver, struct node_time time)
 			status = driver_apply_again(driver, applied);
 	}
 	if (status != STATUS_OK) {
-		driver_fail(driver, status, "the engine could not be brought back after its disk was full");
+		driver_engine_failed(driver, status, "the engine could not be brought back after its disk was full");
 		return;
 	}
 	assert(driver->applied == applied);
@@ -85,17 +104,18 @@ void driver_flush_settle(struct driver *driver, struct node_time time)
 		uint64_t flushed;
 		enum status status = engine_flush_end(driver->engine, flush->ran, &flushed);
 		flush->running = flush->ended = false;
+		label_settle(driver);
 		if (status == STATUS_OK) {
 			flushed_again(driver);
 		} else if (status == STATUS_NO_SPACE) {
 			flush->restore_due = true;
 			no_space(driver, time);
 		} else {
-			driver_fail(driver, status, "the engine could not be flushed");
+			driver_engine_failed(driver, status, "the engine could not be flushed");
 			return;
 		}
 	}
-	if (flush->restore_due)
+	if (flush->restore_due && !driver->reseed.running)
 		restore(driver, time);
 }
 
@@ -128,11 +148,12 @@ static void begin(struct driver *driver, struct node_time time)
 		return;
 	}
 	if (status != STATUS_OK) {
-		driver_fail(driver, status, "the engine could not be flushed");
+		driver_engine_failed(driver, status, "the engine could not be flushed");
 		return;
 	}
 	driver->flush_due = false;
 	*flush = (struct flushing){ .running = true, .ran = STATUS_CANCELLED, .no_space = flush->no_space };
+	label_take(driver);
 	if (owner->block) {
 		owner->block(owner->arg, driver, flush_run, flush_ended, driver);
 		return;
@@ -145,7 +166,7 @@ void driver_flush_when_due(struct driver *driver, struct node_time time)
 {
 	struct flushing *flush = &driver->flush;
 	driver_flush_settle(driver, time);
-	if (driver->failed || flush->running)
+	if (driver->failed || flush->running || driver->reseed.running)
 		return;
 	if (!flush->restore_due && !due(driver)) {
 		flush->retry_ns = 0;
@@ -171,7 +192,7 @@ enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time 
 	if (driver->failed || !driver->started)
 		return STATUS_CLOSED;
 	driver_flush_settle(driver, time);
-	if (driver->flush.running)
+	if (driver->flush.running || driver->reseed.running)
 		return STATUS_BUSY;
 	enum status status = driver->flush.restore_due ? STATUS_NO_SPACE : STATUS_OK;
 	uint64_t flushed = 0;
@@ -183,14 +204,15 @@ enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time 
 		return status;
 	if (status == STATUS_OK) {
 		driver->flush.running = driver->flush.ended = true;
-		driver->flush.ran = engine_flush_run(driver->engine);
+		label_take(driver);
+		flush_run(driver);
 		status = driver->flush.ran;
 		driver_flush_settle(driver, time);
 	}
 	if (status == STATUS_OK)
 		flushed = engine_flushed(driver->engine);
 	else if (status != STATUS_NO_SPACE)
-		driver_fail(driver, status, "the engine could not be flushed");
+		driver_engine_failed(driver, status, "the engine could not be flushed");
 	if (status != STATUS_OK)
 		return status;
 	driver_log_trim_to(driver, flushed, keep, time);
@@ -206,4 +228,5 @@ void driver_flush_drop(struct driver *driver)
 	enum status status = engine_flush_end(driver->engine, driver->flush.ran, &flushed);
 	(void)status; /* the journal has what is missing */
 	driver->flush.running = false;
+	label_settle(driver);
 }

@@ -26,7 +26,7 @@ bool driver_takes_writes(const struct driver *driver)
 {
 	if (driver->leads)
 		return true;
-	if (driver->leader == 0 || driver_is_meta(driver) || !driver->started)
+	if (driver->leader == 0 || driver_is_meta(driver) || !driver->started || driver->reseed.running)
 		return false;
 	const struct membership *membership = group_membership(driver->group);
 	int at = membership_find(membership, driver->options.replica);

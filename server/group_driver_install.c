@@ -10,8 +10,8 @@
  *     group, but harmless) agrees with it. In the first two cases driver_started writes the RESET that was cut off; in
  *     the third the log goes on above the engine's index as after any flush;
  *   - new engine, RESET: done.
- * A journal reset above what the engine holds is none of these. It means that engine files were lost; what this replica
- * acknowledged cannot be told any more, so it must not come back by itself: driver_started says CORRUPT. */
+ * A journal reset above what the engine holds is none of these. It means that engine files were lost: what was in them
+ * comes from a peer again (group_driver_reseed.c). */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -83,7 +83,7 @@ static enum status replace_engine(struct driver *driver, uint64_t index, uint64_
 {
 	struct snapshot_in *in = &driver->in;
 	assert(in->whole);
-	assert(index > driver->applied);
+	assert(index > driver->applied || (driver->reseed.running && index == driver->applied));
 	driver_snapshots_drop(driver, true);
 	struct engine_install *install = in->install;
 	in->install = NULL;
@@ -94,17 +94,24 @@ static enum status replace_engine(struct driver *driver, uint64_t index, uint64_
 		status = state_load(driver);
 	if (status == STATUS_OK && (driver->applied != index || driver->applied_term != term))
 		status = STATUS_IO;
-	if (status != STATUS_OK)
+	if (status != STATUS_OK) {
 		driver_fail(driver, status, "a snapshot could not be put in place");
-	return status;
+		return status;
+	}
+	label_write(driver);
+	reseed_ended(driver);
+	return STATUS_OK;
 }
 
-/* The group's log covers the snapshot, but bodies below it are lost here and with the leader compacted: the snapshot
- * stands in for them. The log keeps its positions, so nothing of it is dropped and nobody's promise changes. */
+/* The group's log covers the snapshot, but bodies below it are lost here and with the leader compacted, or the engine
+ * is damaged: the snapshot stands in for them. The log keeps its positions, so nothing of it is dropped and nobody's
+ * promise changes. */
 static bool adopt(struct driver *driver, struct node_time time)
 {
 	uint64_t index = driver->in.index;
-	if (index > driver->commit || index <= driver->applied)
+	if (driver->reseed.running && index < driver->applied)
+		return false; /* its sender leads since a moment ago, and has yet to apply what this replica had */
+	if (index > driver->commit || (index <= driver->applied && !driver->reseed.running))
 		return index <= driver->applied;
 	if (replace_engine(driver, index, driver->in.term) != STATUS_OK)
 		return false;
@@ -138,7 +145,7 @@ static void in_whole(struct driver *driver, const struct message *chunk, struct 
 	if (driver->failed)
 		return;
 	bool there = group_status(driver->group, time.now_ns).commit >= message.snapshot.index;
-	if (there && repair_awaits_upto(driver, message.snapshot.index))
+	if (there && (driver->reseed.running || repair_awaits_upto(driver, message.snapshot.index)))
 		there = adopt(driver, time);
 	if (driver->failed)
 		return;

@@ -12,6 +12,8 @@
  *   group_driver_state.c     the rows of the engine that are not keys: membership, fences, sessions, marks
  *   group_driver_snapshot.c  snapshots out;  group_driver_install.c  snapshots in
  *   group_driver_repair.c    entries that the disk lost, fetched from peers
+ *   group_driver_reseed.c    an engine that the disk damaged, replaced by a peer's state
+ *   group_driver_label.c     what a replica knows of itself outside of its engine, for that
  *
  * A failure that this replica cannot live with (driver_fail) is told to the owner once; from then on every call does
  * nothing, so callers inside need not unwind: they check `failed` where it matters. */
@@ -116,11 +118,25 @@ struct snapshot_ended { /* the last transfer that came to its end, to answer wha
 };
 
 struct flushing {
-	bool running, ended; /* a flush is out; its job is done */
-	enum status ran;     /* the job's, until it ended; then what it said */
-	bool no_space;	     /* said in the log */
-	bool restore_due;    /* the engine takes no writes until it is reopened and what it lost is applied again */
-	uint64_t retry_ns;   /* not before; 0: at any time */
+	bool running, ended;  /* a flush is out; its job is done */
+	enum status ran;      /* the job's, until it ended; then what it said */
+	bool no_space;	      /* said in the log */
+	struct buffer *label; /* to be written with it; NULL: none */
+	enum status label_ran;
+	bool restore_due;  /* the engine takes no writes until it is reopened and what it lost is applied again */
+	uint64_t retry_ns; /* not before; 0: at any time */
+};
+
+struct damaged_peer {
+	uint64_t replica, at_ns; /* when it last said that its engine is damaged; 0: never */
+};
+struct reseeding {
+	bool running;	 /* the engine is damaged: nothing is applied, read or led */
+	bool mended;	 /* it is replaced, and the group does not know yet */
+	uint64_t ask_ns; /* next round */
+	uint32_t rounds,
+		all_damaged; /* made so far; the last ones in a row in which every other copy was damaged too */
+	struct damaged_peer heard[REPLICAS_MAX];
 };
 
 struct recovered {
@@ -164,7 +180,9 @@ struct driver {
 	uint64_t applied_size, applied_count; /* bodies and entries applied since the start: for their mean size */
 	bool apply_stalled;		      /* the next entry is missing */
 	bool flush_due;			      /* a membership was applied */
+	bool label_due;			      /* the label is not what it should be: with the next flush */
 	struct flushing flush;
+	struct reseeding reseed;
 	struct membership membership; /* as of applied */
 	struct fence *fences;	      /* sorted by operation */
 	uint32_t fence_count;
@@ -233,6 +251,7 @@ void driver_round_ready(struct driver *driver, uint64_t request, uint64_t index)
 void driver_round_refused(struct driver *driver, uint64_t request, enum status status, uint64_t leader);
 void driver_rounds_applied(struct driver *driver);
 void driver_rounds_look_again(struct driver *driver);
+void driver_rounds_refuse(struct driver *driver); /* all reads, waiting and gathered: elsewhere */
 void driver_waiters_lost(struct driver *driver, uint64_t first);
 void driver_queues_end(struct driver *driver);
 
@@ -260,6 +279,7 @@ void driver_fresh(struct driver *driver, uint64_t asked_ns);
 
 /* group_driver_log.c */
 bool driver_journal_busy(const struct driver *driver);
+bool driver_append_busy(const struct driver *driver, const struct message_append *append);
 enum status driver_log_clear(struct driver *driver) MUST;
 enum status driver_log_born(struct driver *driver) MUST;
 void driver_log_own_entry(struct driver *driver, const struct entry *entry, const struct membership *membership);
@@ -319,6 +339,7 @@ void driver_snapshot_expired(struct driver *driver, struct node_time time);
 uint64_t driver_snapshot_deadline(const struct driver *driver);
 void driver_snapshot_peer_restarted(struct driver *driver, uint64_t node);
 void driver_snapshots_drop(struct driver *driver, bool tell);
+bool driver_snapshot_runs(const struct driver *driver, uint64_t to);
 
 /* group_driver_install.c */
 void driver_install_received(struct driver *driver, const struct message *message, struct node_time time);
@@ -333,7 +354,24 @@ void repair_cut(struct driver *driver, uint64_t from);
 void repair_release(struct driver *driver, uint64_t upto);
 void repair_settle(struct driver *driver);
 void driver_repair_expired(struct driver *driver, struct node_time time);
-void driver_repair_asked(struct driver *driver, const struct message *message);
+void driver_repair_asked(struct driver *driver, const struct message *message, struct node_time time);
 void driver_repair_received(struct driver *driver, const struct message *message, struct node_time time);
+
+/* group_driver_reseed.c */
+/* What the engine said: damaged, it is replaced; else the replica cannot go on. */
+void driver_engine_failed(struct driver *driver, enum status status, const char *what);
+void reseed_notice(struct driver *driver);
+enum status reseed_open(struct driver *driver, bool behind) MUST;
+void reseed_ended(struct driver *driver);
+void reseed_settle(struct driver *driver);
+void driver_reseed_expired(struct driver *driver, struct node_time time);
+uint64_t driver_reseed_deadline(const struct driver *driver);
+void driver_reseed_asked(struct driver *driver, uint64_t replica, struct node_time time);
+
+/* group_driver_label.c */
+struct buffer *label_of(const struct driver *driver) MUST;
+void label_write(struct driver *driver);
+void label_check(struct driver *driver);
+enum status label_load(struct driver *driver) MUST;
 
 #endif

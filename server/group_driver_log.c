@@ -14,13 +14,32 @@
 
 /* Nothing more is begun while the journal has no room: a write that the group has ordered cannot be refused any more.
  * What one event can append is far below the margin that is left. */
-bool driver_journal_busy(const struct driver *driver)
+static bool journal_overloaded(const struct driver *driver)
 {
-	if (journal_full(driver->options.journal))
-		return true;
 	struct journal_stats stats;
 	journal_stats(driver->options.journal, &stats);
 	return stats.pending_size > JOURNAL_PENDING_BYTES || stats.index_size > JOURNAL_INDEX_BYTES;
+}
+
+bool driver_journal_busy(const struct driver *driver)
+{
+	return journal_full(driver->options.journal) || journal_overloaded(driver);
+}
+
+/* Of a leader's entries. With a full disk a new leader's no-op is taken into the journal's reserve, and what stands
+ * before it, as long as half of the reserve is left for votes: without it nobody could read. */
+bool driver_append_busy(const struct driver *driver, const struct message_append *append)
+{
+	enum { RECORD_BYTES = 256 };
+	if (append->last < append->first)
+		return false;
+	uint64_t room = journal_room(driver->options.journal), size = 0, bodies = 0;
+	for (uint64_t index = append->first; index <= append->last; index++)
+		bodies += append->bodies[index - append->first].size;
+	size = bodies + (append->last - append->first + 1) * RECORD_BYTES;
+	if (journal_overloaded(driver) || (bodies > 0 && engine_full(driver->engine)))
+		return true;
+	return journal_full(driver->options.journal) && size > (bodies > 0 ? room / 2 : room);
 }
 
 /* --- in ------------------------------------------------------------------------------------------- */

@@ -149,5 +149,5 @@ void meta_apply_batch(struct driver *driver)
 	if (status == STATUS_NO_SPACE)
 		driver->flush.restore_due = true;
 	else if (status != STATUS_OK)
-		driver_fail(driver, status, "a committed change of the cluster map could not be applied");
+		driver_engine_failed(driver, status, "a committed change of the cluster map could not be applied");
 }

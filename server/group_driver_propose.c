@@ -144,8 +144,11 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 		const struct entry *entry = &proposals->entries[proposals->begin + i];
 		assert(entry->index > 0);
 		assert(tail_find(&driver->tail, entry->index));
-		if (entry->origin != 0)
+		if (entry->origin != 0) {
+			if (driver->owner->forwarded)
+				driver->owner->forwarded(driver->owner->arg, driver, entry->origin);
 			continue; /* its origin answers */
+		}
 		struct waiter waiter = { entry->index, entry->term, proposals->tokens[proposals->begin + i] };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a proposal");
@@ -189,6 +192,10 @@ static bool propose_some(struct driver *driver, struct node_time time)
 {
 	if (!driver->leads)
 		return forward_or_refuse(driver);
+	if (driver->reseed.running) { /* until somebody else leads */
+		proposals_refused(driver, (uint32_t)proposals_count(&driver->proposals), STATUS_BUSY, 0);
+		return false;
+	}
 	uint64_t room = proposals_room(driver);
 	uint32_t count = proposals_fit(driver, room);
 	if (count == 0)
@@ -224,6 +231,8 @@ static unsigned round_free(const struct driver *driver)
 static void read_some(struct driver *driver, struct node_time time)
 {
 	unsigned at = round_free(driver);
+	if (driver->reseed.running)
+		driver_rounds_refuse(driver);
 	if ((driver->reads_gathered.count == 0 && !driver->refresh_due) || at == GROUP_READS_MAX)
 		return;
 	driver->refresh_due = false;
@@ -295,6 +304,19 @@ void driver_rounds_applied(struct driver *driver)
 	}
 }
 
+/* The state here is not to be read: whoever leads has one; while that is this replica, somebody else soon. */
+void driver_rounds_refuse(struct driver *driver)
+{
+	enum status status = driver->leads ? STATUS_BUSY : STATUS_NOT_LEADER;
+	struct tokens tokens = driver->reads_gathered;
+	driver->reads_gathered = (struct tokens){ 0 };
+	for (unsigned i = 0; i < GROUP_READS_MAX; i++)
+		round_end(driver, &driver->rounds[i], status, driver->leader);
+	for (size_t i = 0; i < tokens.count; i++)
+		driver->owner->readable(driver->owner->arg, driver, tokens.at[i], status, driver->leader);
+	tokens_deinit(&tokens);
+}
+
 static void refusals_answer(struct driver *driver, uint64_t leader)
 {
 	struct refusals refusals = driver->refusals;
@@ -313,7 +335,9 @@ bool driver_needs_turn(const struct driver *driver)
 		return false;
 	if (driver->refusals.count > 0 || driver_applicable(driver))
 		return true;
-	if (driver->started && !driver->flush.running && driver->flush.retry_ns == 0 &&
+	if (driver->started && !driver->reseed.running && engine_damaged(driver->engine))
+		return true;
+	if (driver->started && !driver->flush.running && !driver->reseed.running && driver->flush.retry_ns == 0 &&
 		(driver->flush.restore_due || engine_flush_wanted(driver->engine)))
 		return true;
 	if ((driver->reads_gathered.count > 0 || driver->refresh_due) && round_free(driver) < GROUP_READS_MAX)
@@ -327,7 +351,9 @@ void driver_turn(struct driver *driver, struct node_time time)
 {
 	if (driver->failed)
 		return;
+	driver->now_ns = time.now_ns;
 	driver_flush_settle(driver, time);
+	reseed_notice(driver);
 	refusals_answer(driver, driver->leader);
 	read_some(driver, time);
 	while (!driver->failed && proposals_count(&driver->proposals) > 0)

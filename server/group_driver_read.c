@@ -78,7 +78,8 @@ static uint64_t hold_index(struct driver *driver, const struct driver_read_of *o
 
 bool driver_may_read(const struct driver *driver, uint64_t now_ns)
 {
-	if (driver->failed || !driver->started || driver->flush.restore_due || driver->apply_stalled)
+	if (driver->failed || !driver->started || driver->flush.restore_due || driver->reseed.running ||
+		driver->apply_stalled)
 		return false;
 	return group_may_read(driver->group, now_ns);
 }
@@ -149,7 +150,7 @@ void driver_fresh(struct driver *driver, uint64_t asked_ns)
 
 uint64_t driver_fresh_ns(const struct driver *driver)
 {
-	return driver->flush.restore_due ? 0 : driver->fresh_ns;
+	return driver->flush.restore_due || driver->reseed.running ? 0 : driver->fresh_ns;
 }
 
 void driver_refresh(struct driver *driver)

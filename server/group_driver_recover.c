@@ -7,8 +7,8 @@
  *   - the log reaches A with the term that the engine has for it: the common case;
  *   - the log ends below A, or has another term at A: a snapshot was put in place and the crash came before the
  * journal's reset: the reset is written now, and the log is empty behind A;
- *   - the log begins above A + 1, or was reset above A: the engine lost what it had promised: CORRUPT, see
- *     group_driver_install.c. */
+ *   - the log begins above A + 1, or was reset above A: engine files were lost: as with a damaged one, its state comes
+ *     from a peer (group_driver_reseed.c), and the log given to the group begins where the journal's does. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -181,7 +181,24 @@ static uint64_t highest_missing_upto(const struct driver *driver, uint64_t index
 	return highest;
 }
 
-static enum status log_start(const struct driver *driver, struct log_start *start)
+/* The engine is damaged: the state will come from a peer, and the log begins where the journal's does. */
+static enum status log_start_alone(const struct driver *driver, struct log_start *start)
+{
+	const struct recovered *recovered = driver->recovered;
+	uint64_t last = recovered->count > 0 ? recovered_last(recovered) : recovered->base_index;
+	uint64_t index = recovered->count > 0 ? recovered->first - 1 : recovered->base_index;
+	if (recovered->count > 0 && (index != recovered->base_index || (index > 0 && recovered->base_term == 0)))
+		index = recovered->first;
+	if (index < driver->membership.index)
+		index = driver->membership.index;
+	if (index > last) /* the label is of a state that the journal has never heard of */
+		return STATUS_CORRUPT;
+	*start = (struct log_start){ .index = index, .term = recovered_term(recovered, index) };
+	return index == 0 || start->term != 0 ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* CORRUPT: the engine lacks what the journal was cut for. */
+static enum status log_start_joined(const struct driver *driver, struct log_start *start)
 {
 	const struct recovered *recovered = driver->recovered;
 	uint64_t applied = driver->applied;
@@ -213,6 +230,23 @@ static enum status log_start(const struct driver *driver, struct log_start *star
 		return STATUS_OK;
 	start->index = index;
 	start->term = recovered_term(recovered, index);
+	return STATUS_OK;
+}
+
+static enum status log_start(struct driver *driver, struct log_start *start)
+{
+	if (!driver->reseed.running) {
+		enum status status = log_start_joined(driver, start);
+		if (status == STATUS_CORRUPT)
+			status = reseed_open(driver, true);
+		if (status != STATUS_OK || !driver->reseed.running)
+			return status;
+	}
+	enum status status = log_start_alone(driver, start);
+	if (status != STATUS_OK)
+		return status;
+	driver->applied = driver->engine_applied = start->index;
+	driver->applied_term = start->term;
 	return STATUS_OK;
 }
 
@@ -265,6 +299,10 @@ static enum status restore(struct driver *driver, const struct log_start *start,
 	driver->repairing = driver->missing_count > 0;
 	if (driver->repairing)
 		driver->repair_deadline_ns = time.now_ns;
+	if (driver->reseed.running) {
+		driver->reseed.ask_ns = time.now_ns;
+		group_set_damaged(driver->group, true);
+	}
 	tail_reset(&driver->tail, last);
 	driver_pending_unknown(driver, last);
 	driver->commit = driver->applied;

@@ -129,11 +129,13 @@ void driver_repair_expired(struct driver *driver, struct node_time time)
 		ask(driver, time);
 }
 
-void driver_repair_asked(struct driver *driver, const struct message *message)
+void driver_repair_asked(struct driver *driver, const struct message *message, struct node_time time)
 {
 	const struct message_repair *repair = &message->repair;
 	if (membership_find(group_membership(driver->group), message->from) < 0)
 		return;
+	if (repair->first == 0 && repair->last == 0)
+		driver_reseed_asked(driver, message->from, time);
 	if (repair->first == 0 || repair->last < repair->first || repair->last - repair->first >= APPEND_ENTRIES_MAX)
 		return;
 	struct message reply = { .kind = MESSAGE_REPAIR_REPLY,

@@ -122,7 +122,7 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 		out_free(out);
 	else
 		out = out_find(driver, 0);
-	enum status status = out && !driver->flush.restore_due ? STATUS_OK : STATUS_BUSY;
+	enum status status = out && !driver->flush.restore_due && !driver->reseed.running ? STATUS_OK : STATUS_BUSY;
 	if (status == STATUS_OK && driver_is_meta(driver))
 		status = meta_checkpoint(driver);
 	if (status == STATUS_OK)
@@ -130,10 +130,9 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 	if (status != STATUS_OK) {
 		if (out)
 			*out = (struct snapshot_out){ 0 };
+		group_snapshot_sent(driver->group, to, driver->applied, false);
 		if (status == STATUS_IO || status == STATUS_CORRUPT)
-			driver_fail(driver, status, "a snapshot could not be taken");
-		else
-			group_snapshot_sent(driver->group, to, driver->applied, false);
+			driver_engine_failed(driver, status, "a snapshot could not be taken");
 		return;
 	}
 	assert(driver->engine_applied == driver->applied);
@@ -208,6 +207,14 @@ void driver_snapshot_peer_restarted(struct driver *driver, uint64_t node)
 	for (unsigned i = 0; i < SNAPSHOTS_OUT_MAX; i++)
 		if (driver->out[i].to != 0 && driver_node_of(driver, driver->out[i].to) == node)
 			out_end(driver, &driver->out[i], false);
+}
+
+bool driver_snapshot_runs(const struct driver *driver, uint64_t to)
+{
+	for (unsigned i = 0; i < SNAPSHOTS_OUT_MAX; i++)
+		if (driver->out[i].to == to)
+			return true;
+	return false;
 }
 
 /* tell: the group, which asked for them, still leads. */

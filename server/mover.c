@@ -19,7 +19,6 @@
 #include "policy/placement.h"
 
 enum {
-	CATCH_UP_ENTRIES = 64,	 /* a learner this close to the leader's end may become a voter */
 	REPORT_PERIOD_MS = 1000, /* an unanswered report is sent again */
 	TRANSFER_PERIOD_MS = 3000,
 };
@@ -129,7 +128,7 @@ static bool next_membership(const struct node *node, const struct group *group, 
 			missing = true;
 		} else if (now->at[at].role_new == ROLE_LEARNER && wanted->at[i].role_new == ROLE_VOTER) {
 			if (!group_progress(group, wanted->at[i].replica, &progress) ||
-				progress.match + CATCH_UP_ENTRIES < last)
+				progress.match + LEADER_LAG_ENTRIES < last)
 				behind = true;
 		}
 	}
@@ -201,48 +200,6 @@ static bool replicas_equal(const struct map_replica *a, unsigned a_count, const 
 			return false;
 	}
 	return true;
-}
-
-/* Where the lead belongs: who an administrator named; else the best lead_in rank among live, caught-up voters. We stay
- * unless somebody is strictly better. Returns the replica to hand to, 0: stay. */
-static uint64_t better_leader(const struct node *node, const struct hosted *hosted, const struct map_shard *shard)
-{
-	const struct cluster_map *map = node_map_in_force(node);
-	const struct policy *policy = map_policy_find(map, shard->policy);
-	const struct group *group = driver_group(hosted->driver);
-	const struct membership *membership = group_membership(group);
-	uint64_t last = group_status(group, node->time.now_ns).last, best = 0;
-	unsigned best_rank;
-
-	if (policy == NULL)
-		return 0;
-	best_rank = node->resigning ? UINT32_MAX : policy_lead_rank(policy, &node->site);
-	if (shard->lead_wanted == node->identity.node && !node->resigning)
-		return 0;
-	for (unsigned i = 0; i < membership->count; i++) {
-		const struct map_node *there = map_node_find(map, membership->at[i].node);
-		struct group_progress progress;
-		struct site site;
-		unsigned rank;
-
-		if (membership->at[i].role_new != ROLE_VOTER || there == NULL || there->id == node->identity.node ||
-			!liveness_alive(node->liveness, there->id, node->time.now_ns))
-			continue;
-		if (!group_progress(group, membership->at[i].replica, &progress) ||
-			progress.match + CATCH_UP_ENTRIES < last)
-			continue;
-		if (shard->lead_wanted == there->id)
-			return membership->at[i].replica;
-		if (!map_site(map, &there->place, &site))
-			continue;
-		rank = policy_lead_rank(policy, &site);
-		if (rank < best_rank) {
-			best_rank = rank;
-			best = membership->at[i].replica;
-		}
-	}
-	/* A lead that was asked for by name is not taken back by rank while that node is only slow. */
-	return shard->lead_wanted != 0 && !node->resigning ? 0 : best;
 }
 
 /* Proposes, for a shard that we lead, the fences that running operations want of its policy. */
@@ -349,7 +306,7 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	const struct group *group = driver_group(hosted->driver);
 	struct membership wanted;
 	bool settled = true;
-	uint64_t to;
+	struct leading_choice lead;
 
 	if (wanted_membership(node, shard, &wanted) && !move_members(node, hosted, &wanted))
 		settled = false;
@@ -364,13 +321,14 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	}
 	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted, shard))
 		settled = false;
-	to = better_leader(node, hosted, shard);
-	if (to != 0) {
+	lead = leading_wanted(node, hosted, shard);
+	if (lead.waits)
+		node->leads_move = true;
+	if (lead.to != 0) {
 		settled = false;
 		if (elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS)) {
 			hosted->transfer_ns = node->time.now_ns;
-			driver_transfer(hosted->driver, to, node->time);
-			node_touch(node, hosted);
+			leading_offer(node, hosted, shard, lead.to);
 		}
 	}
 	return settled;
@@ -446,14 +404,19 @@ static const struct map_replica *own_replica(const struct node *node, const stru
  * without its memory, and one that came later would be removed with it. */
 static bool take_epoch(struct node *node)
 {
+	uint64_t before = node->identity.map_epoch;
 	enum status status;
 
-	if (node_map_in_force(node)->epoch <= node->identity.map_epoch)
+	if (node_map_in_force(node)->epoch <= before)
 		return true;
 	node->identity.map_epoch = node_map_in_force(node)->epoch;
 	status = identity_store(node->data, &node->identity);
 	if (status == STATUS_OK)
 		return true;
+	if (status == STATUS_NO_SPACE) { /* the old one stands, and so does what is here, until there is room */
+		node->identity.map_epoch = before;
+		return false;
+	}
 	node->failed = true;
 	node->io.fatal(node->io.arg, status, "the data directory's identity could not be written");
 	return false;
@@ -533,6 +496,7 @@ void mover_run(struct node *node)
 	bool settled = true;
 
 	node->mover_wanted = false;
+	node->leads_move = false;
 	if (!node->running)
 		return;
 	node->mover_ns = UINT64_MAX;
@@ -545,8 +509,11 @@ void mover_run(struct node *node)
 		if (!host_shard(node, shard))
 			settled = false;
 		hosted = node_hosted(node, shard->id);
-		if (hosted != NULL && !hosted->doomed && driver_leads(hosted->driver) &&
-			!move_shard(node, hosted, shard))
+		if (hosted == NULL || hosted->doomed)
+			continue;
+		if (leading_noticed(node, hosted, shard))
+			node->leads_move = true;
+		if (driver_leads(hosted->driver) && !move_shard(node, hosted, shard))
 			settled = false;
 	}
 	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
@@ -570,7 +537,7 @@ void mover_hand_over(struct node *node, struct hosted *hosted)
 		if (membership->at[i].role_new != ROLE_VOTER || membership->at[i].node == node->identity.node ||
 			!liveness_alive(node->liveness, membership->at[i].node, node->time.now_ns) ||
 			!group_progress(group, membership->at[i].replica, &progress) ||
-			progress.match + CATCH_UP_ENTRIES < last)
+			progress.match + LEADER_LAG_ENTRIES < last)
 			continue;
 		hosted->transfer_ns = node->time.now_ns;
 		driver_transfer(hosted->driver, membership->at[i].replica, node->time);

@@ -203,6 +203,15 @@ static void on_membership_changed(void *arg, struct driver *driver, bool committ
 	node->mover_wanted = true;
 }
 
+static void on_forwarded(void *arg, struct driver *driver, uint16_t origin)
+{
+	struct node *node = arg;
+	struct hosted *hosted = hosted_of(node, driver);
+
+	if (hosted != NULL)
+		leading_forwarded(node, hosted, origin);
+}
+
 static void on_map_changed(void *arg, struct driver *driver)
 {
 	struct node *node = arg;
@@ -310,6 +319,7 @@ static const struct driver_owner driver_callbacks = {
 	.membership_changed = on_membership_changed,
 	.map_changed = on_map_changed,
 	.fenced = on_fenced,
+	.forwarded = on_forwarded,
 	.flush_wanted = on_flush_wanted,
 	.fatal = on_fatal,
 	.watch = on_watch,
@@ -736,6 +746,8 @@ void node_peer_connected(struct node *node, uint64_t peer, struct node_time time
 	node_turn(node);
 }
 
+enum { DISK_PROBE_MS = 500 };
+
 void node_expired(struct node *node, struct node_time time)
 {
 	enter(node, time);
@@ -744,6 +756,11 @@ void node_expired(struct node *node, struct node_time time)
 	if (liveness_deadline(node->liveness) <= time.now_ns) {
 		liveness_expired(node->liveness, time.now_ns, node_map_in_force(node)->epoch, node->liveness_out);
 		liveness_carry_out(node);
+	}
+	if (node->tick_ns <= time.now_ns) {
+		node->tick_ns = time.now_ns + (uint64_t)TICK_MS * 1000000;
+		rtt_tick(node);
+		node->mover_wanted = node->mover_wanted || node->leads_move;
 	}
 	for (unsigned i = 0; i < 4096;
 		i++) { /* bounded: a driver whose deadline does not move on is met again next time */
@@ -755,6 +772,11 @@ void node_expired(struct node *node, struct node_time time)
 		hosted = LIST_ENTRY(first, struct hosted, timer);
 		driver_expired(hosted->driver, time);
 		node_touch(node, hosted);
+	}
+	if (node->probe_ns <= time.now_ns) {
+		node->probe_ns = time.now_ns + (uint64_t)DISK_PROBE_MS * 1000000;
+		journal_probe(node->journal);
+		node->io.flush_wanted(node->io.arg);
 	}
 	node_turn(node);
 }
@@ -770,6 +792,10 @@ uint64_t node_deadline(const struct node *node)
 	first = heap_min(&node->timers);
 	if (first != NULL && first->key < deadline)
 		deadline = first->key;
+	if (node->probe_ns < deadline)
+		deadline = node->probe_ns;
+	if (node->tick_ns < deadline)
+		deadline = node->tick_ns;
 	return node->mover_ns < deadline ? node->mover_ns : deadline;
 }
 
@@ -778,16 +804,27 @@ bool node_flush_begin(struct node *node, struct journal_flush **flush)
 	return node->running && !node->failed && journal_flush_begin(node->journal, flush);
 }
 
+static void journal_judged(struct node *node)
+{
+	bool full = journal_full(node->journal);
+
+	if (full && !node->disk_full)
+		log_warn("the journal's disk is full", LOG_S("effect", "writes wait, reads go on"));
+	if (!full && node->disk_full)
+		log_info("the journal's disk has room again");
+	node->disk_full = full;
+	node->probe_ns = full ? node->time.now_ns + (uint64_t)DISK_PROBE_MS * 1000000 : UINT64_MAX;
+}
+
 void node_flush_end(struct node *node, struct journal_flush *flush, enum status status, struct node_time time)
 {
 	uint64_t ticket = 0;
 	enum status ended = journal_flush_end(node->journal, flush, status, &ticket);
 
 	enter(node, time);
-	if (ended == STATUS_NO_SPACE) {
-		log_warn("the journal's disk is full", LOG_S("effect", "writes wait, reads go on"));
+	journal_judged(node);
+	if (ended == STATUS_NO_SPACE)
 		return;
-	}
 	if (ended != STATUS_OK) {
 		node->failed = true;
 		node->io.fatal(node->io.arg, ended, "the journal could not be synced");
@@ -967,6 +1004,7 @@ enum status node_begin(struct node *node, const char **why)
 		return status;
 	}
 	liveness_init(node->liveness, &liveness);
+	node->tick_ns = node->time.now_ns + (uint64_t)TICK_MS * 1000000;
 
 	text_init(&path, engines_path, sizeof(engines_path));
 	text_add(&path, node->data);
@@ -1014,6 +1052,7 @@ enum status node_begin(struct node *node, const char **why)
 			driver_set_journal(node->table[i]->driver, node->journal);
 	}
 	node->running = true;
+	journal_judged(node);
 	return start_replicas(node, why);
 }
 
@@ -1070,12 +1109,13 @@ static bool allocate(struct node *node)
 	node->effects = calloc(1, sizeof(*node->effects));
 	node->scratch = calloc(1, sizeof(*node->scratch));
 	node->pending = calloc(PENDING_MAX, sizeof(*node->pending));
+	node->rtt = calloc(1, sizeof(*node->rtt));
 	if (map != NULL)
 		node->map = cluster_map_init(map, limits);
 	if (bootstrap != NULL)
 		node->bootstrap_map = cluster_map_init(bootstrap, limits);
 	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL ||
-		node->effects == NULL || node->scratch == NULL || node->pending == NULL)
+		node->effects == NULL || node->scratch == NULL || node->pending == NULL || node->rtt == NULL)
 		return false;
 	for (uint32_t i = PENDING_MAX; i > 0; i--) {
 		node->pending[i - 1].next_free = node->pending_free;
@@ -1109,7 +1149,7 @@ enum status node_open(const struct node_options *options, const struct node_io *
 		return STATUS_NO_MEMORY;
 	node->options = *options;
 	node->io = *io;
-	node->mover_ns = UINT64_MAX;
+	node->mover_ns = node->probe_ns = UINT64_MAX;
 	node->time = (struct node_time){ options->now_ns, options->wall_us };
 	node->boot = io->random(io->arg) | 1;
 	node->owner = driver_callbacks;
@@ -1174,6 +1214,7 @@ void node_close(struct node *node)
 	free(node->effects);
 	free(node->scratch);
 	free(node->pending);
+	free(node->rtt);
 	free(node);
 }
 

@@ -1,18 +1,23 @@
 /* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
- * (their reads), admin.c (administrators), mover.c (what the map wants), residency.c (the doors). */
+ * (their reads), admin.c (administrators), mover.c (what the map wants), leading.c (where leads belong), rtt.c (how far
+ * regions are), residency.c (the doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "policy/leading.h"
 #include "server/group_driver.h"
 #include "server/node.h"
+#include "server/rtt.h"
 #include "storage/identity.h"
 
 enum {
-	PENDING_MAX = 65536,	/* requests waiting for a group, all connections together */
-	MOVER_PERIOD_MS = 250,	/* while something is unsettled */
-	FENCE_SCAN_ROWS = 4096, /* keys looked at before a fence report says "at least so many" */
+	PENDING_MAX = 65536,	 /* requests waiting for a group, all connections together */
+	MOVER_PERIOD_MS = 250,	 /* while something is unsettled */
+	TICK_MS = 5000,		 /* between looks at round trips and leads */
+	LEADER_LAG_ENTRIES = 64, /* who lacks so many entries of the log may not vote or lead yet */
+	FENCE_SCAN_ROWS = 4096,	 /* keys looked at before a fence report says "at least so many" */
 };
 
 /* A replica that this node hosts. */
@@ -27,6 +32,8 @@ struct hosted {
 	uint64_t reported_ns;
 	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
+	struct leading leading;
+	bool follows; /* it is led here, and its leader goes where the writers are */
 	/* residency_evacuates, as judged by this map and membership */
 	uint64_t evacuates_epoch, evacuates_index, evacuates_term;
 	bool evacuates;
@@ -104,10 +111,14 @@ struct node {
 	uint64_t addresses_ns; /* last told to meta */
 	bool addresses_agreed; /* the map has said what is configured here, since this start */
 	uint64_t mover_ns;     /* next run; UINT64_MAX: nothing unsettled */
+	uint64_t tick_ns;
+	bool leads_move; /* a lead here may have to go elsewhere without anything else changing: the tick looks */
+	struct rtt_rows *rtt;
 	uint64_t map_epoch_seen;
 	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
 	uint64_t map_bytes_epoch;
-	uint64_t flush_ticket;
+	uint64_t probe_ns; /* whether the journal's disk is still full is asked then; UINT64_MAX: it was not */
+	bool disk_full;	   /* said in the log */
 	struct residency_counters residency;
 	uint64_t requests, replies, dropped;
 };
@@ -151,6 +162,13 @@ void mover_run(struct node *node);
 void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence);
 void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to any live, caught-up voter */
 void mover_send_change(struct node *node, struct change *change);
+
+/* leading.c */
+void leading_wrote_at(struct node *node, struct hosted *hosted, const struct place *place); /* of the client */
+void leading_forwarded(struct node *node, struct hosted *hosted, uint16_t origin); /* low bits of a replica's id */
+bool leading_noticed(struct node *node, struct hosted *hosted, const struct map_shard *shard);
+struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, const struct map_shard *shard);
+void leading_offer(struct node *node, struct hosted *hosted, const struct map_shard *shard, uint64_t to);
 
 /* residency.c */
 /* May this message of group `hosted` go to / have come from the node `peer`? Counts what it refuses. */

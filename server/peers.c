@@ -1,7 +1,11 @@
 /* server/peers.c: see server/peers.h.
  *
  *	WAITING (timer runs) -> DIALLING (TLS, then HELLO) -> UP
- *	   ^_______________________|_______________________|        closed: wait again, longer unless it was UP */
+ *	   ^_______________________|_______________________|        closed: wait again, longer unless it was UP
+ *
+ * Dialled is the address that the map has. When nobody is there, the next attempt goes to one of `join`, in turn, then
+ *to the map's again: all nodes may have been given other addresses at once, and the map hears of that only when enough
+ *of them have found each other. Whoever answers says by its certificate and HELLO who it is. */
 #include "server/peers.h"
 
 #include <assert.h>
@@ -23,6 +27,7 @@ struct peer {
 	struct connection *connection;	/* NULL: waiting */
 	struct peer_identity who;
 	bool up, kept, down_logged;
+	uint32_t attempts; /* since it was last up */
 	uint32_t backoff_ms;
 	struct event *timer;
 };
@@ -93,6 +98,7 @@ static enum status on_received(struct connection *connection, void *arg, const s
 		return STATUS_OK;
 	}
 	peer->up = true;
+	peer->attempts = 0;
 	peer->down_logged = false;
 	peer->backoff_ms = BACKOFF_FIRST_MS;
 	log_info("peer connected", LOG_U("node", peer->id), LOG_S("place", peer->place.text));
@@ -117,17 +123,26 @@ static void on_closed(struct connection *connection, void *arg, enum status stat
 
 static const struct connection_events peer_events = { on_established, on_received, on_closed };
 
+static const char *address_to_try(const struct peer *peer)
+{
+	const struct server_config *config = &peer->peers->server->config;
+	bool joins = config->join_count > 0 && (peer->attempts % 2 == 1 || !peer->address[0]);
+	return joins ? config->join[peer->attempts / 2 % config->join_count] : peer->address;
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct peer *peer = arg;
 	struct server *server = peer->peers->server;
+	const char *address = address_to_try(peer);
 	(void)fd;
 	(void)what;
 	assert(!peer->connection);
-	if (!peer->address[0]) {
+	if (!address[0]) {
 		wait_to_dial(peer);
 		return;
 	}
+	peer->attempts++;
 	struct connection_options options = {
 		.base = server->base,
 		.tls = server->tls,
@@ -140,11 +155,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		.events = &peer_events,
 		.arg = peer,
 	};
-	enum status status = connection_dial(&options, peer->address, &peer->connection);
+	enum status status = connection_dial(&options, address, &peer->connection);
 	if (status == STATUS_OK)
 		return;
 	if (!peer->down_logged)
-		log_warn("peer not dialled", LOG_U("node", peer->id), LOG_S("address", peer->address),
+		log_warn("peer not dialled", LOG_U("node", peer->id), LOG_S("address", address),
 			LOG_S("status", status_text(status)));
 	peer->down_logged = true;
 	peer->connection = NULL;

@@ -152,14 +152,9 @@ enum status disk_write(struct disk_file *file, uint64_t offset, const struct byt
 	return STATUS_OK;
 }
 
-/* In the variant nofsync this does nothing: the power-cut test must notice. */
 enum status disk_sync(struct disk_file *file)
 {
-#ifdef DOMICILE_TEST_NO_FDATASYNC
-	return file->fd >= 0 ? STATUS_OK : STATUS_IO;
-#else
 	return fdatasync(file->fd) == 0 ? STATUS_OK : status_of(errno);
-#endif
 }
 
 enum status disk_allocate(struct disk_file *file, uint64_t size)

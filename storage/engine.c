@@ -116,6 +116,17 @@ enum status engine_position_read(
 
 /* --- life ---------------------------------------------------------------------------------------- */
 
+/* What is no fault of the files: an open that says something else has not found what was written. */
+static bool environment_failed(const char *message)
+{
+	static const char *const reasons[] = { "Too many open files", "Input/output error", "Permission denied",
+		"Cannot allocate memory", "Resource temporarily unavailable", "lock " };
+	for (unsigned i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (strstr(message, reasons[i]))
+			return true;
+	return false;
+}
+
 enum status engine_db_open(struct engine_shared *shared, const char *path, enum engine_use use, rocksdb_t **db)
 {
 	char *message = NULL;
@@ -127,7 +138,11 @@ enum status engine_db_open(struct engine_shared *shared, const char *path, enum 
 	rocksdb_options_set_error_if_exists(options, create);
 	*db = rocksdb_open(options, path, &message);
 	rocksdb_options_destroy(options);
-	return message ? engine_failed(NULL, message) : STATUS_OK;
+	if (!message)
+		return STATUS_OK;
+	bool lost = use == ENGINE_EXISTS && !environment_failed(message);
+	enum status status = engine_failed(NULL, message);
+	return status == STATUS_IO && lost ? STATUS_CORRUPT : status;
 }
 
 static bool dir_exists(const char *path)
@@ -137,6 +152,15 @@ static bool dir_exists(const char *path)
 		return false;
 	disk_close(file);
 	return true;
+}
+
+static void join_shared(struct engine *engine)
+{
+	struct engine_shared *shared = engine->shared;
+	pthread_rwlock_init(&engine->swap, NULL);
+	pthread_mutex_lock(&shared->lock);
+	list_push_back(&shared->engines, &engine->link);
+	pthread_mutex_unlock(&shared->lock);
 }
 
 static enum status db_of(struct engine *engine, bool create)
@@ -174,14 +198,29 @@ enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, 
 	enum status status = create && engine_disk_short(shared, 0) ? STATUS_NO_SPACE : db_of(engine, create);
 	if (status != STATUS_OK) {
 		free(engine);
-		return status == STATUS_IO && !create ? STATUS_CORRUPT : status;
+		return status;
 	}
-	pthread_rwlock_init(&engine->swap, NULL);
-	pthread_mutex_lock(&shared->lock);
-	list_push_back(&shared->engines, &engine->link);
-	pthread_mutex_unlock(&shared->lock);
+	join_shared(engine);
 	*out = engine;
 	return STATUS_OK;
+}
+
+enum status engine_open_damaged(struct engine_shared *shared, uint64_t id, struct engine **out)
+{
+	assert(!engine_find(shared, id));
+	*out = calloc(1, sizeof(**out));
+	if (!*out)
+		return STATUS_NO_MEMORY;
+	(*out)->shared = shared;
+	(*out)->id = id;
+	(*out)->failure = STATUS_CORRUPT;
+	join_shared(*out);
+	return STATUS_OK;
+}
+
+bool engine_damaged(const struct engine *engine)
+{
+	return engine->failure == STATUS_CORRUPT;
 }
 
 void engine_close(struct engine *engine)
@@ -219,6 +258,8 @@ static enum status reopen(struct engine *engine)
 	rocksdb_cancel_all_background_work(old, 1);
 	rocksdb_close(old);
 	enum status status = engine_db_open(shared, path, ENGINE_EXISTS, &db);
+	if (status == STATUS_CORRUPT)
+		engine->failure = STATUS_CORRUPT;
 	if (status != STATUS_OK)
 		return status;
 	engine->failure = STATUS_OK;

@@ -5,7 +5,7 @@
  * An engine_shared is one cache, one Env, one budget of write buffers for all engines of a node; it must outlive them.
  * Threads: reads (get, iterators, snapshots, digest, verify) and engine_flush_run from any; writes of one engine, its
  * flush, close and install from one thread at a time. A failure inside RocksDB, also in the background, makes every
- * later call of that engine fail with IO or CORRUPT: stop the replica, remove it, seed it again.
+ * later call of that engine fail with IO or CORRUPT: stop the replica, or (CORRUPT) install another state in its place.
  *
  * A full disk is no failure as long as it is seen in time, so nothing is flushed but by engine_flush*, which look at
  * the free space first and say NO_SPACE: reads and writes go on, in memory, until engine_full says that it is time to
@@ -62,13 +62,22 @@ enum status engine_remove(struct engine_shared *shared, uint64_t id) MUST;
 
 /* create: CONFLICT if it exists. Otherwise NOT_FOUND if it does not. CORRUPT: it can not be opened. */
 enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, struct engine **engine) MUST;
-void engine_close(struct engine *engine); /* does not flush; its iterators and snapshots are closed */
+/* For one that cannot be opened, or read: a handle at position 0 for which everything says CORRUPT until an install
+ * takes its place. Its files stay until then. */
+enum status engine_open_damaged(struct engine_shared *shared, uint64_t id, struct engine **engine) MUST;
+bool engine_damaged(const struct engine *engine); /* something that was read is not what was written; sticks */
+void engine_close(struct engine *engine);	  /* does not flush; its iterators and snapshots are closed */
 /* Its state is what was flushed last, its position that of it or a later one up to what was applied: all above is to be
  * applied again, by this thread; until then engine_get says BUSY to others. BUSY: iterators or snapshots are open. */
 enum status engine_reopen(struct engine *engine) MUST;
 uint64_t engine_id(const struct engine *engine);
 enum status engine_health(
 	struct engine *engine) MUST; /* asks for background errors too; every second is often enough */
+
+/* A few bytes beside the engine that say what it is, for when it cannot be read any more: replaced as a whole, gone
+ * with engine_remove. NOT_FOUND: none was ever written. CORRUPT: it is damaged itself. NO_SPACE: the old one stands. */
+enum status engine_label_write(struct engine_shared *shared, uint64_t id, struct bytes label) MUST;
+enum status engine_label_read(struct engine_shared *shared, uint64_t id, struct buffer **label) MUST;
 
 /* Rows to be written together. Keys and values are copied. The last word on a key wins. */
 struct engine_batch *engine_batch_new(void) MUST; /* NULL: no memory */

@@ -4,6 +4,7 @@
  *   engine.c           one engine: open, apply, get, health
  *   engine_flush.c     when and how memtables go to the disk, and what happens when it is full
  *   engine_iter.c      iterators, scan, digest, verify
+ *   engine_label.c     what an engine is, outside of it
  *   engine_snapshot.c  the state as a stream of chunks, out and in
  *
  * RocksDB's types and messages go no further than these files; engine_failed is the one place where a message becomes a
@@ -85,6 +86,7 @@ void engine_position_put(rocksdb_writebatch_t *batch, uint64_t index, uint64_t t
 enum status engine_erase_dir(struct engine_shared *shared, const char *path) MUST;
 /* <id>.ready takes the place of <id>; the old one is unlinked. Neither is open. */
 enum status engine_dir_replace(struct engine_shared *shared, uint64_t id) MUST;
+enum status engine_label_remove(struct engine_shared *shared, uint64_t id) MUST;
 struct engine *engine_find(struct engine_shared *shared, uint64_t id); /* NULL: not open */
 enum status engine_usable(const struct engine *engine) MUST;	       /* to read */
 enum status engine_writable(const struct engine *engine) MUST;	       /* NO_SPACE: until it is reopened */

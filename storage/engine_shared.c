@@ -1,7 +1,7 @@
 /* storage/engine_shared.c: what all engines of a node share, and their directories. A directory's name says what it is:
  * <id> is an engine, <id>.incoming one that is being received, <id>.ready one that was received whole and is to take
  * the place of <id>, <id>.removing one that is being unlinked. The last three are what a crash can leave: at the next
- * start ready is put in its place, the others are unlinked. */
+ * start ready is put in its place, the others are unlinked. A file <id>.label says what <id> is (engine_label.c). */
 #include "storage/engine_internal.h"
 
 #include <assert.h>
@@ -204,6 +204,25 @@ enum status engine_dir_replace(struct engine_shared *shared, uint64_t id)
 	return status == STATUS_OK ? engine_erase_dir(shared, removing) : status;
 }
 
+/* Labels whose engine is gone. */
+static enum status tidy_labels(struct engine_shared *shared)
+{
+	struct listing labels, engines;
+	enum status status = list_ids(shared, ".label", &labels);
+	enum status listed = list_ids(shared, "", &engines);
+	if (status == STATUS_OK)
+		status = listed;
+	for (size_t i = 0, at = 0; i < labels.count && status == STATUS_OK; i++) {
+		while (at < engines.count && engines.ids[at] < labels.ids[i])
+			at++;
+		if (at == engines.count || engines.ids[at] != labels.ids[i])
+			status = engine_label_remove(shared, labels.ids[i]);
+	}
+	free(labels.ids);
+	free(engines.ids);
+	return status;
+}
+
 /* What crashes left: an install that was decided is completed, all else goes. */
 static enum status tidy(struct engine_shared *shared)
 {
@@ -220,7 +239,7 @@ static enum status tidy(struct engine_shared *shared)
 		}
 		free(listing.ids);
 	}
-	return status;
+	return status == STATUS_OK ? tidy_labels(shared) : status;
 }
 
 enum status engine_shared_open(const struct engine_options *options, struct engine_shared **out)
@@ -315,6 +334,8 @@ enum status engine_remove(struct engine_shared *shared, uint64_t id)
 	enum status status = engine_erase_dir(shared, removing); /* of a removal that failed half way */
 	if (status == STATUS_OK)
 		status = disk_rename(path, removing);
+	if (status == STATUS_OK)
+		status = engine_label_remove(shared, id);
 	if (status == STATUS_OK)
 		status = disk_sync_dir(shared->dir);
 	return status == STATUS_OK ? engine_erase_dir(shared, removing) : status;

@@ -287,6 +287,7 @@ static enum status reopen(struct engine *engine, uint64_t index, uint64_t term)
 	pthread_mutex_unlock(&shared->lock);
 	engine->applied_index = engine->flushed = index;
 	engine->applied_term = term;
+	engine->behind = 0;
 	engine->failure = STATUS_OK; /* the old instance's troubles are gone with it */
 	return STATUS_OK;
 }

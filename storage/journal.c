@@ -33,6 +33,7 @@ static enum status take_options(struct journal *journal, const struct journal_op
 	memcpy(journal->cluster, options->cluster, sizeof(journal->cluster));
 	journal->incarnation = options->incarnation;
 	journal->segment_size = or_default(options->segment_size, 64 << 20);
+	journal->reserve = journal->segment_size / 4 < RESERVE_MAX ? journal->segment_size / 4 : RESERVE_MAX;
 	journal->segments_kept = (uint32_t)or_default(options->segments_kept, 4);
 	journal->pending_size_max = or_default(options->pending_size_max, 64 << 20);
 	journal->index_size_max = or_default(options->index_size_max, 256 << 20);
@@ -400,6 +401,21 @@ uint64_t journal_durable(const struct journal *journal)
 bool journal_full(const struct journal *journal)
 {
 	return journal->full;
+}
+
+uint64_t journal_room(const struct journal *journal)
+{
+	if (!journal->full)
+		return UINT64_MAX;
+	const struct segment *active = journal->active ? &journal->segments[journal->segment_count - 1] : NULL;
+	uint64_t used = journal->pending_size + JOURNAL_BLOCK;
+	uint64_t left = active && active->allocated > active->end ? active->allocated - active->end : 0;
+	return left > used ? left - used : 0;
+}
+
+void journal_probe(struct journal *journal)
+{
+	journal->probe_wanted = journal->full;
 }
 
 static void entry_of(const struct record *record, struct buffer *body, struct journal_entry *entry)

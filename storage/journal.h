@@ -91,14 +91,19 @@ enum status journal_trim(struct journal *journal, uint64_t group, uint64_t index
 
 uint64_t journal_ticket(const struct journal *journal);	 /* covers all appended so far; 0: nothing ever */
 uint64_t journal_durable(const struct journal *journal); /* the last ticket that is on disk */
-bool journal_full(const struct journal *journal);	 /* the last flush found the disk full; the next may not */
+/* The last flush found the disk full. What it wrote, and what follows while there is journal_room, goes into a reserve
+ * that is allocated ahead: term and vote must be written then too. */
+bool journal_full(const struct journal *journal);
+uint64_t journal_room(const struct journal *journal); /* bytes of records that can be written for sure; not full: any */
+void journal_probe(struct journal *journal); /* the next flush looks whether it still is, even with nothing to write */
 
 /* False: nothing to write, a flush is under way, or the journal has failed. It may have something to write of its own
  * accord: what is still needed of old segments, so that they can go. */
 bool journal_flush_begin(struct journal *journal, struct journal_flush **flush);
 enum status journal_flush_run(struct journal_flush *flush) MUST; /* any thread; blocks */
-/* With what journal_flush_run gave. NO_SPACE: nothing was lost, the records wait for the next flush. Any other failure
- * is final: the disk's state is unknown, so nothing may be acknowledged any more. */
+/* With what journal_flush_run gave. NO_SPACE: nothing was lost, the records wait for the next flush (only when the
+ * reserve is used up; a flush that had to go into it says OK, and journal_full). Any other failure is final: the disk's
+ * state is unknown, so nothing may be acknowledged any more. */
 enum status journal_flush_end(
 	struct journal *journal, struct journal_flush *flush, enum status status, uint64_t *durable_ticket) MUST;
 

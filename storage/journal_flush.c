@@ -3,9 +3,13 @@
  * the journal's thread again, takes the outcome into the index.
  *
  * A batch lies in one segment, so one sync makes it durable. When the next record does not fit, the batch begins a new
- * segment: an old one by renaming it, or a fresh file. Space is reserved by writing zeroes ahead of need, so a full
- * disk shows before anything of the batch is written; then the flush says NO_SPACE and can be tried again, for nothing
- * that was durable has been touched. Any other failure is final.
+ * segment: an old one by renaming it, or a fresh file. Any failure but a full disk is final.
+ *
+ * A full disk. Space is taken by writing zeroes ahead of need, and always so much that a reserve lies behind the batch,
+ * in the same segment. So a full disk shows before anything of the batch is written, and while there is still room for
+ * it: what is pending then, and small records (votes) after it, go into the reserve, and journal_full tells the caller
+ * to bring no more. When the reserve too is used up the flush says NO_SPACE and can be tried again, for nothing that
+ * was durable has been touched. A probe is a flush that only takes space.
  *
  * After the sync the run writes an ACKED record behind the batch, without a sync: the next batch overwrites it, and if
  * none comes it soon tells a restart that this batch was durable. Then it removes the segments that the batch's MARK
@@ -35,7 +39,7 @@ struct copy {			/* a record of the oldest segment, to be written again */
 
 struct journal_flush {
 	const char *dir;
-	uint64_t incarnation, segment_size;
+	uint64_t incarnation, segment_size, reserve;
 	struct flush_record *records;
 	size_t record_count;
 	struct copy *copies;
@@ -48,6 +52,11 @@ struct journal_flush {
 	struct segment target;	      /* in and out; file NULL: to be opened */
 	struct disk_file *spare_file;
 	uint64_t spare_allocated;
+	struct segment active; /* with roll: where the batch goes when there is no room for another segment; file NULL:
+				  nowhere */
+	struct segment unused; /* out: what there was of that other segment, if the batch went there */
+	bool fell_back, full;  /* out; full: no room for more than the reserve */
+	bool probe;	       /* nothing to write */
 
 	uint64_t *removals; /* sequences that go once the MARK is durable */
 	size_t removal_count, removal_done;
@@ -55,6 +64,11 @@ struct journal_flush {
 	size_t encode_capacity;
 	uint64_t written;
 };
+
+static uint64_t lower(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 /* --- begin --------------------------------------------------------------------------------------- */
 
@@ -152,6 +166,21 @@ static uint64_t room_in(const struct journal *journal, uint64_t end)
 	return room;
 }
 
+/* The same without the reserve. */
+static uint64_t room_before_reserve(const struct journal *journal, uint64_t end)
+{
+	uint64_t room = room_in(journal, end);
+	return room > journal->reserve ? room - journal->reserve : 0;
+}
+
+/* What can be written to the segment without asking the disk for more. */
+static uint64_t room_allocated(const struct journal *journal, const struct segment *segment)
+{
+	uint64_t room = room_in(journal, segment->end);
+	uint64_t behind = align_up(segment->end, JOURNAL_BLOCK) + JOURNAL_BLOCK;
+	return lower(room, segment->allocated > behind ? segment->allocated - behind : 0);
+}
+
 static void plan_roll(struct journal *journal, struct journal_flush *flush)
 {
 	flush->roll = true;
@@ -217,29 +246,32 @@ static enum status take_records(struct journal *journal, struct journal_flush *f
 	return STATUS_OK;
 }
 
-static uint64_t lower(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static enum status plan(struct journal *journal, struct journal_flush *flush)
 {
-	const struct segment *oldest = segment_to_empty(journal), *active = active_of(journal);
+	const struct segment *active = active_of(journal);
+	const struct segment *oldest = journal->full ? NULL : segment_to_empty(journal);
 	enum status status = oldest ? empty_segment(journal, oldest, flush) : STATUS_OK;
 	if (status != STATUS_OK)
 		return status;
 	uint64_t pending = journal->last - journal->durable;
-	uint64_t room = active ? lower(room_in(journal, active->end), journal->flush_size_max) : 0;
+	uint64_t room = active ? lower(room_before_reserve(journal, active->end), journal->flush_size_max) : 0;
 	size_t count = records_that_fit(journal, room);
-	if (!active || journal->roll_wanted || (pending > 0 && count == 0) || room < RECORD_HEADER_SIZE) {
+	uint64_t least = flush->probe ? lower(journal->reserve, journal->flush_size_max) : RECORD_HEADER_SIZE;
+	if (!active || journal->roll_wanted || (pending > 0 && count == 0) || room < least) {
 		plan_roll(journal, flush);
-		room = room_in(journal, JOURNAL_DATA_BEGIN);
+		room = room_before_reserve(journal, JOURNAL_DATA_BEGIN);
 		count = records_that_fit(journal, lower(room, journal->flush_size_max));
 		if (count == 0 && pending > 0)
-			count = 1;
-		assert(pending == 0 || records_that_fit(journal, room) > 0);
+			count = 1; /* a large one: the next goes into another segment */
+		assert(pending == 0 || records_that_fit(journal, room_in(journal, JOURNAL_DATA_BEGIN)) > 0);
+		if (active)
+			flush->active = *active;
 	} else {
 		flush->target = *active;
+	}
+	if (journal->full && active) {
+		size_t sure = records_that_fit(journal, room_allocated(journal, active));
+		count = sure > 0 && sure < count ? sure : count;
 	}
 	flush->number = journal->flush_next;
 	flush->needed = journal->needed;
@@ -267,10 +299,12 @@ bool journal_flush_begin(struct journal *journal, struct journal_flush **out)
 	*out = NULL;
 	if (journal->failed || journal->flush)
 		return false;
-	bool erase = erasing(journal);
+	bool erase = erasing(journal), pending = journal->last > journal->durable;
+	if (journal->full && !pending && !journal->probe_wanted)
+		return false; /* what else there is to do takes room */
 	if (erase && journal->active && erase_upto(journal) >= active_of(journal)->sequence)
 		journal->roll_wanted = true;
-	if (journal->last == journal->durable && !journal->roll_wanted && !erase)
+	if (!journal->full && !pending && !journal->roll_wanted && !erase)
 		return false;
 	struct journal_flush *flush = calloc(1, sizeof(*flush));
 	if (!flush)
@@ -278,6 +312,8 @@ bool journal_flush_begin(struct journal *journal, struct journal_flush **out)
 	flush->dir = journal->dir;
 	flush->incarnation = journal->incarnation;
 	flush->segment_size = journal->segment_size;
+	flush->reserve = journal->reserve;
+	flush->probe = journal->full && !pending;
 	if (plan(journal, flush) != STATUS_OK) {
 		flush_free(flush);
 		return false;
@@ -285,6 +321,7 @@ bool journal_flush_begin(struct journal *journal, struct journal_flush **out)
 	flush->encode = journal->encode;
 	flush->encode_capacity = journal->encode_capacity;
 	journal->flush = flush;
+	journal->probe_wanted = false;
 	*out = flush;
 	return true;
 }
@@ -444,18 +481,50 @@ static enum status roll_open(struct journal_flush *flush)
 	return STATUS_OK;
 }
 
-/* Zeroes ahead of need, in steps, so that a young segment does not cost its whole size at once. */
+/* Zeroes ahead of need, in steps, so that a young segment does not cost its whole size at once. Without the reserve
+ * there is room only for what is at hand. */
 static enum status allocate(struct journal_flush *flush, uint64_t end)
 {
-	if (end <= flush->target.allocated)
+	uint64_t least = lower(end + flush->reserve, flush->segment_size);
+	if (least <= flush->target.allocated)
 		return STATUS_OK;
 	uint64_t step = flush->segment_size / 16;
 	step = step > ALLOCATE_STEP_MAX ? ALLOCATE_STEP_MAX : step < ALLOCATE_STEP_MIN ? ALLOCATE_STEP_MIN : step;
-	uint64_t size = align_up(end + step, JOURNAL_BLOCK);
+	uint64_t size = align_up(least + step, JOURNAL_BLOCK);
 	size = size > flush->segment_size ? flush->segment_size : size;
 	enum status status = disk_allocate(flush->target.file, size);
 	if (status == STATUS_OK)
 		flush->target.allocated = size;
+	flush->full = status == STATUS_NO_SPACE;
+	return flush->full && end <= flush->target.allocated ? STATUS_OK : status;
+}
+
+/* Room for `size` bytes at the target: in another segment if that was the plan, else behind the last batch. */
+static enum status reach(struct journal_flush *flush, uint64_t size)
+{
+	enum status status = flush->roll ? roll_open(flush) : STATUS_OK;
+	if (status == STATUS_OK)
+		status = allocate(flush, align_up(flush->target.end + size, JOURNAL_BLOCK) + JOURNAL_BLOCK);
+	flush->full = flush->full || status == STATUS_NO_SPACE;
+	return status;
+}
+
+/* There was no room for another segment: into the reserve of the one before it, if it is large enough. */
+static enum status fall_back(struct journal_flush *flush, uint64_t *size)
+{
+	if (!flush->roll || !flush->active.file || flush->probe)
+		return STATUS_NO_SPACE;
+	if (align_up(flush->active.end + *size, JOURNAL_BLOCK) + JOURNAL_BLOCK > flush->active.allocated)
+		return STATUS_NO_SPACE;
+	flush->unused = flush->target;
+	flush->target = flush->active;
+	flush->fell_back = true;
+	flush->needed = lower(flush->needed, flush->target.sequence);
+	while (flush->removal_count > 0 && flush->removals[flush->removal_count - 1] >= flush->needed)
+		flush->removal_count--;
+	uint64_t planned = *size;
+	enum status status = encode(flush, size);
+	assert(status != STATUS_OK || *size == planned);
 	return status;
 }
 
@@ -463,6 +532,16 @@ static enum status write_at(const struct journal_flush *flush, uint64_t offset, 
 {
 	struct bytes slice = bytes_of(data, (size_t)size);
 	return disk_write(flush->target.file, offset, &slice, 1);
+}
+
+/* In the variant nofsync this does nothing: the power-cut tests must notice. */
+static enum status sync_batch(struct disk_file *file)
+{
+#ifdef DOMICILE_TEST_NO_FDATASYNC
+	return file ? STATUS_OK : STATUS_IO;
+#else
+	return disk_sync(file);
+#endif
 }
 
 static void write_acked(const struct journal_flush *flush, uint64_t end)
@@ -494,18 +573,21 @@ enum status journal_flush_run(struct journal_flush *flush)
 	uint64_t size = 0;
 	uint8_t header[JOURNAL_DATA_BEGIN];
 	uint64_t room = flush->segment_size - JOURNAL_BLOCK - flush->target.end;
-	uint64_t used = encoded_size_max(flush, flush->record_count);
+	uint64_t used = encoded_size_max(flush, flush->record_count) + flush->reserve;
 	room = room > used ? room - used : 0;
 	enum status status = copies_read(flush, room < COPY_SIZE_MAX ? room : COPY_SIZE_MAX);
+	if (flush->probe)
+		return reach(flush, 0);
 	if (status == STATUS_OK)
 		status = encode(flush, &size);
-	if (status == STATUS_OK && flush->roll)
-		status = roll_open(flush);
+	if (status == STATUS_OK)
+		status = reach(flush, size);
+	if (status == STATUS_NO_SPACE)
+		status = fall_back(flush, &size);
 	uint64_t end = align_up(flush->target.end + size, JOURNAL_BLOCK);
 	assert(end + JOURNAL_BLOCK <= flush->segment_size || status != STATUS_OK);
-	if (status == STATUS_OK)
-		status = allocate(flush, end + JOURNAL_BLOCK);
-	if (status == STATUS_OK && flush->roll) {
+	bool roll = flush->roll && !flush->fell_back;
+	if (status == STATUS_OK && roll) {
 		segment_header_encode(header, &flush->header);
 		status = write_at(flush, 0, header, sizeof(header));
 	}
@@ -514,8 +596,8 @@ enum status journal_flush_run(struct journal_flush *flush)
 	if (status != STATUS_OK)
 		return status;
 
-	status = disk_sync(flush->target.file);
-	if (status == STATUS_OK && flush->roll)
+	status = sync_batch(flush->target.file);
+	if (status == STATUS_OK && roll)
 		status = disk_sync_dir(flush->dir);
 	if (status == STATUS_OK) {
 		flush->target.end = end;
@@ -544,16 +626,17 @@ static void take_name(struct journal *journal, const struct journal_flush *flush
 {
 	if (!flush->roll)
 		return;
-	if (flush->spare != 0 && flush->target.file)
+	const struct segment *named = flush->fell_back ? &flush->unused : &flush->target;
+	if (flush->spare != 0 && named->file)
 		drop_segment(journal, flush->spare, true);
-	journal->prepared = flush->target.file ? flush->target : (struct segment){ 0 };
+	journal->prepared = named->file ? *named : (struct segment){ 0 };
 }
 
 /* As far as the sequence counter goes, a name that was not used is lost; nothing minds gaps. */
 static enum status take_target(struct journal *journal, const struct journal_flush *flush)
 {
 	struct segment target = flush->target;
-	if (flush->roll) {
+	if (flush->roll && !flush->fell_back) {
 		struct segment segment = target;
 		segment.records = 0;
 		enum status status = journal_segment_push(journal, segment);
@@ -683,9 +766,11 @@ enum status journal_flush_end(
 	journal->encode_capacity = flush->encode_capacity;
 	*durable_ticket = journal->durable;
 	take_name(journal, flush);
-	if (status == STATUS_OK)
+	if (status == STATUS_OK && flush->probe && !flush->roll)
+		active_of(journal)->allocated = flush->target.allocated;
+	else if (status == STATUS_OK && !flush->probe)
 		status = take_batch(journal, flush);
-	journal->full = status == STATUS_NO_SPACE;
+	journal->full = status == STATUS_NO_SPACE || (status == STATUS_OK && flush->full);
 	if (status != STATUS_OK && status != STATUS_NO_SPACE) {
 		journal->failed = true;
 		status = STATUS_IO;

@@ -23,6 +23,7 @@
 enum {
 	COPY_SIZE_MAX = 1 << 20, /* bytes moved out of the oldest segment by one flush */
 	COPY_COUNT_MAX = 4096,
+	RESERVE_MAX = 4 << 20,	  /* behind the last batch, allocated: for what must be written when the disk is full */
 	SEGMENTS_BEFORE_COPY = 3, /* so many hold what is needed: the oldest, if it holds little, is emptied */
 };
 
@@ -49,7 +50,7 @@ struct tombstone { /* a removed group, as long as a segment may hold bytes of it
 struct journal {
 	char dir[DISK_PATH_MAX - 32];
 	uint8_t cluster[JOURNAL_CLUSTER_SIZE];
-	uint64_t incarnation, segment_size, pending_size_max, index_size_max, flush_size_max;
+	uint64_t incarnation, segment_size, reserve, pending_size_max, index_size_max, flush_size_max;
 	uint32_t segments_kept;
 
 	struct journal_index index;
@@ -74,7 +75,7 @@ struct journal {
 	struct journal_flush *flush; /* under way; NULL: none */
 	uint8_t *encode;	     /* lent to the flush */
 	size_t encode_capacity;
-	bool failed, full;
+	bool failed, full, probe_wanted; /* full: what was written last is in the reserve, or was not */
 	struct journal_stats stats;
 };
 

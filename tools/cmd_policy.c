@@ -232,6 +232,8 @@ int run_policy_list(const struct invocation *invocation)
 		{ .title = "WRITE_FROM", .field = "write_from" },
 		{ .title = "NEVER_IN", .field = "never_in", .wide = true },
 		{ .title = "LEAD_IN", .field = "lead_in", .wide = true },
+		{ .title = "FOLLOW", .field = "follow", .wide = true },
+		{ .title = "READS", .field = "reads", .wide = true },
 		{ .title = "EPOCH", .field = "epoch", .right = true, .wide = true },
 		{ .title = "BINDINGS", .field = "bindings", .right = true, .wide = true },
 		{ .title = "SHARDS", .field = "shards", .right = true, .wide = true }, { 0 } };

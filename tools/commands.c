@@ -173,7 +173,7 @@ const struct command commands[] = {
 		.argument_max = ARGUMENTS_MAX,
 		.complete = COMPLETE_FILE,
 		.summary = "what is wrong in policy files; needs no cluster",
-		.detail = "Exit 10 when something is.",
+		.detail = "Exit 10 when something is. Warnings, of rules without effect, leave it at 0.",
 		.example = "domctl policy lint policies.yaml",
 		.kind = "FlawList",
 		.run = run_policy_lint },
@@ -392,7 +392,9 @@ const struct command commands[] = {
 		.argument_min = 1,
 		.argument_max = 1,
 		.summary = "what would happen to an operation on a key, and why",
-		.detail = "Sends nothing about the key. Exit 3 when it would be refused.",
+		.detail = "And what reads and writes of it take from each region, beside what physics asks for. Sends "
+			  "nothing "
+			  "about the key. Exit 3 when it would be refused.",
 		.example = "domctl key explain pat/eu/4711 --op put --from us-east-1",
 		.flags = FLAGS(&flag_op, &flag_from, &flag_key_format),
 		.kind = "Explanation",

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "policy/latency.h"
 #include "tools/output.h"
-#include "tools/paths.h"
 
 enum { PINGS = 21, ATTEMPTS = 3, ROUNDS = 9, PING_TIMEOUT_MS = 5000, STATUS_TIMEOUT_MS = 3000 };
 
@@ -314,8 +313,10 @@ static void show_latencies(const struct demo *demo, struct timed *timed, const s
 		if (shard == NULL || region == NULL)
 			continue;
 		path_of(map, &matrix, shard, (uint32_t)(region - map->regions), leader, &path);
-		show_latency(region->name, "put", median(timed[i].puts_us, ROUNDS), path.write_us, path.write_floor_us);
-		show_latency("", "get", median(timed[i].gets_us, ROUNDS), path.read_us, path.read_floor_us);
+		show_latency(region->name, "put", median(timed[i].puts_us, ROUNDS), path.estimate.write_us,
+			path.estimate.write_floor_us);
+		show_latency("", "get", median(timed[i].gets_us, ROUNDS), path.estimate.read_us,
+			path.estimate.read_floor_us);
 	}
 	node_label(map, leader, label);
 	printf("%s  leader: %s. Writes go through the leader, strong reads ask it from the nearest copy.\n"

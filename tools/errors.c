@@ -151,8 +151,8 @@ const struct error_code error_codes[] = {
 		"and at this\n"
 		"machine's OpenSSL configuration." },
 	{ "DOM-N010", 1, "a node stopped because it can no longer keep its promises",
-		"The disk failed a write or sync, or lost what was acknowledged. The node stops rather than answer "
-		"from what may be\n"
+		"The disk failed a write or sync, or every copy of a shard is damaged. The node stops rather than "
+		"answer from what may be\n"
 		"wrong; the other copies go on. Mend the disk, or put a new node, under a name of its own, in its "
 		"place." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",

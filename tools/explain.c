@@ -8,7 +8,6 @@
 #include "tools/form.h"
 #include "tools/judge.h"
 #include "tools/output.h"
-#include "tools/paths.h"
 #include "tools/session.h"
 
 enum { STATUS_TIMEOUT_MS = 3000, RULES_WIDTH = 88 };
@@ -22,7 +21,8 @@ struct explanation {
 	bool write;
 	uint64_t leader;
 	struct path path;
-	unsigned matching; /* prefix bindings that cover the key, and the exact one */
+	struct path paths[MAP_REGIONS_MAX]; /* from each region of the map */
+	unsigned matching;		    /* prefix bindings that cover the key, and the exact one */
 };
 
 static int resolve_from(struct explanation *explanation)
@@ -87,6 +87,31 @@ static json_t *replicas_json(const struct explanation *explanation)
 	return list;
 }
 
+/* What operations take from each region, beside their floors; null where the policy refuses them. */
+static json_t *regions_json(const struct explanation *explanation)
+{
+	const struct cluster_map *map = explanation->session.map;
+	const struct policy *policy = explanation->judgement.policy;
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; policy != NULL && explanation->judgement.shard != NULL && i < map->region_count; i++) {
+		const struct latency_estimate *estimate = &explanation->paths[i].estimate;
+		bool writes = policy_may_write(policy, &map->regions[i].site);
+		bool reads = policy_may_read(policy, &map->regions[i].site);
+		json_t *item = json_object();
+
+		set(item, "region", json_string(map->regions[i].name));
+		set(item, "may_write", json_boolean(writes));
+		set(item, "write_ms", ms(writes ? estimate->write_us : LATENCY_UNKNOWN));
+		set(item, "write_floor_ms", ms(writes ? estimate->write_floor_us : LATENCY_UNKNOWN));
+		set(item, "may_read", json_boolean(reads));
+		set(item, "read_ms", ms(reads ? estimate->read_us : LATENCY_UNKNOWN));
+		set(item, "read_floor_ms", ms(reads ? estimate->read_floor_us : LATENCY_UNKNOWN));
+		json_array_append_new(list, item);
+	}
+	return list;
+}
+
 static void binding_text_of(const struct map_binding *binding, char *out, size_t capacity)
 {
 	char *text;
@@ -105,6 +130,7 @@ static json_t *explanation_item(const struct explanation *explanation)
 	static const char *const survives[] = { "none", "node", "zone", "region" };
 	const struct judgement *judgement = &explanation->judgement;
 	const struct policy *policy = judgement->policy;
+	const struct latency_estimate *estimate = &explanation->path.estimate;
 	json_t *item = json_object();
 	char hash[24], binding[1200], ack[96], lead[512] = "", description[1024] = "";
 	struct text text;
@@ -141,33 +167,63 @@ static json_t *explanation_item(const struct explanation *explanation)
 	set(item, "rule", json_string(judgement->rule));
 	set(item, "reason", json_string(judgement->reason));
 	set(item, "fix", json_string(judgement->cure));
-	set(item, "expected_ms", ms(explanation->write ? explanation->path.write_us : explanation->path.read_us));
-	set(item, "floor_ms",
-		ms(explanation->write ? explanation->path.write_floor_us : explanation->path.read_floor_us));
-	set(item, "to_leader_ms", ms(explanation->path.to_leader_us));
-	set(item, "commit_ms", ms(explanation->path.commit_us));
+	set(item, "expected_ms", ms(explanation->write ? estimate->write_us : estimate->read_us));
+	set(item, "floor_ms", ms(explanation->write ? estimate->write_floor_us : estimate->read_floor_us));
+	set(item, "to_leader_ms", ms(estimate->to_leader_us));
+	set(item, "commit_ms", ms(estimate->commit_us));
+	set(item, "via_leader_ms", ms(explanation->write ? estimate->via_leader_us : LATENCY_UNKNOWN));
+	set(item, "regions", regions_json(explanation));
 	return item;
 }
 
 static void print_path(const struct explanation *explanation, const char *head)
 {
 	const struct cluster_map *map = explanation->session.map;
-	const struct path *path = &explanation->path;
-	uint32_t total = explanation->write ? path->write_us : path->read_us;
-	uint32_t floor = explanation->write ? path->write_floor_us : path->read_floor_us;
-	char label[PLACE_TEXT_MAX];
+	const struct latency_estimate *estimate = &explanation->path.estimate;
+	uint32_t total = explanation->write ? estimate->write_us : estimate->read_us;
+	uint32_t floor = explanation->write ? estimate->write_floor_us : estimate->read_floor_us;
+	char label[PLACE_TEXT_MAX], leader[PLACE_TEXT_MAX];
 
 	if (total == LATENCY_UNKNOWN || explanation->region < 0)
 		return;
-	if (explanation->write) {
-		node_label(map, explanation->leader, label);
-		printf("%-10s leader %s: %.1f + %.1f = %.1f ms expected, floor %.1f ms\n", head, label,
-			path->to_leader_us / 1000.0, path->commit_us / 1000.0, total / 1000.0, floor / 1000.0);
-		return;
+	node_label(map, explanation->path.nearest, label);
+	node_label(map, explanation->leader, leader);
+	if (explanation->write)
+		printf("%-10s replica %s, leader %s: %.1f ms expected (through the leader %.1f + %.1f), "
+		       "floor %.1f ms\n",
+			head, label, leader, total / 1000.0, estimate->to_leader_us / 1000.0,
+			estimate->commit_us / 1000.0, floor / 1000.0);
+	else
+		printf("%-10s replica %s, which %s: %.1f ms expected, floor %.1f ms\n", head, label,
+			total == floor ? "answers alone" : "asks the leader", total / 1000.0, floor / 1000.0);
+}
+
+static void print_ms(const json_t *item, const char *field, const char *allowed)
+{
+	const json_t *value = json_object_get(item, field);
+
+	if (json_is_real(value))
+		printf("%9.1f", json_real_value(value));
+	else
+		printf("%9s", json_is_true(json_object_get(item, allowed)) ? "-" : "refused");
+}
+
+static void print_regions(const json_t *item)
+{
+	const json_t *regions = json_object_get(item, "regions"), *region;
+	size_t at;
+
+	json_array_foreach(regions, at, region)
+	{
+		if (at == 0)
+			printf("%-10s %-20s %9s%9s%9s%9s\n", "ms from", "", "write", "floor", "read", "floor");
+		printf("%-10s %-20s ", "", field_text(region, "region"));
+		print_ms(region, "write_ms", "may_write");
+		print_ms(region, "write_floor_ms", "may_write");
+		print_ms(region, "read_ms", "may_read");
+		print_ms(region, "read_floor_ms", "may_read");
+		printf("\n");
 	}
-	node_label(map, path->nearest, label);
-	printf("%-10s replica %s, which asks the leader: %.1f ms expected, floor %.1f ms\n", head, label,
-		total / 1000.0, floor / 1000.0);
 }
 
 static void print_replicas(const json_t *item)
@@ -229,6 +285,7 @@ static void print_explanation(const struct explanation *explanation, const json_
 		printf("%-10s from %s: %sallowed%s by %s\n", op, from, paint(stdout, PAINT_GOOD),
 			paint(stdout, PAINT_OFF), judgement->rule);
 		print_path(explanation, "path");
+		print_regions(item);
 		return;
 	}
 	printf("%-10s from %s: %sREFUSED%s before any byte leaves the client\n", op, from, paint(stdout, PAINT_BAD),
@@ -236,6 +293,7 @@ static void print_explanation(const struct explanation *explanation, const json_
 	printf("%-10s %s\n", "rule", judgement->rule);
 	printf("%-10s %s\n", "fix", judgement->cure);
 	print_path(explanation, "if allowed");
+	print_regions(item);
 }
 
 static int explain(struct explanation *explanation)
@@ -253,9 +311,11 @@ static int explain(struct explanation *explanation)
 	statuses_rtt(&statuses, explanation->session.map, &matrix);
 	if (explanation->judgement.shard != NULL) {
 		explanation->leader = statuses_leader(&statuses, explanation->judgement.shard->id);
+		for (uint32_t i = 0; i < explanation->session.map->region_count; i++)
+			path_of(explanation->session.map, &matrix, explanation->judgement.shard, i, explanation->leader,
+				&explanation->paths[i]);
 		if (explanation->region >= 0)
-			path_of(explanation->session.map, &matrix, explanation->judgement.shard,
-				(uint32_t)explanation->region, explanation->leader, &explanation->path);
+			explanation->path = explanation->paths[explanation->region];
 	}
 	statuses_free(&statuses);
 	item = explanation_item(explanation);

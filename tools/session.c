@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/units.h"
-#include "policy/latency.h"
 #include "tools/errors.h"
 #include "tools/output.h"
 #include "tools/pki.h"
@@ -410,11 +409,7 @@ uint64_t statuses_leader(const struct statuses *statuses, uint64_t shard)
 
 void statuses_rtt(const struct statuses *statuses, const struct cluster_map *map, struct rtt_matrix *matrix)
 {
-	matrix->count = map->region_count;
-	for (uint32_t i = 0; i < map->region_count; i++) {
-		for (uint32_t j = 0; j < map->region_count; j++)
-			matrix->us[i][j] = LATENCY_UNKNOWN;
-	}
+	rtt_matrix_init(matrix, map->region_count);
 	for (uint32_t i = 0; i < statuses->count; i++) {
 		const json_t *row = json_object_get(statuses->at[i].json, "rtt_us"), *value;
 		const struct map_node *from = map_node_find(map, statuses->at[i].node), *to;
@@ -423,14 +418,11 @@ void statuses_rtt(const struct statuses *statuses, const struct cluster_map *map
 
 		json_object_foreach((json_t *)(uintptr_t)row, name, value)
 		{
-			uint32_t rtt = (uint32_t)json_integer_value(value), *at;
+			uint32_t rtt = (uint32_t)json_integer_value(value);
 
 			if (from == NULL || !parse_u64(name, &id) || (to = map_node_find(map, id)) == NULL || rtt == 0)
 				continue;
-			at = &matrix->us[from->region][to->region];
-			*at = rtt < *at ? rtt : *at;
-			at = &matrix->us[to->region][from->region];
-			*at = rtt < *at ? rtt : *at;
+			rtt_matrix_add(matrix, from->region, to->region, rtt);
 		}
 	}
 }

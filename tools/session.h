@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "client/admin.h"
+#include "policy/paths.h"
 #include "tools/command.h"
 
 enum session_as {
@@ -56,10 +57,6 @@ const json_t *statuses_replica(const struct statuses *statuses, uint64_t node, u
 uint64_t statuses_leader(const struct statuses *statuses, uint64_t shard);
 
 /* Round trips between regions: the least that nodes of one measured to nodes of the other. */
-struct rtt_matrix {
-	uint32_t count;
-	uint32_t us[MAP_REGIONS_MAX][MAP_REGIONS_MAX]; /* LATENCY_UNKNOWN: not measured */
-};
 void statuses_rtt(const struct statuses *statuses, const struct cluster_map *map, struct rtt_matrix *matrix);
 
 /* --- names ------------------------------------------------------------------------------------------ */

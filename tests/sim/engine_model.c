@@ -30,7 +30,9 @@ struct stored {
 	struct list link;
 	uint64_t id;
 	struct table *flushed; /* survives a crash; NULL: was created and never flushed */
+	struct buffer *label;
 	struct engine *open;
+	bool damaged; /* until another state is installed */
 };
 
 struct shelf { /* one data directory */
@@ -52,7 +54,9 @@ struct engine {
 	struct table *table;
 	uint64_t flushed, dirty; /* dirty: bytes applied since */
 	bool flushing, stuck;	 /* stuck: a flush found the disk full */
-	struct table *begun;	 /* the state when the flush began */
+	bool damaged;		 /* something has met the damage */
+	uint64_t calls;
+	struct table *begun; /* the state when the flush began */
 	uint64_t begun_dirty;
 };
 
@@ -272,6 +276,7 @@ static void stored_free(struct stored *stored)
 {
 	list_remove(&stored->link);
 	table_unref(stored->flushed);
+	buffer_unref(stored->label);
 	free(stored);
 }
 
@@ -313,6 +318,47 @@ void engine_model_rows(const char *dir, engine_model_row_fn *fn, void *arg)
 void engine_model_fail(const char *dir, int status)
 {
 	shelf_of(dir)->failing = status;
+}
+
+bool engine_model_damage(const char *dir, struct prng *prng)
+{
+	struct shelf *shelf = shelf_of(dir);
+	struct stored *candidates[64];
+	unsigned count = 0;
+
+	for (struct list *at = shelf->engines.next; at != &shelf->engines && count < 64; at = at->next) {
+		struct stored *stored = LIST_ENTRY(at, struct stored, link);
+
+		if (stored->flushed != NULL && stored->flushed->count > 0 && stored->label != NULL)
+			candidates[count++] = stored;
+	}
+	if (count == 0)
+		return false;
+	candidates[prng_below(prng, count)]->damaged = true;
+	return true;
+}
+
+bool engine_model_damaged(void)
+{
+	for (struct list *at = shelves.next; at != &shelves; at = at->next) {
+		struct shelf *shelf = LIST_ENTRY(at, struct shelf, link);
+
+		for (struct list *in = shelf->engines.next; in != &shelf->engines; in = in->next) {
+			if (LIST_ENTRY(in, struct stored, link)->damaged)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* What was flushed is read now and then, as the number of rows wills: so the damage is met by any kind of call. */
+static bool met(struct engine *engine)
+{
+	struct stored *stored = dead(engine->shared) ? NULL : stored_find(engine->shared->shelf, engine->id);
+
+	if (stored != NULL && stored->damaged && (engine->table->index + engine->calls++) % 8 == 0)
+		engine->damaged = true;
+	return engine->damaged;
 }
 
 void engine_model_reset(void)
@@ -396,6 +442,8 @@ enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, 
 	if (stored == NULL)
 		stored = stored_add(shared->shelf, id);
 	assert(stored->open == NULL);
+	if (stored->damaged && id % 2 == 0) /* the others open, and the damage is met later */
+		return STATUS_CORRUPT;
 	engine = must(calloc(1, sizeof(*engine)));
 	engine->shared = shared;
 	engine->id = id;
@@ -403,6 +451,50 @@ enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, 
 	engine->flushed = engine->table->index;
 	stored->open = engine;
 	*out = engine;
+	return STATUS_OK;
+}
+
+enum status engine_open_damaged(struct engine_shared *shared, uint64_t id, struct engine **out)
+{
+	struct stored *stored = stored_find(shared->shelf, id);
+	struct engine *engine = must(calloc(1, sizeof(*engine)));
+
+	assert(stored != NULL);
+	assert(stored->open == NULL);
+	stored->damaged = true;
+	engine->shared = shared;
+	engine->id = id;
+	engine->table = table_new();
+	engine->damaged = true;
+	stored->open = engine;
+	*out = engine;
+	return STATUS_OK;
+}
+
+bool engine_damaged(const struct engine *engine)
+{
+	return engine->damaged;
+}
+
+enum status engine_label_write(struct engine_shared *shared, uint64_t id, struct bytes label)
+{
+	struct stored *stored = dead(shared) ? NULL : stored_find(shared->shelf, id);
+
+	if (stored == NULL)
+		return STATUS_OK;
+	buffer_unref(stored->label);
+	stored->label = must(buffer_copy(label));
+	return STATUS_OK;
+}
+
+enum status engine_label_read(struct engine_shared *shared, uint64_t id, struct buffer **label)
+{
+	struct stored *stored = stored_find(shared->shelf, id);
+
+	*label = NULL;
+	if (stored == NULL || stored->label == NULL)
+		return STATUS_NOT_FOUND;
+	*label = buffer_ref(stored->label);
 	return STATUS_OK;
 }
 
@@ -492,6 +584,8 @@ enum status engine_apply(struct engine *engine, struct engine_batch *batch, uint
 	}
 	if (engine->shared->shelf->failing != 0)
 		return (enum status)engine->shared->shelf->failing;
+	if (met(engine))
+		return STATUS_CORRUPT;
 	if (engine->stuck)
 		return STATUS_NO_SPACE;
 	assert(index >= engine->table->index);
@@ -532,6 +626,8 @@ enum status engine_flush_begin(struct engine *engine)
 	if (!dead(engine->shared)) {
 		if (engine->shared->shelf->failing != 0)
 			return (enum status)engine->shared->shelf->failing;
+		if (met(engine))
+			return STATUS_CORRUPT;
 		if (engine->stuck || disk_short(engine, 0))
 			return STATUS_NO_SPACE;
 	}
@@ -550,6 +646,8 @@ enum status engine_flush_run(struct engine *engine)
 		return STATUS_OK;
 	if (engine->shared->shelf->failing != 0)
 		return (enum status)engine->shared->shelf->failing;
+	if (met(engine))
+		return STATUS_CORRUPT;
 	if (disk_short(engine, 1)) {
 		engine->stuck = true;
 		return STATUS_NO_SPACE;
@@ -640,6 +738,8 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 	size_t at = table_find(engine->table, bytes_of(full, size), &found);
 
 	*row = NULL;
+	if (met(engine))
+		return STATUS_CORRUPT;
 	if (!found)
 		return STATUS_NOT_FOUND;
 	*row = buffer_copy(row_value(engine->table->rows[at]));
@@ -658,6 +758,11 @@ enum status engine_iter_open(struct engine *engine, enum engine_space space, str
 	uint8_t behind[ENGINE_KEY_MAX + 1];
 	bool found;
 
+	*out = NULL;
+	if (met(engine)) {
+		free(iter);
+		return STATUS_CORRUPT;
+	}
 	iter->table = table_ref(engine->table);
 	iter->prefix_size = tagged(iter->prefix, space, prefix);
 	iter->at = table_find(iter->table, bytes_of(iter->prefix, iter->prefix_size), &found);
@@ -715,7 +820,8 @@ enum status engine_scan(struct engine *engine, enum engine_space space, struct b
 		if (!fn(arg, key, value))
 			break;
 	}
-	engine_iter_close(iter);
+	if (iter != NULL)
+		engine_iter_close(iter);
 	return status == STATUS_END ? STATUS_OK : status;
 }
 
@@ -724,8 +830,12 @@ enum status engine_scan(struct engine *engine, enum engine_space space, struct b
 
 enum status engine_snapshot_open(struct engine *engine, struct engine_snapshot **out)
 {
-	struct engine_snapshot *snapshot = must(calloc(1, sizeof(*snapshot)));
+	struct engine_snapshot *snapshot;
 
+	*out = NULL;
+	if (met(engine))
+		return STATUS_CORRUPT;
+	snapshot = must(calloc(1, sizeof(*snapshot)));
 	snapshot->table = table_ref(engine->table);
 	*out = snapshot;
 	return STATUS_OK;
@@ -847,11 +957,13 @@ enum status engine_install_finish(
 		install->table->term = term;
 		table_unref(stored->flushed);
 		stored->flushed = table_ref(install->table);
+		stored->damaged = false;
 		if (stored->open != NULL) {
 			table_unref(stored->open->table);
 			stored->open->table = table_ref(install->table);
 			stored->open->flushed = index;
 			stored->open->dirty = 0;
+			stored->open->damaged = stored->open->stuck = false;
 		}
 	}
 	engine_install_abort(install);
@@ -868,6 +980,8 @@ enum status engine_digest(struct engine *engine, uint64_t *digest)
 {
 	uint64_t sum = 0;
 
+	if (engine->damaged)
+		return STATUS_CORRUPT;
 	for (size_t i = 0; i < engine->table->count; i++) {
 		const struct row *row = engine->table->rows[i];
 

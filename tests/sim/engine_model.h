@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/prng.h"
 
 /* All engines under this data directory lose what was not flushed, and calls through handles of before have no effect
  * any more (their owner is dead and is only being freed). */
@@ -17,6 +18,10 @@ typedef void engine_model_row_fn(void *arg, uint64_t id, struct bytes key, struc
 void engine_model_rows(const char *dir, engine_model_row_fn *fn, void *arg);
 /* From now on engine_apply and engine_flush under dir fail with IO / NO_SPACE; 0: work again. */
 void engine_model_fail(const char *dir, int status);
-void engine_model_reset(void); /* forget everything: a new run */
+/* Something that was flushed of one engine under dir is not any more what was written: sooner or later a call meets it.
+ * False: nothing is there. */
+bool engine_model_damage(const char *dir, struct prng *prng);
+bool engine_model_damaged(void); /* some engine anywhere, found or not */
+void engine_model_reset(void);	 /* forget everything: a new run */
 
 #endif

@@ -7,6 +7,7 @@
 #include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
+#include "tests/sim/engine_model.h"
 #include "tests/sim/found.h"
 
 static bool running, flipped;
@@ -158,6 +159,7 @@ static void move(struct world *world)
 		!eu_only && world->knobs.regions == 5 && prng_below(&world->faults, 2) == 0 ? 5 : 3,
 		(unsigned)prng_below(&world->faults, 3),
 		prng_below(&world->faults, 3) == 0 ? !world->knobs.local_reads : world->knobs.local_reads);
+	policy.follow = world->knobs.follow;
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
@@ -206,6 +208,24 @@ static void on_compaction(struct world *world, void *arg, uint64_t value, struct
 	}
 	node_kick(node);
 	world_at(world, world->now_ns + ms(100 + prng_below(&world->faults, 1500)), on_compaction, NULL, 0, NULL);
+}
+
+/* Files of an engine rot. One at a time: until it is mended there is one copy less. */
+static void on_damage(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
+
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	if (!running || world->ruined)
+		return;
+	if (!engine_model_damaged() && engine_model_damage(world->nodes[slot].dir, &world->faults)) {
+		world_log(world, "an engine of node %u is damaged", slot);
+		world->stats.damages++;
+		world->stats.faults++;
+	}
+	world_at(world, world->now_ns + ms(500 + prng_below(&world->faults, 8000)), on_damage, NULL, 0, NULL);
 }
 
 static void one_fault(struct world *world)
@@ -324,6 +344,8 @@ void faults_start(struct world *world)
 	running = true;
 	flipped = false;
 	world_at(world, world->now_ns + ms(500), on_fault, NULL, 0, NULL);
+	if (world->knobs.damages)
+		world_at(world, world->now_ns + ms(4000), on_damage, NULL, 0, NULL);
 	faults_start_compactions(world);
 }
 

@@ -280,6 +280,7 @@ bool found_cluster(struct world *world)
 	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3),
 		world->knobs.local_reads);
 	found_policy_other(&policies[2], world->knobs.local_reads);
+	policies[1].follow = policies[2].follow = world->knobs.follow;
 	bindings[0].prefix_size = 3;
 	memcpy(bindings[0].prefix, "eu/", 3);
 	strcpy(bindings[0].policy, "eu-only");

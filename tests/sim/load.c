@@ -435,6 +435,8 @@ static void start_operation(struct world *world, struct sim_client *client, stru
 	if (concurrent_on_key(load, key) >= 6)
 		return;
 	spec.operation = kinds[prng_below(&world->load, sizeof(kinds))];
+	if (world->writers != 0 && !(world->writers >> client->region & 1))
+		spec.operation = OPERATION_GET;
 	if (operation_is_write(spec.operation) && !lanes_take(&client->lanes, &spec.ticket))
 		return;
 	spec.lanes = operation_is_write(spec.operation) ? &client->lanes : NULL;
@@ -527,15 +529,20 @@ void load_stop(struct world *world)
 	world->load_state->running = false;
 }
 
+unsigned load_open(const struct world *world)
+{
+	unsigned open = 0;
+
+	for (unsigned c = 0; c < world->load_state->count; c++) {
+		for (unsigned i = 0; i < OPEN_PER_CLIENT; i++)
+			open += world->load_state->clients[c].operations[i].busy;
+	}
+	return open;
+}
+
 bool load_idle(const struct world *world)
 {
-	for (unsigned c = 0; c < world->load_state->count; c++) {
-		for (unsigned i = 0; i < OPEN_PER_CLIENT; i++) {
-			if (world->load_state->clients[c].operations[i].busy)
-				return false;
-		}
-	}
-	return true;
+	return load_open(world) == 0;
 }
 
 const struct load_record *load_history(const struct world *world, size_t *count)

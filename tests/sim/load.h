@@ -26,6 +26,7 @@ void load_free(struct load *load);
 void load_start(struct world *world); /* from now on clients work */
 void load_stop(struct world *world);  /* no new operations; those under way end by their deadlines */
 bool load_idle(const struct world *world);
+unsigned load_open(const struct world *world); /* operations under way */
 const struct load_record *load_history(const struct world *world, size_t *count);
 /* Operations that began after this time and did not succeed. */
 unsigned load_failed_since(const struct world *world, uint64_t since_ns);

@@ -657,6 +657,7 @@ void world_heal(struct world *world)
 {
 	world->healing = true;
 	world->congested = 0;
+	world->writers = 0;
 	memset(world->cut, 0, sizeof(world->cut));
 	memset(world->cut_clients, 0, sizeof(world->cut_clients));
 	for (unsigned i = 0; i < world->node_count; i++) {
@@ -729,6 +730,9 @@ void world_knobs_from_seed(struct world *world)
 	knobs->overlap = prng_below(&prng, 3) == 0;
 	knobs->value_size_max = prng_below(&prng, 4) == 0 ? (unsigned)prng_below(&prng, 6000) : 0;
 	knobs->levels = prng_below(&prng, 2) == 0;
+	/* A journal that lost more than can be mended takes its region's copies away: one such loss is what counts. */
+	knobs->damages = prng_below(&prng, 4) == 0 && !knobs->bit_flips;
+	knobs->follow = prng_below(&prng, 3) == 0;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }

@@ -51,7 +51,8 @@ struct world_knobs {
 	bool levels;	  /* clients read at all levels; else strongly */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
-		transfers, bindings, bit_flips, splits, compactions, overlap, congestion;
+		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
+	bool follow; /* the world's policy: leaders follow the writers, who shift */
 };
 
 struct world_node {
@@ -78,7 +79,7 @@ struct world_node {
 
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
-	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages;
 };
 
 struct world {
@@ -100,6 +101,7 @@ struct world {
 	uint64_t digest;	       /* folded over every event */
 	char failure[512];	       /* "": all is well */
 	uint64_t trace_group;	       /* verbose: print every message of this group */
+	unsigned writers;	       /* bits of the regions whose clients write; 0: all */
 	unsigned congested;	       /* messages take so many times longer; 0: as ever */
 	bool verbose, healing, ruined; /* ruined: a region is lost for good; no more faults */
 	struct checkers *checkers;

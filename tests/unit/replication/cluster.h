@@ -116,6 +116,7 @@ struct cluster {
 	struct read_record reads[READS_KEPT_MAX];
 	unsigned read_count;
 	uint64_t latency_us, disk_us;
+	uint64_t far_us[NODES_MAX]; /* so much longer is every way to and from this node */
 	struct prng prng;
 	uint32_t loss_ppm, duplicate_ppm, jitter_us, disk_jitter_us;
 	bool trace;
@@ -177,9 +178,9 @@ static inline void packet_free(struct packet *packet)
 	free(packet->memberships);
 }
 
-static inline uint64_t delay(struct cluster *cluster)
+static inline uint64_t delay(struct cluster *cluster, unsigned from, unsigned to)
 {
-	uint64_t us = cluster->latency_us;
+	uint64_t us = cluster->latency_us + cluster->far_us[from] + cluster->far_us[to];
 	if (cluster->jitter_us > 0)
 		us += prng_below(&cluster->prng, cluster->jitter_us);
 	return us * 1000;
@@ -224,7 +225,7 @@ static inline void send_message(struct cluster *cluster, unsigned from, const st
 	else if (prng_chance(&cluster->prng, cluster->duplicate_ppm))
 		copies = 2;
 	for (unsigned i = 0; i < copies; i++) {
-		struct pending *pending = pending_new(cluster, PENDING_PACKET, cluster->now + delay(cluster));
+		struct pending *pending = pending_new(cluster, PENDING_PACKET, cluster->now + delay(cluster, from, to));
 		pending->from = from;
 		pending->node = to;
 		pending->packet.message = *message;
@@ -566,7 +567,7 @@ static inline void liveness_carry_out(struct cluster *cluster, unsigned at)
 		unsigned to = (unsigned)(effect->node - NODE_BASE) - 1;
 		if (to >= cluster->count || cluster->cut[at][to] || prng_chance(&cluster->prng, cluster->loss_ppm))
 			continue;
-		struct pending *pending = pending_new(cluster, PENDING_PING, cluster->now + delay(cluster));
+		struct pending *pending = pending_new(cluster, PENDING_PING, cluster->now + delay(cluster, at, to));
 		pending->from = at;
 		pending->node = to;
 		pending->packet.message = effect->message;

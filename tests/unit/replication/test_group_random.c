@@ -10,6 +10,9 @@ static void compact(struct cluster *cluster, unsigned at)
 	uint64_t index = node->committed;
 	if (index <= node->disk.base || index > node->disk.last)
 		return;
+	/* A snapshot was put in place, the write that tells the journal so is still under way. */
+	if (node->disk.log[index].entry.term != cluster->history[index].term)
+		return;
 	node->disk.base_term = node->disk.log[index].entry.term;
 	node->disk.base = index;
 	node->disk.membership = node->snapshot_membership;

@@ -264,26 +264,6 @@ static void test_crash_log_covers(void **state)
 	assert_converged(&cluster, SLOT_SHARD);
 }
 
-/* A journal that was reset above what the engine holds: engine files were lost. It does not come back by itself. */
-static void test_engine_lost(void **state)
-{
-	(void)state;
-	write_some("a", 5, 100);
-	struct test_node *node = &cluster.nodes[cluster_leader(&cluster, SLOT_SHARD) % 3 + 1];
-	cluster_run(&cluster, 500);
-	uint64_t last = group_status(driver_group(node->drivers[SLOT_SHARD]), cluster.time.now_ns).last;
-	assert_int_equal(journal_append_reset(node->journal, SHARD_GROUP, last + 100, 9), STATUS_OK);
-	struct journal_flush *flush = NULL;
-	uint64_t ticket = 0;
-	assert_true(journal_flush_begin(node->journal, &flush));
-	assert_int_equal(journal_flush_end(node->journal, flush, journal_flush_run(flush), &ticket), STATUS_OK);
-	node_stop(node, false);
-	node_open_storage(node);
-	driver_set_journal(node->drivers[SLOT_SHARD], node->journal);
-	assert_int_equal(driver_started(node->drivers[SLOT_SHARD], cluster.time), STATUS_CORRUPT);
-	node_stop(node, false);
-}
-
 /* --- meta ----------------------------------------------------------------------------------------- */
 
 static struct change change; /* large */
@@ -419,7 +399,6 @@ int main(void)
 		SHARD(test_crash_short_log),
 		SHARD(test_crash_other_log),
 		SHARD(test_crash_log_covers),
-		SHARD(test_engine_lost),
 		META(test_meta),
 		META(test_meta_snapshot),
 	};

@@ -486,7 +486,84 @@ static void corruption_is_found(void **state)
 	assert_int_equal(engine_verify(engine), STATUS_CORRUPT);
 	assert_int_equal(
 		engine_get(engine, ENGINE_SPACE_KEYS, bytes_text("key-000000"), &row), STATUS_CORRUPT); /* for ever */
+	assert_true(engine_damaged(engine));
+	/* Until another state takes its place. */
+	struct engine *whole = filled_engine(2);
+	take_snapshot(whole);
+	assert_int_equal(install_all(1), STATUS_OK);
+	assert_false(engine_damaged(engine));
+	assert_int_equal(engine_get(engine, ENGINE_SPACE_KEYS, bytes_text("key-000000"), &row), STATUS_OK);
+	buffer_unref(row);
+	engine_close(whole);
 	engine_close(engine);
+	free_chunks();
+}
+
+/* One that cannot be opened has a handle all the same, and is replaced through it. */
+static void opened_though_damaged(void **state)
+{
+	(void)state;
+	struct engine *engine = filled_engine(1), *damaged;
+	struct buffer *row;
+	uint64_t flushed;
+	char command[400];
+	take_snapshot(engine);
+	assert_int_equal(engine_flush(engine, &flushed), STATUS_OK);
+	engine_close(engine);
+	snprintf(
+		command, sizeof(command), "for f in %s/0000000000000001/MANIFEST-*; do echo nothing >$f; done", shards);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(engine_open(shared, 1, false, &engine), STATUS_CORRUPT);
+	assert_int_equal(engine_open_damaged(shared, 1, &damaged), STATUS_OK);
+	check_applied(damaged, 0, 0);
+	assert_int_equal(engine_get(damaged, ENGINE_SPACE_KEYS, bytes_text("key-000000"), &row), STATUS_CORRUPT);
+	assert_int_equal(engine_flush(damaged, &flushed), STATUS_CORRUPT);
+	assert_int_equal(engine_health(damaged), STATUS_CORRUPT);
+	assert_int_equal(install_all(1), STATUS_OK);
+	check_applied(damaged, ROWS, 1);
+	engine_close(damaged);
+	engine = open_engine(1, false);
+	check_applied(engine, ROWS, 1);
+	engine_close(engine);
+	free_chunks();
+}
+
+static void check_label(uint64_t id, const char *text)
+{
+	struct buffer *label;
+	assert_int_equal(engine_label_read(shared, id, &label), STATUS_OK);
+	assert_true(bytes_equal(buffer_bytes(label), bytes_text(text)));
+	buffer_unref(label);
+}
+
+static void labels(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(1, true);
+	struct buffer *label;
+	struct disk_file *file;
+	struct bytes slice = bytes_text("x");
+	char path[512];
+	engine_close(engine);
+	assert_int_equal(engine_label_read(shared, 1, &label), STATUS_NOT_FOUND);
+	assert_int_equal(engine_label_write(shared, 1, bytes_text("first")), STATUS_OK);
+	check_label(1, "first");
+	assert_int_equal(engine_label_write(shared, 1, bytes_text("the second")), STATUS_OK);
+	check_label(1, "the second");
+	snprintf(path, sizeof(path), "%s/0000000000000001.label", shards);
+	assert_int_equal(disk_open(path, 0, &file), STATUS_OK);
+	assert_int_equal(disk_write(file, 10, &slice, 1), STATUS_OK);
+	disk_close(file);
+	assert_int_equal(engine_label_read(shared, 1, &label), STATUS_CORRUPT);
+	assert_int_equal(engine_label_write(shared, 1, bytes_text("third")), STATUS_OK);
+	check_label(1, "third");
+	/* It goes with its engine, and at the next start if a crash came between. */
+	assert_int_equal(engine_remove(shared, 1), STATUS_OK);
+	assert_false(exists("0000000000000001.label"));
+	assert_int_equal(engine_label_write(shared, 1, bytes_text("left over")), STATUS_OK);
+	engine_shared_close(shared);
+	open_shared();
+	assert_false(exists("0000000000000001.label"));
 }
 
 int main(void)
@@ -501,6 +578,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flush_in_steps, setup, teardown),
 		cmocka_unit_test_setup_teardown(budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(corruption_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(opened_though_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(labels, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
