@@ -512,6 +512,61 @@ static void test_notes_count_after_the_no_op(void **state)
 	cluster_free(cluster);
 }
 
+/* --- whatever is said ------------------------------------------------------------------------------------------------
+ */
+
+/* Now and then what could be true, now and then what nobody counts up to. */
+static uint64_t any_number(struct cluster *cluster)
+{
+	return prng_chance(&cluster->prng, 800000) ? prng_below(&cluster->prng, 8) : prng_next(&cluster->prng);
+}
+
+static void say_anything(struct cluster *cluster, unsigned to)
+{
+	const uint8_t kinds[] = { MESSAGE_GRANT, MESSAGE_GRANT_REPLY, MESSAGE_NOTE };
+	struct message message = { .kind = kinds[prng_below(&cluster->prng, 3)], .group = 7, .to = to + 1 };
+	message.from = any_number(cluster);
+	message.term = prng_chance(&cluster->prng, 700000) ? status_of(cluster, to).term : any_number(cluster);
+	if (message.kind == MESSAGE_NOTE) {
+		message.note.match = any_number(cluster);
+	} else if (message.kind == MESSAGE_GRANT_REPLY) {
+		message.grant_reply.number = any_number(cluster);
+		message.grant_reply.incarnation = any_number(cluster);
+		message.grant_reply.refused = prng_chance(&cluster->prng, 500000);
+	} else {
+		message.grant.number = any_number(cluster);
+		message.grant.roster = any_number(cluster);
+		message.grant.floor = any_number(cluster);
+		message.grant.incarnation = prng_chance(&cluster->prng, 500000) ? cluster->nodes[to].boot : 1;
+		message.grant.lent_epoch = any_number(cluster);
+		message.grant.count = (uint8_t)prng_below(&cluster->prng, REPLICAS_MAX + 1);
+		for (unsigned i = 0; i < REPLICAS_MAX; i++)
+			message.grant.support_epochs[i] = any_number(cluster);
+	}
+	deliver(cluster, &message);
+}
+
+/* No message of a peer stops a replica, a follower or a leader. */
+static void test_no_word_stops_a_replica(void **state)
+{
+	(void)state;
+	struct membership membership = membership_of("vvv");
+	struct cluster *cluster = cluster_new(3, &membership, 18);
+	node_start(cluster, 0, true);
+	for (unsigned n = 0; n < 300; n++) {
+		deliver_append(cluster, n, 1, n == 0 ? 0 : n - 1);
+		for (unsigned i = 0; i < 50; i++)
+			say_anything(cluster, 0);
+	}
+	cluster_free(cluster);
+	cluster = begun("v", 19, 500000);
+	unsigned leader = await_leader(cluster, 5000);
+	for (unsigned i = 0; i < 20000; i++)
+		say_anything(cluster, leader);
+	assert_true(leads(cluster, leader));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -534,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_an_origin_waits_for_every_responder),
 		cmocka_unit_test(test_an_origin_commits_up_to_its_own_entry),
 		cmocka_unit_test(test_notes_count_after_the_no_op),
+		cmocka_unit_test(test_no_word_stops_a_replica),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
