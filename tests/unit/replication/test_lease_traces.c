@@ -336,6 +336,30 @@ static void test_a_change_does_not_wait_for_the_deaf(void **state)
 	cluster_free(cluster);
 }
 
+/* And the other groups of its node keep their leases; when it hears again it has its own. */
+static void test_the_deaf_cost_the_others_little(void **state)
+{
+	(void)state;
+	struct roles of;
+	struct cluster *cluster = settled(20, &of);
+	struct liveness *liveness = cluster->nodes[of.leader].liveness;
+	cluster->deaf_to_groups[of.responder] = true;
+	liveness_lent_end(liveness, NODE_BASE + of.responder + 1);
+	run_ms(cluster, 2000);
+	uint64_t epoch = liveness_lent_epoch(liveness, NODE_BASE + of.responder + 1);
+	for (unsigned i = 0; i < 30; i++) {
+		run_ms(cluster, 100);
+		assert_int_equal(liveness_lent_epoch(liveness, NODE_BASE + of.responder + 1), epoch);
+	}
+	assert_int_not_equal(epoch, 0);
+	assert_false(may_read(cluster, of.responder));
+	cluster->deaf_to_groups[of.responder] = false;
+	propose(cluster, of.leader, 1);
+	run_ms(cluster, 1000);
+	assert_true(may_read(cluster, of.responder));
+	cluster_free(cluster);
+}
+
 static void test_a_transfer_waits_for_the_leases(void **state)
 {
 	(void)state;
@@ -582,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_no_membership_leaves_a_lease_behind),
 		cmocka_unit_test(test_a_leader_to_be_left_out_calls_its_leases_back),
 		cmocka_unit_test(test_a_change_does_not_wait_for_the_deaf),
+		cmocka_unit_test(test_the_deaf_cost_the_others_little),
 		cmocka_unit_test(test_a_transfer_waits_for_the_leases),
 		cmocka_unit_test(test_a_leader_that_steps_down_ends_its_leases),
 		cmocka_unit_test(test_a_leaders_promise_lasts_as_long_as_what_it_lent),
