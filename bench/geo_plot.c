@@ -140,6 +140,7 @@ static void put_ms(FILE *out, uint64_t us)
 
 static bool plot_bars(const struct geo_run *run)
 {
+	bool fibre = false, expected = false;
 	char title[256];
 	struct plot plot;
 
@@ -154,6 +155,8 @@ static bool plot_bars(const struct geo_run *run)
 
 			if (row->response.count == 0)
 				continue;
+			fibre |= row->fibre_us != FLOOR_UNKNOWN;
+			expected |= row->expected_us != FLOOR_UNKNOWN;
 			fprintf(plot.data, "\"%s %s\"", geo_class_names[class], name_of(run, i));
 			put_ms(plot.data, row->fibre_us);
 			put_ms(plot.data, row->floor_us);
@@ -163,12 +166,12 @@ static bool plot_bars(const struct geo_run *run)
 			fputs("\n", plot.data);
 		}
 	}
-	fputs("set datafile missing '?'\nset logscale y\nset style data histograms\nset style histogram clustered gap "
-	      "1\n"
-	      "set style fill solid 0.8\nset xtics rotate by -40 noenhanced\n"
-	      "plot D using 2:xtic(1) title 'light in fibre', D using 3 title 'floor', D using 4 title 'expected', "
-	      "D using 5 title 'p50', D using 6 title 'p99'\n",
-		plot.script);
+	fprintf(plot.script,
+		"set datafile missing '?'\nset logscale y\nset style data histograms\n"
+		"set style histogram clustered gap 1\nset style fill solid 0.8\nset xtics rotate by -40 noenhanced\n"
+		"plot %s%sD using 3:xtic(1) title 'floor', D using 5 title 'p50', D using 6 title 'p99'\n",
+		fibre ? "D using 2:xtic(1) title 'light in fibre', " : "",
+		expected ? "D using 4:xtic(1) title 'expected', " : "");
 	return plot_end(&plot);
 }
 

@@ -69,8 +69,17 @@ static bool parse_workload(struct geo_settings *settings)
 	return true;
 }
 
+/* They are handed on to the workers as words. */
+static bool no_spaces(const char *text)
+{
+	return text == NULL || strpbrk(text, " \t") == NULL || complain("white space does not do in", text, "");
+}
+
 bool geo_settings_complete(struct geo_settings *settings)
 {
+	if (!no_spaces(settings->map) || !no_spaces(settings->out) || !no_spaces(settings->prefix) ||
+		!no_spaces(settings->load.certs))
+		return false;
 	if (!load_map(settings) || !parse_mix(settings) || !parse_workload(settings))
 		return false;
 	if (strlen(settings->prefix) > 128)
