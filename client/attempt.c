@@ -138,6 +138,7 @@ struct operation_attempt *attempt_push(
 	uint64_t silence_ns = patience_silence_ns(operation->router, node, is_write(operation));
 	assert(operation->open_count < OPERATION_OPEN_MAX);
 	mark_tried(operation, node);
+	router_node_tried(operation->router, node, now_ns);
 	operation->attempt_current = ++operation->attempt_last;
 	struct operation_attempt *attempt = &operation->open[operation->open_count++];
 	*attempt = (struct operation_attempt){ .number = operation->attempt_current,
