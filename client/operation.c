@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "client/attempt.h"
 #include "client/patience.h"
 
 enum state { STATE_IDLE, STATE_SENT, STATE_WAITING, STATE_FETCHING, STATE_DONE };
@@ -17,7 +18,6 @@ enum {
 	BACK_OFF_POOR_MS = 1000,    /* when the retry budget is spent */
 	MAP_WAIT_MS = 1000,
 	HINTS_MAX = 3, /* redirections followed in one round */
-	SECONDS_MAX = 2,
 	UNKNOWNS_MAX = 3,
 };
 
@@ -43,7 +43,7 @@ void operation_check(const struct operation_machine *operation)
 	assert(operation->tried_count <= REPLICAS_MAX);
 	assert(operation->attempt_current <= operation->attempt_last);
 	assert((operation->state == STATE_SENT) == (operation->attempt_current != 0));
-	assert(operation->seconds <= SECONDS_MAX);
+	assert(operation->seconds <= OPERATION_SECONDS_MAX);
 	assert(operation->unknowns <= UNKNOWNS_MAX);
 	if (operation->state == STATE_SENT)
 		assert(operation->open_count > 0);
@@ -62,20 +62,6 @@ static void set_text(struct operation_machine *operation, struct bytes text)
 	struct text out;
 	text_init(&out, operation->text, sizeof(operation->text));
 	text_add_bytes(&out, text);
-}
-
-static bool teaches(const struct operation_machine *operation)
-{
-	return operation->spec.operation != OPERATION_SCAN;
-}
-
-/* What is still unanswered took at least so long: the slow ones would else never count. */
-static void learn_unanswered(struct operation_machine *operation, uint64_t now_ns)
-{
-	for (unsigned i = 0; i < operation->open_count && teaches(operation); i++) {
-		const struct operation_attempt *open = &operation->open[i];
-		patience_learn_unanswered(operation->router, open->node, is_write(operation), now_ns - open->sent_ns);
-	}
 }
 
 static struct operation_action finished(struct operation_machine *operation, enum status status, bool answered)
@@ -167,76 +153,6 @@ static struct operation_action back_off(struct operation_machine *operation, uin
 	return until(operation, STATE_WAITING, OPERATION_WAIT, now_ns + wait_ns);
 }
 
-static bool was_tried(const struct operation_machine *operation, uint64_t node)
-{
-	for (unsigned i = 0; i < operation->tried_count; i++)
-		if (operation->tried[i] == node)
-			return true;
-	return false;
-}
-
-static void mark_tried(struct operation_machine *operation, uint64_t node)
-{
-	if (!was_tried(operation, node) && operation->tried_count < REPLICAS_MAX)
-		operation->tried[operation->tried_count++] = node;
-}
-
-/* Sent there in this round and still unanswered: once more tells nothing new before the others were asked. */
-static bool is_open_at(const struct operation_machine *operation, uint64_t node)
-{
-	if (!was_tried(operation, node))
-		return false;
-	for (unsigned i = 0; i < operation->open_count; i++)
-		if (operation->open[i].node == node)
-			return true;
-	return false;
-}
-
-/* The replicas that were not tried in this round, best first. A write that may have been proposed goes to the leader,
- * who knows what became of it. */
-static unsigned untried(struct operation_machine *operation, uint64_t now_ns, uint64_t nodes[REPLICAS_MAX])
-{
-	unsigned left = 0,
-		 count = router_candidates(operation->router, operation->target.shard, operation->spec.operation,
-			 operation_may_have_been_proposed(operation), now_ns, nodes);
-	bool near = count > 2 && router_is_near(operation->router, nodes[0]);
-	router_want(operation->router, nodes, near ? 2 : count, now_ns);
-	if (count == 0)
-		remember(operation, STATUS_QUORUM_UNAVAILABLE,
-			bytes_text("no replica of the shard is where its policy allows this key to be sent"));
-	for (unsigned i = 0; i < count; i++)
-		if (!was_tried(operation, nodes[i]))
-			nodes[left++] = nodes[i];
-	return left;
-}
-
-/* The leader, if this client knows it, may send there, and has no answer outstanding from there. */
-static uint64_t leader_to_ask(const struct operation_machine *operation, uint64_t now_ns)
-{
-	uint64_t leader = router_leader_guess(operation->router, operation->target.shard);
-	if (leader == 0 || was_tried(operation, leader) ||
-		!router_may_send(operation->router, operation->target.policy, leader) ||
-		router_is_suspect(operation->router, leader, now_ns))
-		return 0;
-	return leader;
-}
-
-/* Where to send now, and where a read would go next; 0: none is left in this round. */
-static uint64_t choose(struct operation_machine *operation, uint64_t now_ns, uint64_t *next)
-{
-	uint64_t hint = operation->hint, nodes[REPLICAS_MAX];
-	operation->hint = 0;
-	*next = 0;
-	if (hint != 0 && operation->hints_left > 0 && !is_open_at(operation, hint)) {
-		operation->hints_left--;
-		if (router_may_send(operation->router, operation->target.policy, hint))
-			return hint;
-	}
-	unsigned count = untried(operation, now_ns, nodes);
-	*next = count > 1 ? nodes[1] : 0;
-	return count > 0 ? nodes[0] : 0;
-}
-
 /* The key under the newest map. OK: the target is of it. */
 static enum status settle(struct operation_machine *operation)
 {
@@ -260,35 +176,10 @@ static enum status settle(struct operation_machine *operation)
 	return STATUS_OK;
 }
 
-static struct operation_attempt *open_attempt(struct operation_machine *operation, uint32_t number)
-{
-	for (unsigned i = 0; i < operation->open_count; i++)
-		if (operation->open[i].number == number)
-			return &operation->open[i];
-	return NULL;
-}
-
-/* When another is asked beside this attempt, if nothing comes before; 0: none. */
-static uint64_t plan_second(
-	const struct operation_machine *operation, uint64_t node, uint64_t next, bool second, uint64_t now_ns)
-{
-	const struct operation_spec *spec = &operation->spec;
-	if (operation->seconds == SECONDS_MAX || operation->open_count == OPERATION_OPEN_MAX)
-		return 0;
-	if (!is_write(operation)) {
-		next = next != 0 ? next : leader_to_ask(operation, now_ns);
-		return next == 0 ? 0
-				 : now_ns + patience_read_ns(operation->router, operation->target.shard, node, next,
-						    spec->operation == OPERATION_SCAN);
-	}
-	uint64_t leader = second ? 0 : leader_to_ask(operation, now_ns);
-	return leader == 0 ? 0 : now_ns + patience_write_ns(operation->router, operation->target.shard, node, leader);
-}
-
 /* SENT, until silence, or until another is asked too. */
 static struct operation_action await(struct operation_machine *operation, enum operation_action_kind kind)
 {
-	const struct operation_attempt *current = open_attempt(operation, operation->attempt_current);
+	const struct operation_attempt *current = attempt_find(operation, operation->attempt_current);
 	assert(current);
 	uint64_t until_ns = current->silent_ns;
 	if (operation->second_ns != 0 && operation->second_ns < until_ns)
@@ -299,16 +190,7 @@ static struct operation_action await(struct operation_machine *operation, enum o
 static struct operation_action send(
 	struct operation_machine *operation, uint64_t node, uint64_t next, bool second, uint64_t now_ns)
 {
-	uint64_t silence_ns = patience_silence_ns(operation->router, node, is_write(operation));
-	assert(operation->open_count < OPERATION_OPEN_MAX);
-	mark_tried(operation, node);
-	operation->attempt_current = ++operation->attempt_last;
-	operation->open[operation->open_count++] = (struct operation_attempt){ .number = operation->attempt_current,
-		.second = second,
-		.node = node,
-		.sent_ns = now_ns,
-		.silent_ns = now_ns + silence_ns };
-	operation->second_ns = plan_second(operation, node, next, second, now_ns);
+	attempt_push(operation, node, next, second, now_ns);
 	struct operation_action action = await(operation, OPERATION_SEND);
 	action.attempt = operation->attempt_current;
 	action.node = node;
@@ -330,22 +212,14 @@ static struct operation_action go_on(struct operation_machine *operation, uint64
 	}
 	if (status != STATUS_OK)
 		return give_up(operation, status);
-	uint64_t next = 0, node = operation->open_count < OPERATION_OPEN_MAX ? choose(operation, now_ns, &next) : 0;
-	return node == 0 ? back_off(operation, now_ns) : send(operation, node, next, false, now_ns);
-}
-
-/* A second question came to nothing: the first one is still on its way. */
-static bool falls_back(struct operation_machine *operation, const struct operation_attempt *ended, uint64_t now_ns)
-{
-	const struct operation_attempt *first = NULL;
-	for (unsigned i = 0; ended->second && i < operation->open_count; i++)
-		if (operation->open[i].silent_ns > now_ns && (!first || operation->open[i].number > first->number))
-			first = &operation->open[i];
-	if (!first)
-		return false;
-	operation->attempt_current = first->number;
-	operation->second_ns = 0;
-	return true;
+	uint64_t next = 0,
+		 node = operation->open_count < OPERATION_OPEN_MAX ? attempt_choose(operation, now_ns, &next) : 0;
+	if (node != 0)
+		return send(operation, node, next, false, now_ns);
+	if (operation->has_nobody)
+		remember(operation, STATUS_QUORUM_UNAVAILABLE,
+			bytes_text("no replica of the shard is where its policy allows this key to be sent"));
+	return back_off(operation, now_ns);
 }
 
 /* It takes long: ask another one too, if the budget allows. A read: whoever is next, then the leader, who knows first.
@@ -356,11 +230,11 @@ static struct operation_action ask_second(struct operation_machine *operation, u
 	bool affordable = false;
 	operation->second_ns = 0;
 	if (is_write(operation)) {
-		node = leader_to_ask(operation, now_ns);
+		node = attempt_leader(operation, now_ns);
 		affordable = node != 0 && router_spend_retry(operation->router);
 	} else {
-		unsigned count = untried(operation, now_ns, nodes);
-		node = operation->seconds > 0 ? leader_to_ask(operation, now_ns) : 0;
+		unsigned count = attempts_untried(operation, now_ns, nodes);
+		node = operation->seconds > 0 ? attempt_leader(operation, now_ns) : 0;
 		if (node == 0)
 			node = count > 0 ? nodes[0] : 0;
 		else
@@ -432,17 +306,6 @@ void operation_message(
 		message->ask.sequence = spec->ticket.sequence;
 		message->ask.low_water = lanes_low_water(spec->lanes, &spec->ticket);
 	}
-}
-
-/* Takes the attempt off the unanswered ones. False: it is not among them (it was answered before). */
-static bool close_attempt(struct operation_machine *operation, uint32_t attempt, struct operation_attempt *closed)
-{
-	struct operation_attempt *open = open_attempt(operation, attempt);
-	if (!open)
-		return false;
-	*closed = *open;
-	*open = operation->open[--operation->open_count];
-	return true;
 }
 
 /* The node says for certain that this request proposed nothing, and did nothing. */
@@ -555,15 +418,13 @@ struct operation_action operation_replied(
 	struct operation_machine *operation, uint32_t attempt, const struct message_reply *reply, uint64_t now_ns)
 {
 	struct operation_attempt closed;
-	if (operation->state == STATE_DONE || !close_attempt(operation, attempt, &closed))
+	if (operation->state == STATE_DONE || !attempt_close(operation, attempt, &closed))
 		return keep_on(operation);
 	router_node_answered(operation->router, closed.node);
 	if (reply->leader_node != 0 && router_may_send(operation->router, operation->target.policy, reply->leader_node))
 		router_learn_leader(operation->router, operation->target.shard, reply->leader_node);
 	if (is_answer(operation, reply->status)) {
-		if (teaches(operation))
-			patience_learn(operation->router, closed.node, is_write(operation), now_ns - closed.sent_ns);
-		learn_unanswered(operation, now_ns);
+		attempt_answered(operation, &closed, now_ns);
 		operation->text[0] = '\0';
 		return finished(operation, (enum status)reply->status, true);
 	}
@@ -571,7 +432,7 @@ struct operation_action operation_replied(
 		operation->maybe_proposed = true;
 	if (attempt != operation->attempt_current)
 		return keep_on(operation);
-	if (!refuses_reads(operation, reply->status) && falls_back(operation, &closed, now_ns))
+	if (!refuses_reads(operation, reply->status) && attempt_falls_back(operation, &closed, now_ns))
 		return await(operation, OPERATION_WAIT);
 	if (is_write(operation) && reply->status == STATUS_UNKNOWN_OUTCOME)
 		return unknown(operation, closed.node, reply, now_ns);
@@ -582,7 +443,7 @@ struct operation_action operation_lost(
 	struct operation_machine *operation, uint32_t attempt, bool delivered, uint64_t now_ns)
 {
 	struct operation_attempt closed;
-	if (operation->state == STATE_DONE || !close_attempt(operation, attempt, &closed))
+	if (operation->state == STATE_DONE || !attempt_close(operation, attempt, &closed))
 		return keep_on(operation);
 	if (is_write(operation) && delivered)
 		operation->maybe_proposed = true;
@@ -590,13 +451,14 @@ struct operation_action operation_lost(
 	remember(operation, STATUS_CANNOT_CONNECT, bytes_text("no connection to a node that may serve this key"));
 	if (attempt != operation->attempt_current)
 		return keep_on(operation);
-	return falls_back(operation, &closed, now_ns) ? await(operation, OPERATION_WAIT) : go_on(operation, now_ns);
+	return attempt_falls_back(operation, &closed, now_ns) ? await(operation, OPERATION_WAIT)
+							      : go_on(operation, now_ns);
 }
 
 void operation_withdrawn(struct operation_machine *operation, uint32_t attempt)
 {
 	struct operation_attempt closed;
-	if (operation->state != STATE_DONE && close_attempt(operation, attempt, &closed))
+	if (operation->state != STATE_DONE && attempt_close(operation, attempt, &closed))
 		remember(
 			operation, STATUS_CANNOT_CONNECT, bytes_text("a node that may serve this key does not answer"));
 }
@@ -622,7 +484,7 @@ struct operation_action operation_expired(struct operation_machine *operation, u
 	if (operation->state == STATE_DONE || now_ns < operation->until_ns)
 		return keep_on(operation);
 	if (operation->state == STATE_SENT) {
-		const struct operation_attempt *current = open_attempt(operation, operation->attempt_current);
+		const struct operation_attempt *current = attempt_find(operation, operation->attempt_current);
 		if (current && now_ns < current->silent_ns && now_ns < operation->spec.deadline_ns)
 			return ask_second(operation, now_ns);
 		/* Silence: the attempt stays open, and its answer stays welcome; others need not wait there too. */
@@ -630,7 +492,7 @@ struct operation_action operation_expired(struct operation_machine *operation, u
 		for (unsigned i = 0; i < operation->open_count; i++)
 			if (&operation->open[i] == current || operation->open[i].silent_ns <= now_ns)
 				router_node_lost(operation->router, operation->open[i].node, now_ns);
-		learn_unanswered(operation, now_ns);
+		attempts_learn_unanswered(operation, now_ns);
 	}
 	return go_on(operation, now_ns);
 }

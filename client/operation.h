@@ -86,6 +86,7 @@ struct operation_machine {
 	uint8_t seconds;	   /* asked so far */
 	uint8_t unknowns;	   /* answers "unknown outcome" so far */
 	bool maybe_proposed;	   /* a send that will never be answered may have been proposed */
+	bool has_nobody;	   /* the policy allows no replica of the shard */
 	bool overloaded;	   /* this round met BUSY or silence: the next one costs from the retry budget */
 	uint8_t refused;	   /* enum status: the most telling refusal so far; 0: none */
 	char text[ROUTER_WHY_MAX]; /* for people; "" when there is nothing to say */

@@ -110,6 +110,13 @@ static unsigned voters_us(const struct router *router, uint64_t shard_id, uint64
 	return count;
 }
 
+static bool reads_are_local(const struct router *router, uint64_t shard_id)
+{
+	const struct map_shard *shard = map_shard_find(router->in_use.map, shard_id);
+	const struct policy *policy = shard ? map_policy_find(router->in_use.map, shard->policy) : NULL;
+	return policy && policy->reads == READS_LOCAL;
+}
+
 uint64_t patience_read_ns(const struct router *router, uint64_t shard, uint64_t node, uint64_t other, bool scan)
 {
 	uint64_t leader = router_leader_guess(router, shard), own_us = rtt_of(router, node);
@@ -135,8 +142,10 @@ uint64_t patience_write_ns(const struct router *router, uint64_t shard, uint64_t
 	struct quantile *writes = quantile_of(router, origin, true);
 	uint64_t usual_us = writes ? quantile_us(writes) : 0;
 	unsigned count = voters_us(router, shard, rtts_us);
-	uint64_t majority_us = count == 0 ? 0 : rtts_us[count / 2];
-	path_us = path_us > majority_us ? path_us : majority_us;
+	/* Where every copy answers reads alone, every copy must have a write before it is told. */
+	unsigned needed = reads_are_local(router, shard) && count > 0 ? count - 1 : count / 2;
+	uint64_t needed_us = count == 0 ? 0 : rtts_us[needed];
+	path_us = path_us > needed_us ? path_us : needed_us;
 	uint64_t expected_us = rtt_of(router, origin) + path_us;
 	expected_us = expected_us > usual_us ? expected_us : usual_us;
 	return (2 * expected_us + WRITE_MORE_US) * 1000;

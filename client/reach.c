@@ -92,12 +92,23 @@ uint32_t router_rtt_us(const struct router *router, uint64_t node_id, bool *meas
 void router_node_lost(struct router *router, uint64_t node_id, uint64_t now_ns)
 {
 	struct router_node *node = router_node_of(router, node_id);
-	if (!node || now_ns < node->suspect_until_ns)
+	if (!node || (now_ns < node->suspect_until_ns && !node->on_trial))
 		return; /* many requests that fail together are one failure */
+	node->on_trial = false;
 	uint32_t doublings = node->losses < SUSPECT_DOUBLINGS_MAX ? node->losses : SUSPECT_DOUBLINGS_MAX;
 	node->suspect_until_ns = now_ns + ((uint64_t)SUSPECT_MS_FIRST << doublings) * 1000000;
 	if (node->losses < SUSPECT_DOUBLINGS_MAX)
 		node->losses++;
+}
+
+void router_node_tried(struct router *router, uint64_t node_id, uint64_t now_ns)
+{
+	struct router_node *node = router_node_of(router, node_id);
+	if (!node || node->losses == 0 || now_ns < node->suspect_until_ns)
+		return;
+	uint32_t doublings = node->losses - 1;
+	node->suspect_until_ns = now_ns + ((uint64_t)SUSPECT_MS_FIRST << doublings) * 1000000;
+	node->on_trial = true;
 }
 
 void router_node_answered(struct router *router, uint64_t node_id)
@@ -106,6 +117,7 @@ void router_node_answered(struct router *router, uint64_t node_id)
 	if (!node)
 		return;
 	node->losses = 0;
+	node->on_trial = false;
 	node->suspect_until_ns = 0;
 }
 

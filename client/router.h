@@ -70,6 +70,9 @@ uint32_t router_rtt_us(const struct router *router, uint64_t node, bool *measure
 /* The connection to the node failed, or it is silent: it comes last for a while, longer each time, or until it answers.
  */
 void router_node_lost(struct router *router, uint64_t node, uint64_t now_ns);
+/* An operation goes there. If it was lost and has not answered since, this one is the trial: the others still come to
+ * it last until it answers. */
+void router_node_tried(struct router *router, uint64_t node, uint64_t now_ns);
 void router_node_answered(struct router *router, uint64_t node);
 bool router_is_suspect(const struct router *router, uint64_t node, uint64_t now_ns);
 /* At most `max` nodes, the near before the far. */

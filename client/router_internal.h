@@ -23,6 +23,7 @@ struct router_node {	   /* beside the node of the same position */
 	uint32_t rtt_us;   /* smoothed; 0: not measured */
 	uint32_t guess_us; /* by the map */
 	uint32_t losses;   /* in a row */
+	bool on_trial;	   /* suspect, and one operation tries it */
 	uint64_t suspect_until_ns;
 	uint64_t wanted_ns;	       /* when an operation last had it among its first candidates; 0: never */
 	uint64_t probed_ns;	       /* when it was last to be pinged; 0: never */

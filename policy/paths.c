@@ -7,7 +7,7 @@
 #include "policy/placement.h"
 
 /* Whether nodes judge and answer writes at their origin, or leave it to the leader. */
-static const bool origin_acks = false;
+static const bool origin_acks = true;
 
 void rtt_matrix_init(struct rtt_matrix *matrix, uint32_t count)
 {

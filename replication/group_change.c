@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Elections' times that calling back read leases may take: one that is not answered has lapsed by then. */
-enum { TRANSFER_GRANTS_MAX = 12 };
+enum { TRANSFER_GRANTS_MAX = 12, TRANSFER_ROUNDS = 3 };
 
 static bool votes(uint8_t role)
 {
@@ -191,6 +191,15 @@ static bool can_take_over(const struct group *group, unsigned at)
 	       group->followers[at].active;
 }
 
+/* An election's time, and what is far takes longer: the last entries there, the request, the votes, the first append.
+ */
+static uint64_t transfer_window_ns(struct group *group)
+{
+	const struct follower *target = leader_follower(group, group->transfer_to);
+	uint64_t rtt_us = target ? liveness_rtt_us(group->config.liveness, target->node) : 0;
+	return us_ns(group->config.election_us) + TRANSFER_ROUNDS * us_ns(rtt_us);
+}
+
 void transfer_begin(struct group *group, uint64_t to, struct group_effects *out)
 {
 	enum status status = STATUS_OK;
@@ -243,7 +252,7 @@ void transfer_settle(struct group *group, struct group_effects *out)
 		group->transfer_to = successor(group);
 	if (group->transfer_to != 0 && !group->transfer_closing && !grants_any(group)) {
 		group->transfer_closing = true;
-		group->transfer_until_ns = group->now_ns + us_ns(group->config.election_us);
+		group->transfer_until_ns = group->now_ns + transfer_window_ns(group);
 	}
 	if (group->now_ns >= group->transfer_until_ns) {
 		if (group->transfer_sent || group->leaving) {
@@ -259,6 +268,7 @@ void transfer_settle(struct group *group, struct group_effects *out)
 		group->commit < group->noop_index)
 		return;
 	group->transfer_sent = true;
+	group->transfer_until_ns = group->now_ns + transfer_window_ns(group);
 	message_new(group, out, MESSAGE_TIMEOUT_NOW, group->transfer_to);
 }
 

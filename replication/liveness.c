@@ -271,18 +271,23 @@ static uint64_t epoch_next(struct liveness *liveness)
 	return liveness->epoch;
 }
 
-/* How long who supports us still does. */
-static uint32_t relays_make(struct liveness *liveness, uint64_t now_ns)
+static void relay_add(struct liveness *liveness, const struct peer *peer, uint64_t now_ns, uint32_t *count)
+{
+	if (peer->node == 0 || !peer->held || peer->held_until_ns <= now_ns || *count == RELAYS_MAX)
+		return;
+	liveness->relays[(*count)++] = (struct relay){
+		.node = peer->node, .epoch = peer->held_epoch, .remaining_us = (peer->held_until_ns - now_ns) / 1000
+	};
+}
+
+/* How long who supports us still does: the asker's own word first, which is all that a group of three needs. */
+static uint32_t relays_make(struct liveness *liveness, const struct peer *asker, uint64_t now_ns)
 {
 	uint32_t count = 0;
-	for (uint32_t i = 0; i < liveness->count && count < RELAYS_MAX; i++) {
-		const struct peer *peer = &liveness->peers[i];
-		if (peer->node == 0 || !peer->held || peer->held_until_ns <= now_ns)
-			continue;
-		liveness->relays[count++] = (struct relay){ .node = peer->node,
-			.epoch = peer->held_epoch,
-			.remaining_us = (peer->held_until_ns - now_ns) / 1000 };
-	}
+	relay_add(liveness, asker, now_ns, &count);
+	for (uint32_t i = 0; i < liveness->count; i++)
+		if (&liveness->peers[i] != asker)
+			relay_add(liveness, &liveness->peers[i], now_ns, &count);
 	return count;
 }
 
@@ -299,7 +304,7 @@ static bool lend(struct liveness *liveness, struct peer *peer, uint64_t now_ns, 
 		peer->lent_until_ns = until;
 	pong->lent_epoch = peer->lent_epoch;
 	pong->lent_us = liveness->config.support_us;
-	pong->relay_count = relays_make(liveness, now_ns);
+	pong->relay_count = relays_make(liveness, peer, now_ns);
 	pong->relays = liveness->relays;
 	return begins;
 }

@@ -28,6 +28,11 @@ bool driver_takes_writes(const struct driver *driver)
 		return true;
 	if (driver->leader == 0 || driver_is_meta(driver) || !driver->started || driver->reseed.running)
 		return false;
+	/* Its node has answered ours within the support's time: what is sent there now has a way, and so has the
+	 * answer. */
+	uint64_t node = driver_node_of(driver, driver->leader);
+	if (node == 0 || liveness_supported_epoch(driver->options.liveness, node) == 0)
+		return false;
 	const struct membership *membership = group_membership(driver->group);
 	int at = membership_find(membership, driver->options.replica);
 	return at >= 0 && membership->at[at].role_new != ROLE_WITNESS && membership->at[at].role_new != ROLE_NONE;

@@ -31,8 +31,8 @@ enum status driver_room_for_proposal(const struct driver *driver)
 		return STATUS_CLOSED;
 	if (!driver_takes_writes(driver))
 		return STATUS_NOT_LEADER;
-	if (driver_journal_busy(driver) || engine_full(driver->engine))
-		return STATUS_BUSY;
+	if (driver_journal_busy(driver) || engine_full(driver->engine)) /* the leader may have room */
+		return driver->leads ? STATUS_BUSY : STATUS_NOT_LEADER;
 	if (proposals_count(&driver->proposals) + forwards_count(&driver->forwards) >= driver->options.inflight_max)
 		return STATUS_BUSY;
 	if (driver_memory(driver) >= driver->options.tail_size_max)

@@ -230,8 +230,12 @@ int demo_builtin_policies(struct demo *demo, char *text, size_t capacity)
 		"  %s-only: { store_in: [%s], copies: %u, spread: zone, read_from: [%s], write_from: [%s] }\n"
 		"  default: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"], write_from: [\"*\"],\n"
 		"             lead_in: [%s, \"*\"] }\n"
-		"bindings:\n  \"pat/%s/\": %s-only\n  \"%s/\": %s-only\n  \"\": default\n",
+		"  local-reads: { store_in: [\"*\"], copies: %u, spread: region, read_from: [\"*\"],\n"
+		"                 write_from: [\"*\"], lead_in: [%s, \"*\"], reads: local }\n"
+		"bindings:\n  \"pat/%s/\": %s-only\n  \"%s/\": %s-only\n  \"local/\": local-reads\n"
+		"  \"\": default\n",
 		demo->home_label, demo->home, home_copies, demo->home, demo->home, regions < 3 ? regions : 3,
+		central_region(&demo->topology)->site.place.text, regions < 3 ? regions : 3,
 		central_region(&demo->topology)->site.place.text, demo->home_label, demo->home_label, demo->home_label,
 		demo->home_label);
 	assert(size > 0);

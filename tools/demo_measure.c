@@ -301,9 +301,13 @@ static void show_latencies(const struct demo *demo, struct timed *timed, const s
 	const struct map_shard *shard;
 	char label[PLACE_TEXT_MAX];
 
+	bool local = false;
+
 	matrix_of_map(demo, map, &matrix);
 	binding = map_binding_of(map, bytes_text(timed[0].key));
 	shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, bytes_text(timed[0].key));
+	if (shard != NULL && map_policy_find(map, shard->policy) != NULL)
+		local = map_policy_find(map, shard->policy)->reads == READS_LOCAL;
 	printf("%s  %-20s %-6s %10s %12s %10s %10s%s\n", paint(stdout, PAINT_DIM), "client in", "", "measured",
 		"expected", "floor", "of floor", paint(stdout, PAINT_OFF));
 	for (uint32_t i = 0; i < demo->topology.region_count; i++) {
@@ -319,9 +323,12 @@ static void show_latencies(const struct demo *demo, struct timed *timed, const s
 			path.estimate.read_floor_us);
 	}
 	node_label(map, leader, label);
-	printf("%s  leader: %s. Writes go through the leader, strong reads ask it from the nearest copy.\n"
+	printf("%s  leader: %s. The nearest copy takes a write, and answers it as soon as it is safe;\n  %s\n"
 	       "  floor: a put, the nearest set of copies that commits; a get, the nearest copy.%s\n",
-		paint(stdout, PAINT_DIM), label, paint(stdout, PAINT_OFF));
+		paint(stdout, PAINT_DIM), label,
+		local ? "strong reads are answered by the nearest copy alone, so a write waits for all copies."
+		      : "strong reads ask the leader from the nearest copy.",
+		paint(stdout, PAINT_OFF));
 	fflush(stdout);
 }
 

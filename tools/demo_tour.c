@@ -170,6 +170,9 @@ int demo_tour(struct demo *demo)
 	demo_heading("What it costs", "an open key, copies in three regions; median of 9, in ms");
 	if ((code = demo_measure_latencies(demo, "tour/{x}")) != EXIT_OK)
 		return code;
+	demo_heading("The same, reads: local", "strong reads at every copy");
+	if ((code = demo_measure_latencies(demo, "local/{x}")) != EXIT_OK)
+		return code;
 	if ((code = show_bytes(demo, canary)) != EXIT_OK)
 		return code;
 	demo_heading("How it is", "");

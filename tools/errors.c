@@ -109,7 +109,8 @@ const struct error_code error_codes[] = {
 		"A read, or a write that was certainly not proposed. Repeating is safe; --timeout allows more." },
 	{ "DOM-Q004", EXIT_BUSY, "busy",
 		"The node has as much in flight as its memory bound allows. Nothing happened; try again shortly." },
-	{ "DOM-K001", EXIT_NOT_FOUND, "no such key", "A strong read found none, or the key to delete was absent." },
+	{ "DOM-K001", EXIT_NOT_FOUND, "no such key",
+		"The read found none at the level it asked for, or the key to delete was absent." },
 	{ "DOM-K002", EXIT_TOO_LARGE, "too large", "Keys hold up to 4 KiB, values up to 1 MiB." },
 	{ "DOM-K003", EXIT_CONFLICT, "the version differs",
 		"Compare-and-set found another version than the expected one. The current one is printed: read, "

@@ -189,10 +189,10 @@ static void print_path(const struct explanation *explanation, const char *head)
 	node_label(map, explanation->path.nearest, label);
 	node_label(map, explanation->leader, leader);
 	if (explanation->write)
-		printf("%-10s replica %s, leader %s: %.1f ms expected (through the leader %.1f + %.1f), "
-		       "floor %.1f ms\n",
-			head, label, leader, total / 1000.0, estimate->to_leader_us / 1000.0,
-			estimate->commit_us / 1000.0, floor / 1000.0);
+		printf("%-10s replica %s, leader %s\n%-10s %.1f ms expected, floor %.1f ms; through the leader %.1f + "
+		       "%.1f ms\n",
+			head, label, leader, "", total / 1000.0, floor / 1000.0, estimate->to_leader_us / 1000.0,
+			estimate->commit_us / 1000.0);
 	else
 		printf("%-10s replica %s, which %s: %.1f ms expected, floor %.1f ms\n", head, label,
 			total == floor ? "answers alone" : "asks the leader", total / 1000.0, floor / 1000.0);

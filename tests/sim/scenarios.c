@@ -415,7 +415,8 @@ static unsigned led_near(struct world *world, unsigned region)
 		if (weight < (uint64_t)LEADING_WRITES_MIN * 1024)
 			continue;
 		membership = group_membership(driver_group(hosted->driver));
-		paths_group(map, &matrix, membership, (member_set)~0U, false, &group);
+		paths_group(map, &matrix, membership, (member_set)~0U,
+			map_policy_find(map, map->shards[i].policy)->reads == READS_LOCAL, &group);
 		for (unsigned m = 0; m < membership->count; m++) {
 			struct latency_estimate estimate;
 

@@ -108,6 +108,12 @@ static void test_delays(void **state)
 	router_learn_leader(router, shard, DE1);
 	assert_int_equal(patience_write_ns(router, shard, IE1, DE1), (2 * (500 + 25500) + 50000) * 1000);
 	assert_int_equal(patience_write_ns(router, shard, DE1, DE1), (2 * (25000 + 25000) + 50000) * 1000);
+	struct cluster_map *map = world_map();
+	map->epoch = 8;
+	map->policies[0].reads = READS_LOCAL;
+	assert_int_equal(world_learn(router, map), STATUS_OK);
+	assert_int_equal(patience_write_ns(router, shard, IE1, DE1), (2 * (500 + 68000) + 50000) * 1000);
+	free(map);
 	assert_true(patience_silence_ns(router, US1, false) > patience_silence_ns(router, IE1, false));
 	assert_true(patience_silence_ns(router, US1, true) > patience_silence_ns(router, US1, false));
 	free(router);

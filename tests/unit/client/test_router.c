@@ -138,6 +138,40 @@ static void test_order_of_candidates(void **state)
 	free(router);
 }
 
+/* A node that hangs costs one operation now and then, not all of them each time that it may have come back. */
+static void test_one_trial_at_a_time(void **state)
+{
+	(void)state;
+	struct router *router = router_at("eu/ie/eu-west-1");
+	uint64_t shard = EVERYWHERE * 10, now_ns = 1000 * MS;
+	expect_order(router, shard, OPERATION_GET, now_ns, "245");
+	router_node_tried(router, IE1, now_ns); /* never lost: any number may go there */
+	expect_order(router, shard, OPERATION_GET, now_ns, "245");
+	router_node_lost(router, IE1, now_ns);
+	expect_order(router, shard, OPERATION_GET, now_ns + 100 * MS, "452");
+	now_ns += 250 * MS;
+	expect_order(router, shard, OPERATION_GET, now_ns, "245");
+	router_node_tried(router, IE1, now_ns);
+	expect_order(router, shard, OPERATION_GET, now_ns + 1, "452"); /* others do not follow */
+	expect_order(router, shard, OPERATION_GET, now_ns + 249 * MS, "452");
+	router_node_lost(router, IE1, now_ns + 500 * MS); /* silent again: longer */
+	expect_order(router, shard, OPERATION_GET, now_ns + 999 * MS, "452");
+	expect_order(router, shard, OPERATION_GET, now_ns + 1000 * MS, "245");
+	router_node_tried(router, IE1, now_ns + 1000 * MS);
+	expect_order(router, shard, OPERATION_GET, now_ns + 1499 * MS, "452");
+	for (unsigned i = 0; i < 5; i++) { /* each trial that fails doubles it, up to 8 s */
+		now_ns += 20000 * MS;
+		router_node_tried(router, IE1, now_ns);
+		router_node_lost(router, IE1, now_ns + 500 * MS);
+		router_node_lost(router, IE1, now_ns + 501 * MS);
+	}
+	expect_order(router, shard, OPERATION_GET, now_ns + 8499 * MS, "452");
+	expect_order(router, shard, OPERATION_GET, now_ns + 8500 * MS, "245");
+	router_node_answered(router, IE1); /* a ping suffices */
+	expect_order(router, shard, OPERATION_GET, now_ns + 1100 * MS, "245");
+	free(router);
+}
+
 static void test_when_the_leader_goes_first(void **state)
 {
 	(void)state;
@@ -366,6 +400,7 @@ int main(void)
 		cmocka_unit_test(test_unbound_and_no_map),
 		cmocka_unit_test(test_maps_come_and_stay),
 		cmocka_unit_test(test_order_of_candidates),
+		cmocka_unit_test(test_one_trial_at_a_time),
 		cmocka_unit_test(test_when_the_leader_goes_first),
 		cmocka_unit_test(test_whom_to_ping),
 		cmocka_unit_test(test_only_compliant_replicas),

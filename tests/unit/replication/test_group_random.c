@@ -82,6 +82,18 @@ static void one_fault(struct cluster *cluster)
 	}
 }
 
+/* Other groups of two nodes lend and borrow as well, and step down. */
+static void others_act(struct cluster *cluster)
+{
+	unsigned a = some_node(cluster), b = some_node(cluster);
+	if (a == b || !cluster->nodes[a].up)
+		return;
+	if (prng_chance(&cluster->prng, 300000))
+		liveness_lent_end(cluster->nodes[a].liveness, NODE_BASE + b + 1);
+	else
+		assert_true(liveness_lend(cluster->nodes[a].liveness, NODE_BASE + b + 1, clock_of(cluster, a)));
+}
+
 static void one_act(struct cluster *cluster, bool changes)
 {
 	unsigned a = some_node(cluster);
@@ -191,12 +203,16 @@ static void run_seed(uint64_t seed, bool changes, unsigned rounds)
 		cluster->duplicate_ppm = (uint32_t)prng_below(&prng, 100000);
 		cluster->jitter_us = 1 + (uint32_t)prng_below(&prng, 60000);
 		cluster->disk_jitter_us = 1 + (uint32_t)prng_below(&prng, 40000);
+		if (prng_chance(&prng, 150000)) /* near the time of a lease */
+			cluster->jitter_us += (uint32_t)prng_below(&prng, 400000);
 	}
 	uint32_t fault_ppm = (uint32_t)prng_below(&prng, 120000);
 	for (unsigned i = 0; i < rounds; i++) {
 		if (prng_chance(&cluster->prng, fault_ppm))
 			one_fault(cluster);
 		one_act(cluster, changes);
+		if (prng_chance(&cluster->prng, 50000))
+			others_act(cluster);
 		run_ms(cluster, prng_below(&cluster->prng, 40));
 	}
 	all_agree(cluster);

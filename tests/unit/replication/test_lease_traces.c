@@ -336,6 +336,30 @@ static void test_a_change_does_not_wait_for_the_deaf(void **state)
 	cluster_free(cluster);
 }
 
+/* And the other groups of its node keep their leases; when it hears again it has its own. */
+static void test_the_deaf_cost_the_others_little(void **state)
+{
+	(void)state;
+	struct roles of;
+	struct cluster *cluster = settled(20, &of);
+	struct liveness *liveness = cluster->nodes[of.leader].liveness;
+	cluster->deaf_to_groups[of.responder] = true;
+	liveness_lent_end(liveness, NODE_BASE + of.responder + 1);
+	run_ms(cluster, 2000);
+	uint64_t epoch = liveness_lent_epoch(liveness, NODE_BASE + of.responder + 1);
+	for (unsigned i = 0; i < 30; i++) {
+		run_ms(cluster, 100);
+		assert_int_equal(liveness_lent_epoch(liveness, NODE_BASE + of.responder + 1), epoch);
+	}
+	assert_int_not_equal(epoch, 0);
+	assert_false(may_read(cluster, of.responder));
+	cluster->deaf_to_groups[of.responder] = false;
+	propose(cluster, of.leader, 1);
+	run_ms(cluster, 1000);
+	assert_true(may_read(cluster, of.responder));
+	cluster_free(cluster);
+}
+
 static void test_a_transfer_waits_for_the_leases(void **state)
 {
 	(void)state;
@@ -448,7 +472,7 @@ static void test_an_origin_waits_for_every_responder(void **state)
 	cluster_free(cluster);
 }
 
-/* The notes reach further than its own entry; the leader's ReadIndex does not. */
+/* The notes reach further than its own entry, for both came in one append; the leader's ReadIndex does not. */
 static void test_an_origin_commits_up_to_its_own_entry(void **state)
 {
 	(void)state;
@@ -456,14 +480,12 @@ static void test_an_origin_commits_up_to_its_own_entry(void **state)
 	struct cluster *cluster = settled(16, &of);
 	uint64_t commit = status_of(cluster, of.leader).commit;
 	wire.no_replies = true;
-	for (unsigned i = 0; i < 3; i++)
-		disk_stop(cluster, i);
+	wire.hold_from[of.origin] = wire.hold_from[of.responder] = commit + 1;
 	propose_of(cluster, of.leader, 1, (int)of.origin);
 	propose(cluster, of.leader, 1);
 	run_ms(cluster, 20);
-	for (unsigned i = 0; i < 3; i++)
-		disk_resume(cluster, i);
-	run_ms(cluster, 20);
+	wire.hold_from[of.origin] = wire.hold_from[of.responder] = 0;
+	run_ms(cluster, 100);
 	assert_int_equal(status_of(cluster, of.origin).durable, commit + 2);
 	assert_int_equal(status_of(cluster, of.origin).commit, commit + 1);
 	struct read_record *read = ask_read(cluster, of.leader);
@@ -514,6 +536,61 @@ static void test_notes_count_after_the_no_op(void **state)
 	cluster_free(cluster);
 }
 
+/* --- whatever is said ------------------------------------------------------------------------------------------------
+ */
+
+/* Now and then what could be true, now and then what nobody counts up to. */
+static uint64_t any_number(struct cluster *cluster)
+{
+	return prng_chance(&cluster->prng, 800000) ? prng_below(&cluster->prng, 8) : prng_next(&cluster->prng);
+}
+
+static void say_anything(struct cluster *cluster, unsigned to)
+{
+	const uint8_t kinds[] = { MESSAGE_GRANT, MESSAGE_GRANT_REPLY, MESSAGE_NOTE };
+	struct message message = { .kind = kinds[prng_below(&cluster->prng, 3)], .group = 7, .to = to + 1 };
+	message.from = any_number(cluster);
+	message.term = prng_chance(&cluster->prng, 700000) ? status_of(cluster, to).term : any_number(cluster);
+	if (message.kind == MESSAGE_NOTE) {
+		message.note.match = any_number(cluster);
+	} else if (message.kind == MESSAGE_GRANT_REPLY) {
+		message.grant_reply.number = any_number(cluster);
+		message.grant_reply.incarnation = any_number(cluster);
+		message.grant_reply.refused = prng_chance(&cluster->prng, 500000);
+	} else {
+		message.grant.number = any_number(cluster);
+		message.grant.roster = any_number(cluster);
+		message.grant.floor = any_number(cluster);
+		message.grant.incarnation = prng_chance(&cluster->prng, 500000) ? cluster->nodes[to].boot : 1;
+		message.grant.lent_epoch = any_number(cluster);
+		message.grant.count = (uint8_t)prng_below(&cluster->prng, REPLICAS_MAX + 1);
+		for (unsigned i = 0; i < REPLICAS_MAX; i++)
+			message.grant.support_epochs[i] = any_number(cluster);
+	}
+	deliver(cluster, &message);
+}
+
+/* No message of a peer stops a replica, a follower or a leader. */
+static void test_no_word_stops_a_replica(void **state)
+{
+	(void)state;
+	struct membership membership = membership_of("vvv");
+	struct cluster *cluster = cluster_new(3, &membership, 18);
+	node_start(cluster, 0, true);
+	for (unsigned n = 0; n < 300; n++) {
+		deliver_append(cluster, n, 1, n == 0 ? 0 : n - 1);
+		for (unsigned i = 0; i < 50; i++)
+			say_anything(cluster, 0);
+	}
+	cluster_free(cluster);
+	cluster = begun("v", 19, 500000);
+	unsigned leader = await_leader(cluster, 5000);
+	for (unsigned i = 0; i < 20000; i++)
+		say_anything(cluster, leader);
+	assert_true(leads(cluster, leader));
+	cluster_free(cluster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_no_membership_leaves_a_lease_behind),
 		cmocka_unit_test(test_a_leader_to_be_left_out_calls_its_leases_back),
 		cmocka_unit_test(test_a_change_does_not_wait_for_the_deaf),
+		cmocka_unit_test(test_the_deaf_cost_the_others_little),
 		cmocka_unit_test(test_a_transfer_waits_for_the_leases),
 		cmocka_unit_test(test_a_leader_that_steps_down_ends_its_leases),
 		cmocka_unit_test(test_a_leaders_promise_lasts_as_long_as_what_it_lent),
@@ -536,6 +614,7 @@ int main(void)
 		cmocka_unit_test(test_an_origin_waits_for_every_responder),
 		cmocka_unit_test(test_an_origin_commits_up_to_its_own_entry),
 		cmocka_unit_test(test_notes_count_after_the_no_op),
+		cmocka_unit_test(test_no_word_stops_a_replica),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

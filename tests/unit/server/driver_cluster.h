@@ -127,7 +127,9 @@ static inline void node_deliver(struct test_node *node, const struct packet *pac
 		return;
 	}
 	struct driver *driver = node_driver(node, message.group);
-	if (driver)
+	if (driver && message.kind == MESSAGE_FORWARD)
+		driver_received_forward(driver, packet->from, &message, false, cluster->time);
+	else if (driver)
 		driver_received(driver, packet->from, &message, cluster->time);
 }
 

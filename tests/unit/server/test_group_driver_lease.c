@@ -1,0 +1,299 @@
+/* tests/unit/server/test_group_driver_lease.c: replicas that answer without asking: origins of writes, responders of
+ * reads (docs/leases.md), and what is held meanwhile. */
+#include "tests/unit/server/driver_cluster.h"
+
+static struct cluster cluster;
+
+static int setup(void **state)
+{
+	*state = &cluster;
+	cluster_open(&cluster);
+	cluster_of_three(&cluster, SLOT_SHARD);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	cluster_close(&cluster);
+	return 0;
+}
+
+static struct driver *driver_at(uint64_t node)
+{
+	return cluster.nodes[node].drivers[SLOT_SHARD];
+}
+
+static uint64_t other_than(uint64_t leader, unsigned nth)
+{
+	return (leader - 1 + 1 + nth) % 3 + 1;
+}
+
+static bool may_read(uint64_t node)
+{
+	return driver_may_read(driver_at(node), cluster.time.now_ns);
+}
+
+/* Every copy may read alone from here on. */
+static uint64_t local_reads(void)
+{
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD);
+	struct membership wanted = *group_membership(driver_group(driver_at(leader)));
+	wanted.local_reads = true;
+	assert_int_equal(driver_change_membership(driver_at(leader), &wanted, cluster.time), STATUS_OK);
+	for (unsigned i = 0; i < 200 && !(may_read(1) && may_read(2) && may_read(3)); i++)
+		cluster_run(&cluster, 20);
+	for (uint64_t node = 1; node <= 3; node++)
+		assert_true(may_read(node));
+	assert_int_equal(cluster_leader(&cluster, SLOT_SHARD), leader);
+	return leader;
+}
+
+static enum driver_read_now read_key(uint64_t node, const char *key, uint64_t *token)
+{
+	struct driver_read_of of = { .key_hash = hash64(bytes_text(key)) };
+	*token = token_next(&cluster);
+	return driver_read_by_lease(driver_at(node), *token, &of, cluster.time.now_ns);
+}
+
+static enum driver_read_now scan_prefix(uint64_t node, const char *prefix, uint64_t *token)
+{
+	struct driver_read_of of = { .scan = true, .prefix = bytes_text(prefix) };
+	*token = token_next(&cluster);
+	return driver_read_by_lease(driver_at(node), *token, &of, cluster.time.now_ns);
+}
+
+/* Until the entry is in that replica's log, or applied, whichever comes first. */
+static void await_in_log(uint64_t node, uint64_t last_before)
+{
+	for (unsigned steps = 0; steps < STEPS_MAX; steps++) {
+		if (group_status(driver_group(driver_at(node)), cluster.time.now_ns).last > last_before)
+			return;
+		cluster_step(&cluster);
+	}
+	fail_msg("the entry never came");
+}
+
+/* --- origins -------------------------------------------------------------------------------------------------- */
+
+static void test_a_follower_takes_a_write_and_answers_it(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command command = by(put("k", "v1"), 77, 1, false);
+	assert_true(driver_takes_writes(driver_at(origin)));
+	struct driver_outcome first = await(&cluster, propose(&cluster, origin, &command))->outcome;
+	assert_int_equal(first.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(origin)) >= first.index);
+	assert_int_equal(read_at(&cluster, leader, "k", value, sizeof(value)), first.version);
+	/* A compare-and-set is decided by the state, which the origin has. */
+	struct command cas = by((struct command){ .kind = COMMAND_CAS,
+					.key = bytes_text("k"),
+					.value = bytes_text("v2"),
+					.version = first.version + 1 },
+		77, 2, false);
+	struct driver_outcome second = await(&cluster, propose(&cluster, origin, &cas))->outcome;
+	assert_int_equal(second.status, STATUS_CONFLICT);
+	assert_int_equal(second.version, first.version);
+	/* The same once more, elsewhere: the first answer. */
+	command.retry = true;
+	struct driver_outcome again = await(&cluster, propose(&cluster, other_than(leader, 1), &command))->outcome;
+	assert_int_equal(again.status, STATUS_OK);
+	assert_true(again.duplicate);
+	assert_int_equal(again.version, first.version);
+}
+
+static void test_what_has_no_client_is_not_forwarded(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD);
+	struct command command = put("k", "v");
+	struct driver_outcome outcome = await(&cluster, propose(&cluster, other_than(leader, 0), &command))->outcome;
+	assert_int_equal(outcome.status, STATUS_NOT_LEADER);
+	assert_int_equal(outcome.leader, replica_of(leader, SLOT_SHARD));
+}
+
+static void test_a_forward_that_nobody_speaks_of_is_unknown(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	cluster.nodes[leader].cut = true;
+	struct command command = by(put("k", "v"), 77, 1, false);
+	uint64_t token = propose(&cluster, origin, &command);
+	assert_int_equal(await(&cluster, token)->outcome.status, STATUS_UNKNOWN_OUTCOME);
+	cluster.nodes[leader].cut = false;
+	command.retry = true;
+	assert_int_equal(commit(&cluster, &command).status, STATUS_OK);
+}
+
+/* A copy of a forward that comes late proposes nothing: else a refusal could turn into a write. */
+static void test_a_forward_is_taken_once(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command command = by(put("k", "v"), 77, 1, false);
+	uint8_t body[256];
+	struct packer packer;
+	pack_init(&packer, body, sizeof(body));
+	command_encode(&command, &packer);
+	struct bytes bytes = pack_result(&packer);
+	struct entry entry = { .kind = ENTRY_COMMAND, .size = (uint32_t)bytes.size };
+	struct message forward = { .kind = MESSAGE_FORWARD,
+		.group = SHARD_GROUP,
+		.from = replica_of(origin, SLOT_SHARD),
+		.to = replica_of(leader, SLOT_SHARD),
+		.term = 1 };
+	forward.forward.boot = 5;
+	forward.forward.first = 9;
+	forward.forward.count = 1;
+	forward.forward.entries = &entry;
+	forward.forward.bodies = &bytes;
+	uint64_t last = group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last;
+	for (unsigned i = 0; i < 3; i++) {
+		driver_received_forward(driver_at(leader), origin, &forward, false, cluster.time);
+		cluster_run(&cluster, 50);
+	}
+	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last, last + 1);
+	/* From another node than its replica's it is not taken at all. */
+	forward.forward.first = 10;
+	driver_received_forward(driver_at(leader), other_than(leader, 1), &forward, false, cluster.time);
+	/* Nor what is no write of a client. */
+	command.kind = COMMAND_FENCE;
+	pack_init(&packer, body, sizeof(body));
+	command_encode(&command, &packer);
+	bytes = pack_result(&packer);
+	entry.size = (uint32_t)bytes.size;
+	forward.forward.first = 11;
+	driver_received_forward(driver_at(leader), origin, &forward, false, cluster.time);
+	cluster_run(&cluster, 50);
+	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last, last + 1);
+}
+
+/* --- responders ----------------------------------------------------------------------------------------------- */
+
+static void test_only_the_leader_reads_alone_unless_told(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), token;
+	cluster_run(&cluster, 500);
+	assert_int_equal(read_key(leader, "k", &token), DRIVER_READ_SERVE);
+	assert_int_equal(read_key(other_than(leader, 0), "k", &token), DRIVER_READ_ASK);
+}
+
+static void test_a_read_is_held_on_what_writes_its_key(void **state)
+{
+	(void)state;
+	uint64_t leader = local_reads(), responder = other_than(leader, 0), held, token;
+	/* The first read by lease begins to keep account of keys. */
+	assert_int_equal(read_key(responder, "k/1", &token), DRIVER_READ_SERVE);
+	assert_int_equal(read_key(leader, "k/1", &token), DRIVER_READ_SERVE);
+	uint64_t last = group_status(driver_group(driver_at(responder)), cluster.time.now_ns).last;
+	struct command command = by(put("k/1", "new"), 77, 1, false);
+	uint64_t write = propose(&cluster, leader, &command);
+	await_in_log(responder, last);
+	assert_true(driver_applied(driver_at(responder)) <= last);
+	assert_int_equal(read_key(responder, "k/1", &held), DRIVER_READ_HELD);
+	assert_int_equal(read_key(responder, "other", &token), DRIVER_READ_SERVE);
+	assert_int_equal(scan_prefix(responder, "other", &token), DRIVER_READ_SERVE);
+	assert_int_equal(scan_prefix(responder, "k/", &token), DRIVER_READ_HELD);
+	assert_int_equal(read_key(leader, "k/1", &token), DRIVER_READ_HELD); /* the leader too */
+	assert_false(cluster.answers[held].done);
+	assert_int_equal(await(&cluster, held)->outcome.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(responder)) > last);
+	assert_int_equal(await(&cluster, write)->outcome.status, STATUS_OK);
+	assert_int_equal(read_key(responder, "k/1", &token), DRIVER_READ_SERVE);
+}
+
+static void test_a_held_read_looks_again_when_its_leader_is_gone(void **state)
+{
+	(void)state;
+	uint64_t leader = local_reads(), responder = other_than(leader, 0), held;
+	uint64_t last = group_status(driver_group(driver_at(responder)), cluster.time.now_ns).last;
+	struct command command = by(put("k", "new"), 77, 1, false);
+	propose(&cluster, leader, &command);
+	await_in_log(responder, last);
+	assert_int_equal(read_key(responder, "k", &held), DRIVER_READ_HELD);
+	cluster.nodes[leader].cut = true;
+	cluster.nodes[other_than(leader, 1)].cut = true; /* nobody commits it */
+	assert_int_equal(await(&cluster, held)->outcome.status, STATUS_CANCELLED);
+	assert_false(may_read(responder));
+}
+
+/* A responder that is cut off holds writes up for as long as it may still answer reads, and no longer. */
+static void test_no_write_while_a_responder_may_not_know(void **state)
+{
+	(void)state;
+	uint64_t leader = local_reads(), responder = other_than(leader, 0);
+	cluster.nodes[responder].cut = true;
+	struct command command = by(put("k", "new"), 77, 1, false);
+	uint64_t write = propose(&cluster, leader, &command), since = cluster.time.now_ns;
+	for (unsigned steps = 0; steps < STEPS_MAX && !cluster.answers[write].done; steps++) {
+		cluster_step(&cluster);
+		if (cluster.answers[write].done)
+			assert_false(may_read(responder));
+	}
+	assert_int_equal(cluster.answers[write].outcome.status, STATUS_OK);
+	assert_true(cluster.time.now_ns - since < UINT64_C(3000) * 1000000);
+	cluster.nodes[responder].cut = false;
+	for (unsigned i = 0; i < 200 && !may_read(responder); i++)
+		cluster_run(&cluster, 20);
+	assert_true(may_read(responder)); /* and it comes back, with what it has missed */
+	assert_true(driver_applied(driver_at(responder)) >= cluster.answers[write].outcome.index);
+}
+
+static void test_a_restarted_responder_holds_all_until_it_has_caught_up(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = local_reads(), responder = other_than(leader, 0), token;
+	node_stop(&cluster.nodes[responder], false);
+	node_start(&cluster.nodes[responder]);
+	assert_int_equal(read_key(responder, "k", &token), DRIVER_READ_ASK);
+	struct command command = by(put("k", "v"), 77, 1, false);
+	assert_int_equal(commit(&cluster, &command).status, STATUS_OK);
+	for (unsigned i = 0; i < 300 && !may_read(responder); i++)
+		cluster_run(&cluster, 20);
+	assert_true(may_read(responder));
+	assert_int_not_equal(read_at(&cluster, responder, "k", value, sizeof(value)), 0);
+	assert_string_equal(value, "v");
+}
+
+/* --- age ------------------------------------------------------------------------------------------------------ */
+
+static void test_the_state_is_as_young_as_the_last_round(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), node = other_than(leader, 0);
+	assert_int_equal(driver_fresh_ns(driver_at(node)), 0);
+	uint64_t asked = cluster.time.now_ns;
+	read_at(&cluster, node, "k", value, sizeof(value));
+	uint64_t fresh = driver_fresh_ns(driver_at(node));
+	assert_true(fresh >= asked);
+	assert_true(fresh <= cluster.time.now_ns);
+	cluster_run(&cluster, 1000);
+	assert_int_equal(driver_fresh_ns(driver_at(node)), fresh); /* nobody asked: nothing is known */
+	driver_refresh(driver_at(node));
+	assert_true(driver_needs_turn(driver_at(node)));
+	cluster_run(&cluster, 100);
+	assert_true(driver_fresh_ns(driver_at(node)) > fresh);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_follower_takes_a_write_and_answers_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_has_no_client_is_not_forwarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_forward_that_nobody_speaks_of_is_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_held_read_looks_again_when_its_leader_is_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_write_while_a_responder_may_not_know, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_restarted_responder_holds_all_until_it_has_caught_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_state_is_as_young_as_the_last_round, setup, teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
