@@ -143,7 +143,7 @@ lead() {
 	for shard in $(domctl shard list -o name); do
 		domctl shard lead "$shard" --in "$region" >/dev/null || fail "shard $shard cannot be led in $region"
 	done
-	wait_until 20 leads_all "$region" || fail "$node does not get to lead every shard"
+	wait_until 40 leads_all "$region" || fail "$node does not get to lead every shard: $(domctl shard list 2>&1)"
 }
 leads_all() { [ "$(domctl shard list -o json | json 'all((i["leader"] or "").startswith("'"$1"'/") for i in d["items"])')" = True ]; }
 
