@@ -22,6 +22,14 @@ static uint32_t region_named(const struct topology *topology, const char *name)
 	return region;
 }
 
+/* Text of a worker that tells the region of its system's leader; nothing told is nothing wrong. */
+static bool elsewhere(const struct geo_run *run, const json_t *json, const char *name)
+{
+	const char *leader = json_string_value(json_object_get(json, name));
+
+	return run->leader_name[0] != '\0' && leader != NULL && strcmp(leader, run->leader_name) != 0;
+}
+
 /* --- files of the workers ---------------------------------------------------------------------------- */
 
 static bool read_side(struct geo_run *run, uint32_t region)
@@ -40,6 +48,7 @@ static bool read_side(struct geo_run *run, uint32_t region)
 	}
 	side->saturated = json_is_true(json_object_get(json, "saturated"));
 	side->suspect = json_is_true(json_object_get(json, "suspect"));
+	side->leader_moved = elsewhere(run, json, "leader_before") || elsewhere(run, json, "leader_after");
 	side->planned = (uint64_t)json_integer_value(json_object_get(json, "planned"));
 	side->unsent = (uint64_t)json_integer_value(json_object_get(json, "unsent"));
 	side->cpu = json_number_value(json_object_get(json, "generator_cpu"));

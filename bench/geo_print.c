@@ -66,8 +66,9 @@ static void print_row(const struct geo_run *run, uint32_t region, uint8_t class,
 		fprintf(out, " %7.2f", (double)histogram_quantile(times, 0.5) / (double)row->floor_us);
 	else
 		fprintf(out, " %7s", "-");
-	fprintf(out, " %8.1f %5" PRIu64 "%s%s%s\n", (double)row->good / (double)run->settings->load.seconds,
+	fprintf(out, " %8.1f %5" PRIu64 "%s%s%s%s\n", (double)row->good / (double)run->settings->load.seconds,
 		row->failed, side->saturated ? "  SATURATED" : "", side->suspect ? "  SUSPECT: generator" : "",
+		side->leader_moved ? "  SUSPECT: the leader moved" : "",
 		row->below_floor ? "  SUSPECT: below the floor" : "");
 }
 
@@ -309,8 +310,9 @@ json_t *geo_summary(const struct geo_run *run)
 				json_array_append_new(rows, row_json(run, region, class));
 		}
 		json_object_set_new(sides, name_of(run, region),
-			json_pack("{s:f,s:b,s:b,s:I}", "generator_cpu", side->cpu, "saturated", side->saturated,
-				"suspect", side->suspect, "unsent", (json_int_t)side->unsent));
+			json_pack("{s:f,s:b,s:b,s:b,s:I}", "generator_cpu", side->cpu, "saturated", side->saturated,
+				"suspect", side->suspect, "leader_moved", side->leader_moved, "unsent",
+				(json_int_t)side->unsent));
 		json_object_set_new(leaders, name_of(run, region),
 			json_pack("{s:i,s:i}", "before", (int)run->leaders[0][region], "after",
 				(int)run->leaders[1][region]));
@@ -383,7 +385,7 @@ int geo_judge(const struct geo_run *run)
 	for (uint32_t region = 0; region < run->settings->topology.region_count; region++) {
 		const struct geo_side *side = &run->sides[region];
 
-		good &= !side->suspect && (!side->saturated || run->event_count > 0);
+		good &= !side->suspect && !side->leader_moved && (!side->saturated || run->event_count > 0);
 		for (uint8_t class = 0; class < GEO_CLASSES; class ++)
 			good &= !run->rows[region][class].below_floor;
 	}

@@ -23,6 +23,7 @@ struct geo_row { /* one kind of operation of one region's clients, in the measur
 };
 struct geo_side { /* what one worker said of itself */
 	bool saturated, suspect;
+	bool leader_moved; /* of another system: it was not where the run wanted it, before or after */
 	uint64_t planned, unsent;
 	double cpu;
 	char unsupported[GEO_CLASSES][GEO_WHY_MAX]; /* "": it is supported */

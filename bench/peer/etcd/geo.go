@@ -244,8 +244,28 @@ func (w *geoWorker) writeRecords() {
 	}
 }
 
+// The region of the leader, as this region's member sees it; members are named by their regions.
+func (w *geoWorker) leader() string {
+	ctx, cancel := context.WithTimeout(context.Background(), w.timeout)
+	defer cancel()
+	members, err := w.clients[0].MemberList(ctx)
+	if err != nil {
+		return ""
+	}
+	status, err := w.clients[0].Status(ctx, w.clients[0].Endpoints()[0])
+	if err != nil {
+		return ""
+	}
+	for _, member := range members.Members {
+		if member.ID == status.Leader {
+			return member.Name
+		}
+	}
+	return ""
+}
+
 // As the C engine judges: good answers to what was planned in the measured time, by half a second after its end.
-func (w *geoWorker) report(startNs int64, cpu float64) {
+func (w *geoWorker) report(startNs int64, cpu float64, leaders [2]string) {
 	begin := startNs + int64(w.warmup)*int64(time.Second)
 	end := begin + int64(w.seconds)*int64(time.Second)
 	planned, good := 0, 0
@@ -261,7 +281,7 @@ func (w *geoWorker) report(startNs int64, cpu float64) {
 	writeJSON(filepath.Join(w.out, w.region, "worker.json"), map[string]interface{}{
 		"kind": "GeoWorker", "v": 1, "region": w.region, "planned": planned, "unsent": 0, "generator_cpu": cpu,
 		"saturated": float64(good)+1 < 0.99*float64(planned), "suspect": cpu > 0.7, "unsupported": map[string]string{},
-		"begin_ns": begin, "end_ns": end})
+		"leader_before": leaders[0], "leader_after": leaders[1], "begin_ns": begin, "end_ns": end})
 }
 
 func geo(arguments []string) {
@@ -279,6 +299,7 @@ func geo(arguments []string) {
 	writeJSON(filepath.Join(w.out, w.region, "map.json"), map[string]interface{}{"policy": "all regions", "reads": "leader", "voters": w.regions})
 	w.fill()
 	w.measureRtt("before")
+	leaders := [2]string{w.leader()}
 	fmt.Println("ready")
 	var startNs int64
 	if _, err := fmt.Scanf("go %d\n", &startNs); err != nil {
@@ -291,7 +312,8 @@ func geo(arguments []string) {
 	w.load(startNs)
 	cpu := (cpuSeconds() - <-cpuAtBegin) / float64(w.seconds)
 	w.measureRtt("after")
-	w.report(startNs, cpu)
+	leaders[1] = w.leader()
+	w.report(startNs, cpu, leaders)
 	w.writeRecords()
 }
 
