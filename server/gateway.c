@@ -219,6 +219,7 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 	}
 	gateway_reply_begin(node, &reply, pending->request, outcome->status);
 	reply.reply.version = outcome->version;
+	reply.reply.leader_node = driver_leader_node(hosted->driver);
 	reply.reply.index = outcome->index;
 	reply.reply.duplicate = outcome->duplicate;
 	if (outcome->meta != NULL) {

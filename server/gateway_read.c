@@ -98,6 +98,7 @@ static void answer_get(struct node *node, const struct hosted *hosted, struct pe
 	else if (status == STATUS_CORRUPT)
 		status = STATUS_BUSY; /* never told as an answer: another copy has it, and mends this one */
 	gateway_reply_begin(node, &reply, pending->request, status);
+	reply.reply.leader_node = driver_leader_node(hosted->driver);
 	reply.reply.index = index;
 	staleness_tell(hosted, pending, &reply.reply);
 	if (status == STATUS_OK) {
@@ -273,6 +274,7 @@ static bool answer_scan(
 	stood = lease_stood(node, hosted, pending, token);
 	if (stood) {
 		gateway_reply_begin(node, &reply, pending->request, status);
+		reply.reply.leader_node = driver_leader_node(hosted->driver);
 		reply.reply.index = index;
 		staleness_tell(hosted, pending, &reply.reply);
 		reply.reply.more = rows.more;

@@ -253,7 +253,7 @@ struct message_reply {
 	uint32_t status;      /* enum status */
 	uint64_t version;     /* of the written or read value; of the current one on CONFLICT */
 	uint64_t index;	      /* log index the answer includes: for sessions */
-	uint64_t leader_node; /* hint with NOT_LEADER; 0: unknown */
+	uint64_t leader_node; /* with NOT_LEADER and with success; 0: unknown */
 	uint64_t map_epoch;   /* newest the server has: the client refetches when it is newer */
 	uint32_t staleness_ms;
 	bool more;	/* SCAN: rows are left */

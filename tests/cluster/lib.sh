@@ -139,7 +139,7 @@ await_node() { # until it listens; 1 when it ended instead
 
 # lead NODE: it gets to lead every shard.
 lead() { # a hand-over that the load of the moment has spoiled is asked for again
-	wait_until 30 takes_all "${1%-n[0-9]*}" || fail "$1 does not get to lead every shard"
+	wait_until 40 takes_all "${1%-n[0-9]*}" || fail "$1 does not get to lead every shard: $(domctl shard list 2>&1)"
 }
 takes_all() {
 	local shard
