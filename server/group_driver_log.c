@@ -361,6 +361,7 @@ static uint64_t keep_from(const struct driver *driver, uint64_t flushed)
 static void journal_cut_below(struct driver *driver, uint64_t index, struct node_time time)
 {
 	assert(index <= driver->applied);
+	assert(index <= engine_flushed(driver->engine));
 	enum status status = journal_trim(driver->options.journal, driver->options.group, index);
 	if (status == STATUS_BUSY)
 		return; /* another turn */
