@@ -24,15 +24,19 @@ bool crew_words(char *words[CREW_WORDS_MAX], uint32_t *count, const char *text, 
 		size_t size = strcspn(at, " \t");
 		char *word = strndup(at, size), *mark;
 
-		if (word == NULL || *count + 1 >= CREW_WORDS_MAX)
+		if (word == NULL || *count + 1 >= CREW_WORDS_MAX) {
+			free(word);
 			return false;
+		}
 		if ((mark = strstr(word, "%s")) != NULL) {
 			char *whole;
 
 			*mark = '\0';
 			if (asprintf(&whole, "%s%s%s", word, region, mark + 2) < 0)
-				return false;
+				whole = NULL;
 			free(word);
+			if (whole == NULL)
+				return false;
 			word = whole;
 		}
 		words[(*count)++] = word;
@@ -40,6 +44,12 @@ bool crew_words(char *words[CREW_WORDS_MAX], uint32_t *count, const char *text, 
 	}
 	words[*count] = NULL;
 	return true;
+}
+
+void crew_words_free(char *words[CREW_WORDS_MAX], uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		free(words[i]);
 }
 
 static _Noreturn void become(char *const words[], const char *log, int in, int out, pid_t parent)

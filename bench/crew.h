@@ -23,9 +23,10 @@ struct crew {
 	struct crew_member members[CREW_MAX];
 };
 
-/* Splits `text` at white space behind the words already there, `%s` in it standing for `region`; the words are made on
- * the heap and live as long as the process. False: too many. */
+/* Splits `text` at white space behind the words already there, `%s` in it standing for `region`; the words are on the
+ * heap, for crew_words_free. False: too many. */
 bool crew_words(char *words[CREW_WORDS_MAX], uint32_t *count, const char *text, const char *region);
+void crew_words_free(char *words[CREW_WORDS_MAX], uint32_t count);
 /* Starts one member; what it says on standard error goes to the file `log`. False: said why. */
 bool crew_start(struct crew *crew, const char *name, char *const words[], const char *log);
 bool crew_await_ready(struct crew *crew, uint64_t timeout_ns); /* false: said who is not */

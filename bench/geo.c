@@ -50,6 +50,7 @@ static bool start_worker(const struct geo_run *run, struct crew *crew, const cha
 	char *words[CREW_WORDS_MAX], flags[8 * GEO_PATH_MAX], path[GEO_PATH_MAX + 128], self[GEO_PATH_MAX];
 	const char *endpoints = endpoints_of(run, region), *program = run->program;
 	uint32_t count = 0;
+	bool good;
 
 	if (program[0] == '\0' && (endpoints == NULL || settings->load.certs == NULL)) {
 		fprintf(stderr,
@@ -84,8 +85,10 @@ static bool start_worker(const struct geo_run *run, struct crew *crew, const cha
 		settings->keys, settings->value_size, settings->users, settings->staleness_ms, settings->seed,
 		settings->fill ? "" : " --filled");
 	snprintf(path, sizeof(path), "%s/%s/log", settings->out, region);
-	return crew_words(words, &count, run->enter, region) && crew_words(words, &count, program, region) &&
+	good = crew_words(words, &count, run->enter, region) && crew_words(words, &count, program, region) &&
 	       crew_words(words, &count, flags, region) && crew_start(crew, region, words, path);
+	crew_words_free(words, count);
+	return good;
 }
 
 static void show_log(const struct geo_run *run, const char *region)

@@ -150,11 +150,14 @@ static FILE *ask_domctl(const struct geo_run *run)
 	uint32_t count = 0;
 	size_t used = 0;
 
-	if (size <= 0 || !crew_words(words, &count, run->enter, region))
+	if (size <= 0 || !crew_words(words, &count, run->enter, region)) {
+		crew_words_free(words, count);
 		return NULL;
+	}
 	self[size] = '\0';
 	for (uint32_t i = 0; i < count; i++)
 		used += (size_t)snprintf(command + used, sizeof(command) - used, "%s ", words[i]);
+	crew_words_free(words, count);
 	snprintf(command + used, sizeof(command) - used, "%s/domctl shard list -o json 2>/dev/null", dirname(self));
 	return popen(command, "r");
 }
