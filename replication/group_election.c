@@ -45,13 +45,52 @@ static member_set own_set(const struct group *group)
 	return at < 0 ? 0 : (member_set)1 << at;
 }
 
-/* soon: the leader is known to be gone; else as long as it takes to be sure. */
+/* The longest round trip to another voter, as far as it is known. */
+static uint64_t round_ns(const struct group *group)
+{
+	const struct membership *membership = membership_in_force(group);
+	member_set voters = membership_voters(membership);
+	uint64_t round_us = 0;
+	for (unsigned i = 0; i < membership->count; i++)
+		if (voters >> i & 1)
+			round_us = max_u64(round_us, liveness_rtt_us(group->config.liveness, membership->at[i].node));
+	return us_ns(round_us);
+}
+
+/* How many voters stand before this one. */
+static unsigned turn_of(const struct group *group)
+{
+	const struct membership *membership = membership_in_force(group);
+	member_set voters = membership_voters(membership);
+	unsigned turn = 0;
+	for (unsigned i = 0; i < membership->count && membership->at[i].replica != group->config.replica; i++)
+		turn += voters >> i & 1;
+	return turn;
+}
+
+/* Two that stand at once split the votes and stand again, a round later. Near each other, chance keeps them apart.
+ * Where a request takes longer than chance spreads, everybody has a turn: by the next one's, the request of the first
+ * is there, and is yielded to. */
+static bool takes_turns(const struct group *group)
+{
+	return 3 * round_ns(group) >= us_ns(group->config.election_us);
+}
+
+static uint64_t turn_ns(struct group *group, uint64_t election_ns)
+{
+	uint64_t slot_ns = 3 * round_ns(group) / 4;
+	if (!takes_turns(group))
+		return prng_below(&group->prng, election_ns);
+	return turn_of(group) * slot_ns + prng_below(&group->prng, slot_ns / 4 + 1);
+}
+
+/* soon: the leader is known to be gone; else as long as it takes to be sure, or to have the votes. */
 void election_arm(struct group *group, bool soon)
 {
 	uint64_t from = max_u64(group->now_ns, lease_promise_until(group));
 	from = max_u64(from, liveness_elections_from_ns(group->config.liveness));
 	uint64_t election_ns = us_ns(group->config.election_us);
-	uint64_t wait = prng_below(&group->prng, election_ns) + (soon ? 0 : election_ns);
+	uint64_t wait = turn_ns(group, election_ns) + (soon ? 0 : max_u64(election_ns, 2 * round_ns(group)));
 	if (group->role == GROUP_FOLLOWER && quorum_elects(membership_in_force(group), own_set(group)))
 		wait = 0;
 	group->election_at_ns = from + wait;
@@ -121,6 +160,7 @@ static void become_precandidate(struct group *group, struct group_effects *out)
 	assert(group->durable == group->last);
 	assert(group->role != GROUP_LEADER);
 	group->role = GROUP_PRECANDIDATE;
+	group->yielded = false;
 	group->leader = 0;
 	group->campaign_transfer = false;
 	group->votes = own_set(group);
@@ -345,6 +385,12 @@ void election_vote(struct group *group, const struct message *message, struct gr
 	bool current = log_up_to_date(group, vote);
 	if (vote->pre) {
 		vote_reply(group, message, current, out);
+		/* Once, and not again before it has stood itself: who asks may never hear the answers. */
+		bool awaits = group->role == GROUP_FOLLOWER && group->election_at_ns != NEVER;
+		if (current && awaits && !group->yielded && takes_turns(group)) {
+			group->yielded = true;
+			election_arm(group, false);
+		}
 		return;
 	}
 	if (message->term > group->term) {

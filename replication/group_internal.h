@@ -146,6 +146,7 @@ struct group {
 
 	/* Elections. */
 	uint64_t election_at_ns;
+	bool yielded;		/* to somebody's pre-vote, since it last stood itself */
 	enum campaign campaign; /* wanted as soon as all that was written is durable */
 	uint64_t campaign_term; /* in which it was wanted */
 	bool votes_asked, campaign_transfer;
