@@ -229,6 +229,7 @@ uint64_t group_deadline(const struct group *group); /* UINT64_MAX: idle, costs n
 struct group_status group_status(const struct group *group, uint64_t now_ns);
 const struct membership *group_membership(const struct group *group); /* in force */
 bool group_may_read(const struct group *group, uint64_t now_ns);
+bool group_hands_over(const struct group *group); /* leads, and takes nothing more: soon another does, or it goes on */
 bool group_progress(const struct group *group, uint64_t replica, struct group_progress *progress);
 uint64_t group_term_of(const struct group *group, uint64_t index); /* 0: not in the log, or compacted */
 void group_snapshot_sent(

@@ -218,6 +218,11 @@ void transfer_begin(struct group *group, uint64_t to, struct group_effects *out)
 	group->transfer_until_ns = group->now_ns + TRANSFER_GRANTS_MAX * us_ns(group->config.election_us);
 }
 
+bool group_hands_over(const struct group *group)
+{
+	return group->role == GROUP_LEADER && (group->transfer_closing || group->leaving);
+}
+
 /* The one that needs least. */
 static uint64_t successor(const struct group *group)
 {

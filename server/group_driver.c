@@ -148,6 +148,8 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 		driver->install_from = effect->install.from;
 		break;
 	case GROUP_ROLE:
+		if (effect->role.leader == 0 && (driver->leader != 0 || driver->leaderless_ns == 0))
+			driver->leaderless_ns = driver->now_ns;
 		driver->leads = effect->role.role == GROUP_LEADER;
 		driver->leader = effect->role.leader;
 		if (!driver->leads)
@@ -351,6 +353,8 @@ uint64_t driver_deadline(const struct driver *driver)
 		deadline = flush;
 	if (forward < deadline)
 		deadline = forward;
+	if (driver_patience_ns(driver) < deadline)
+		deadline = driver_patience_ns(driver);
 	if (reseed < deadline)
 		deadline = reseed;
 	return driver->repair_deadline_ns < deadline ? driver->repair_deadline_ns : deadline;

@@ -5,7 +5,7 @@
  *        |             |                |
  *        |             |                +-- cut from it again: unknown outcome
  *        |             +-- refused by the leader: that refusal; no word in time, or another leader: unknown outcome
- *        +-- no leader known: NOT_LEADER
+ *        +-- no leader known for too long: NOT_LEADER
  *
  * The entry is found in the log by its client and sequence. A forward is numbered by its origin's process;
  * the leader takes each number once, so a copy of the message that comes later proposes nothing, and says nothing. */
@@ -22,12 +22,34 @@ static void outcome_tell(struct driver *driver, uint64_t token, enum status stat
 	driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
 }
 
+static uint64_t leader_due_ns(const struct driver *driver)
+{
+	return driver->leaderless_ns + FORWARD_PATIENCE * driver->options.election_us * 1000;
+}
+
+/* An election, or a hand-over: who has just lost sight of its leader keeps what clients ask for as long as that takes.
+ */
+bool driver_awaits_leader(const struct driver *driver)
+{
+	if (driver->leads)
+		return group_hands_over(driver->group);
+	return driver->leader == 0 && !driver_is_meta(driver) && driver->now_ns < leader_due_ns(driver);
+}
+
+uint64_t driver_patience_ns(const struct driver *driver)
+{
+	bool waits = proposals_count(&driver->proposals) > 0 && !driver->leads && driver_awaits_leader(driver);
+	return waits ? leader_due_ns(driver) : UINT64_MAX;
+}
+
 bool driver_takes_writes(const struct driver *driver)
 {
 	if (driver->leads)
 		return true;
-	if (driver->leader == 0 || driver_is_meta(driver) || !driver->started || driver->reseed.running)
+	if (driver_is_meta(driver) || !driver->started || driver->reseed.running)
 		return false;
+	if (driver->leader == 0)
+		return driver_awaits_leader(driver);
 	/* Its node has answered ours within the support's time: what is sent there now has a way, and so has the
 	 * answer. */
 	uint64_t node = driver_node_of(driver, driver->leader);

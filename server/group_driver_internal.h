@@ -199,6 +199,7 @@ struct driver {
 	uint64_t read_request, change_request;
 	struct driver_refusal refusal;
 	struct forwards forwards;
+	uint64_t leaderless_ns;	 /* since when no leader is known, last */
 	uint64_t forward_number; /* last one given out */
 	struct forwarded forwarded[REPLICAS_MAX];
 	uint32_t forwarded_next;
@@ -262,6 +263,8 @@ void driver_forward_some(struct driver *driver, uint32_t count); /* of the gathe
 void driver_forward_seen(struct driver *driver, const struct entry *entry, struct bytes body);
 void driver_forward_refused(struct driver *driver, const struct message *message);
 void driver_forwards_lost(struct driver *driver);
+bool driver_awaits_leader(const struct driver *driver);	  /* proposals wait for one to be known */
+uint64_t driver_patience_ns(const struct driver *driver); /* when that ends; UINT64_MAX: nothing waits */
 uint64_t driver_forward_deadline(const struct driver *driver);
 void driver_forward_expired(struct driver *driver, struct node_time time);
 void driver_forward_refuse(

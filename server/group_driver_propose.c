@@ -178,6 +178,8 @@ static uint32_t proposals_alike(const struct driver *driver, uint32_t most)
 /* This replica does not lead (any more): its own clients' writes go to who does. False: nothing is left. */
 static bool forward_or_refuse(struct driver *driver)
 {
+	if (driver_awaits_leader(driver))
+		return false;
 	uint32_t count = proposals_alike(driver, proposals_fit(driver, APPEND_ENTRIES_MAX));
 	bool own = driver->proposals.entries[driver->proposals.begin].origin == 0;
 	if (own && driver_takes_writes(driver))
@@ -197,7 +199,7 @@ static bool propose_some(struct driver *driver, struct node_time time)
 		return false;
 	}
 	uint64_t room = proposals_room(driver);
-	uint32_t count = proposals_fit(driver, room);
+	uint32_t count = driver_awaits_leader(driver) ? 0 : proposals_fit(driver, room);
 	if (count == 0)
 		return false;
 	struct group_event event = { .kind = GROUP_PROPOSED };
@@ -344,7 +346,7 @@ bool driver_needs_turn(const struct driver *driver)
 		return true;
 	if (proposals_count(&driver->proposals) == 0)
 		return false;
-	return !driver->leads || proposals_room(driver) > 0;
+	return !driver_awaits_leader(driver) && (!driver->leads || proposals_room(driver) > 0);
 }
 
 void driver_turn(struct driver *driver, struct node_time time)

@@ -165,7 +165,7 @@ static struct node *member(struct cluster_map *map)
 
 static uint32_t ask(struct node *node, const struct cluster_map *map, uint64_t policy_epoch)
 {
-	const struct node_time time = { 2100000000, 2100000 };
+	static struct node_time time = { 2100000000, 2100000 };
 	struct peer_identity who = { .role = PEER_CLIENT };
 	const char *why;
 	const struct policy *policy = map_policy_by_name(map, "all");
@@ -184,6 +184,10 @@ static uint32_t ask(struct node *node, const struct cluster_map *map, uint64_t p
 		.value = bytes_text("v") };
 	last_reply.reply.status = UINT32_MAX;
 	node_requested(node, 9, &who, &message, time);
+	if (last_reply.reply.status == UINT32_MAX) { /* it has waited for a leader in vain */
+		time.now_ns += 5000000000;
+		node_expired(node, time);
+	}
 	assert_int_not_equal(last_reply.reply.status, UINT32_MAX);
 	return last_reply.reply.status;
 }
