@@ -70,7 +70,7 @@ static unsigned turn_of(const struct group *group)
 
 /* Two that stand at once split the votes and stand again, a round later. Near each other, chance keeps them apart.
  * Where a request takes longer than chance spreads, everybody has a turn: by the next one's, the request of the first
- * is there, and is yielded to. */
+ * is there. Either way who hears of another first yields to it. */
 static bool takes_turns(const struct group *group)
 {
 	return 3 * round_ns(group) >= us_ns(group->config.election_us);
@@ -367,7 +367,8 @@ void election_vote(struct group *group, const struct message *message, struct gr
 	const struct message_vote *vote = &message->vote;
 	if (vote->last_term > message->term)
 		return; /* impossible */
-	if (leader_gave_up(group, message)) {
+	bool gave_up = leader_gave_up(group, message);
+	if (gave_up) {
 		lease_unbind(group);
 		group->leader = 0;
 		reads_leader_lost(group, out);
@@ -385,9 +386,10 @@ void election_vote(struct group *group, const struct message *message, struct gr
 	bool current = log_up_to_date(group, vote);
 	if (vote->pre) {
 		vote_reply(group, message, current, out);
-		/* Once, and not again before it has stood itself: who asks may never hear the answers. */
+		/* To who stands, not to who says that it leads no more. Once, and not again before it has stood itself:
+		 * who asks may never hear the answers. */
 		bool awaits = group->role == GROUP_FOLLOWER && group->election_at_ns != NEVER;
-		if (current && awaits && !group->yielded && takes_turns(group)) {
+		if (current && awaits && !gave_up && !group->yielded) {
 			group->yielded = true;
 			election_arm(group, false);
 		}

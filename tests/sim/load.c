@@ -114,7 +114,8 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 	struct load_record scan = load->history[operation->record];
 	unsigned found = 0;
 
-	if (reply->more || spec->map_epoch != router_epoch(client->router))
+	/* A node with a newer map may hold keys that the client's map places elsewhere: where they left it is told. */
+	if (reply->more || spec->map_epoch != router_epoch(client->router) || reply->map_epoch > spec->map_epoch)
 		return;
 	for (unsigned key = 0; key < 2 * world->knobs.keys && load->history_count < LOAD_HISTORY_MAX; key++) {
 		struct router_target target;

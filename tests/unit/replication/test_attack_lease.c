@@ -121,7 +121,8 @@ static void test_a_precandidate_in_the_leaders_term_is_called_back(void **state)
 	forget_appends = true;
 	deliver(cluster, &news);
 	assert_int_equal(status_of(cluster, lost).leader, 0);
-	run_ms(cluster, 700);
+	for (unsigned i = 0; i < 100 && status_of(cluster, lost).role != GROUP_PRECANDIDATE; i++)
+		run_ms(cluster, 20);
 	assert_int_equal(status_of(cluster, lost).role, GROUP_PRECANDIDATE);
 	assert_int_equal(status_of(cluster, lost).term, term);
 	forget_appends = false;

@@ -167,7 +167,7 @@ static void test_one_durable_vote_a_term(void **state)
 	cluster_free(cluster);
 }
 
-/* C17: a pre-vote leaves no trace. */
+/* C17: a pre-vote changes neither term nor vote, and no number of them keeps anybody from standing. */
 static void test_a_pre_vote_changes_nothing(void **state)
 {
 	(void)state;
@@ -177,10 +177,13 @@ static void test_a_pre_vote_changes_nothing(void **state)
 	cluster->filter = count_grants;
 	node_start(cluster, 0, true);
 	struct message grantable = vote_request(1, 0, 4, true, 0, 0);
-	uint64_t before = group_digest(cluster->nodes[0].group);
-	deliver(cluster, &grantable);
+	deliver(cluster, &grantable); /* the first is yielded to: our own turn comes later */
 	assert_int_equal(votes_granted, 1);
+	uint64_t before = group_digest(cluster->nodes[0].group), deadline = group_deadline(cluster->nodes[0].group);
+	deliver(cluster, &grantable);
+	assert_int_equal(votes_granted, 2);
 	assert_int_equal(group_digest(cluster->nodes[0].group), before);
+	assert_int_equal(group_deadline(cluster->nodes[0].group), deadline); /* once: nobody is kept from standing */
 	assert_int_equal(status_of(cluster, 0).term, 0);
 	cluster_free(cluster);
 }
