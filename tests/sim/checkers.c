@@ -26,6 +26,7 @@ struct facts {
 struct group_watch {
 	uint64_t group;
 	uint64_t commit_max;		    /* highest index seen committed by anybody */
+	uint64_t commit_term;		    /* the highest term of who was first to see one committed */
 	uint64_t seen[WORLD_NODES_MAX];	    /* commit as last looked at, this incarnation */
 	uint64_t led_term[WORLD_NODES_MAX]; /* last term in which we saw it lead */
 };
@@ -137,6 +138,10 @@ static void look_at_leader(
 		world_fail(world, "two leaders in term %llu of group %llx: nodes %llu and %u",
 			(unsigned long long)group->term, (unsigned long long)watch->group, (unsigned long long)was - 1,
 			node->slot);
+	/* A vote that comes late may still elect somebody in a term that others have left, and in which nobody will
+	 * follow: what was committed in a later term it need not have. */
+	if (group->term < watch->commit_term)
+		return;
 	if (group->last < watch->commit_max)
 		world_fail(world, "leader %u of group %llx in term %llu ends at %llu, but %llu was committed",
 			node->slot, (unsigned long long)watch->group, (unsigned long long)group->term,
@@ -173,8 +178,11 @@ static void look_at_group(struct world *world, struct world_node *node, const st
 	}
 	if (group->commit > watch->seen[node->slot])
 		watch->seen[node->slot] = group->commit;
-	if (group->commit > watch->commit_max)
+	if (group->commit > watch->commit_max) {
 		watch->commit_max = group->commit;
+		if (group->term > watch->commit_term)
+			watch->commit_term = group->term;
+	}
 	if (group->role == GROUP_LEADER)
 		look_at_leader(world, node, group, watch);
 }
