@@ -394,10 +394,6 @@ struct group_status group_status(const struct group *group, uint64_t now_ns)
 		.transferring = leads && (group->transfer_to != 0 || group->leaving),
 		.changing = membership->joint || membership->index > group->commit,
 		.quiescent = leads && leader_quiescent(group),
-		.read_until_ns = !leads				 ? borrow_until(group)
-				 : lease_may_read(group, now_ns) ? lease_lead_until(group, now_ns)
-								 : 0,
-		.floor = leads ? 0 : group->borrowed.floor,
 	};
 }
 

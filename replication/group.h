@@ -212,8 +212,6 @@ struct group_status {
 	uint64_t term, first, last, durable, commit, applied, lead_until_ns, leader, snapshot_index;
 	enum group_role role;
 	bool transferring, changing, quiescent;
-	uint64_t read_until_ns; /* until when group_may_read, as far as is known now; 0: it may not */
-	uint64_t floor;		/* of that lease */
 };
 struct group_progress { /* leader's view of one member */
 	uint64_t match, next, commit;

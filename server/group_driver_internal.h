@@ -208,7 +208,6 @@ struct driver {
 	struct held_reads held;
 	uint64_t *hold_slots; /* made by the first such read */
 	uint64_t hold_all;    /* entries up to here hold every read */
-	uint64_t holds;	      /* reads that were held, for ever counted */
 	uint64_t fresh_ns;    /* all that was acknowledged before this instant is applied; 0: never known */
 	bool refresh_due;     /* a round is wanted for that alone */
 

@@ -95,7 +95,6 @@ enum driver_read_now driver_read_by_lease(
 	struct held held = { .index = index, .token = token };
 	if (held_push(&driver->held, held) != STATUS_OK)
 		return DRIVER_READ_ASK;
-	driver->holds++;
 	return DRIVER_READ_HELD;
 }
 
