@@ -111,8 +111,12 @@ struct pending *pending_take(struct node *node, enum pending_kind kind, uint64_t
 	uint32_t at = node->pending_free;
 	struct pending *pending;
 
-	if (at == 0)
+	if (at == 0 && node->pending_used == PENDING_MAX)
 		return NULL;
+	if (at == 0) {
+		at = ++node->pending_used;
+		node->pending[at - 1].generation = 1;
+	}
 	pending = &node->pending[at - 1];
 	assert(pending->kind == PENDING_FREE);
 	node->pending_free = pending->next_free;
@@ -724,7 +728,7 @@ void node_connection_closed(struct node *node, uint64_t connection)
 {
 	/* Closing is rare beside requests: a walk over the slots in use is cheaper than a list kept by every request.
 	 */
-	for (uint32_t i = 0, seen = 0; i < PENDING_MAX && seen < node->pending_count; i++) {
+	for (uint32_t i = 0, seen = 0; i < node->pending_used && seen < node->pending_count; i++) {
 		struct pending *pending = &node->pending[i];
 
 		if (pending->kind == PENDING_FREE)
@@ -1117,11 +1121,6 @@ static bool allocate(struct node *node)
 	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL ||
 		node->effects == NULL || node->scratch == NULL || node->pending == NULL || node->rtt == NULL)
 		return false;
-	for (uint32_t i = PENDING_MAX; i > 0; i--) {
-		node->pending[i - 1].next_free = node->pending_free;
-		node->pending[i - 1].generation = 1;
-		node->pending_free = i;
-	}
 	return table_grow(node);
 }
 
@@ -1193,7 +1192,7 @@ void node_close(struct node *node)
 	}
 	for (size_t i = 0; i < node->table_size; i++)
 		free(node->table[i]);
-	for (uint32_t i = 0; node->pending != NULL && i < PENDING_MAX; i++) {
+	for (uint32_t i = 0; i < node->pending_used; i++) {
 		if (node->pending[i].kind != PENDING_FREE)
 			pending_release(node, &node->pending[i]);
 	}

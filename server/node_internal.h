@@ -104,7 +104,7 @@ struct node {
 	struct hosted *meta;
 
 	struct pending *pending;
-	uint32_t pending_free, pending_count;
+	uint32_t pending_free, pending_used, pending_count; /* used: slots that were ever taken */
 
 	struct node_time time; /* of the event being handled */
 	bool mover_wanted, resigning, failed;

@@ -18,8 +18,9 @@ struct emulator {
 	struct flight flight;
 	struct source wires[LAB_HOSTS_MAX];
 	int epoll_fd;
-	uint64_t foreign; /* packets to nowhere, or not IPv4: dropped */
-	bool real_time;	  /* the kernel runs us before all ordinary processes */
+	uint64_t foreign;      /* packets to nowhere, or not IPv4: dropped */
+	uint64_t oversleep_ns; /* how late a sleep of this machine ends, learnt */
+	bool real_time;	       /* the kernel runs us before all ordinary processes */
 };
 
 /* 0, or an errno. */

@@ -238,7 +238,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	mallopt(M_MMAP_THRESHOLD, 8 << 20); /* maps are megabytes of zeroes, hardly touched */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20); /* maps are megabytes of zeroes, hardly touched */
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	if (runs == 0)
 		runs = given ? 1 : scenario != NULL || all ? 10 : 100;
