@@ -552,11 +552,14 @@ static inline void liveness_carry_out(struct cluster *cluster, unsigned at)
 {
 	struct node *node = &cluster->nodes[at];
 	liveness_check(node->liveness);
-	struct liveness_effects *effects = malloc(sizeof(*effects));
-	memcpy(effects, &cluster->liveness_effects, sizeof(*effects));
+	uint32_t count = cluster->liveness_effects.count;
+	if (count == 0)
+		return;
+	struct liveness_effect *effects = malloc(count * sizeof(*effects));
+	memcpy(effects, cluster->liveness_effects.at, count * sizeof(*effects));
 	cluster->liveness_effects.count = 0;
-	for (uint32_t i = 0; i < effects->count; i++) {
-		const struct liveness_effect *effect = &effects->at[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const struct liveness_effect *effect = &effects[i];
 		if (effect->kind == LIVENESS_CHANGED) {
 			struct group_event event = { .kind = GROUP_PEER };
 			event.peer.node = effect->node;
