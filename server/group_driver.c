@@ -156,7 +156,8 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 			driver_snapshots_drop(driver, false);
 		else
 			memset(driver->forwarded, 0, sizeof(driver->forwarded));
-		driver_forwards_lost(driver);
+		driver->spurned = 0;
+		driver_forwards_again(driver);
 		driver_held_look_again(driver);
 		driver_rounds_look_again(driver);
 		owner->role_changed(owner->arg, driver);
@@ -645,7 +646,7 @@ uint64_t driver_leader_node(const struct driver *driver)
 
 uint64_t driver_memory(const struct driver *driver)
 {
-	return driver->tail.size + driver->proposals.size;
+	return driver->tail.size + driver->proposals.size + driver->forwards.size;
 }
 
 void driver_check(const struct driver *driver)

@@ -2,10 +2,11 @@
  * writes all the same, hands them to the leader, and answers when it has applied them itself.
  *
  *     gathered --> forwarded --> seen in the own log --> applied: answered
- *        |             |                |
- *        |             |                +-- cut from it again: unknown outcome
- *        |             +-- refused by the leader: that refusal; no word in time, or another leader: unknown outcome
- *        +-- no leader known for too long: NOT_LEADER
+ *        | ^           |                |
+ *        | |           |                +-- cut from it again: unknown outcome
+ *        | |           +-- refused by the leader: that refusal; no word in time: unknown outcome
+ *        | +-------------- the leader leads no more: on to the next one, as a retry
+ *        +-- no leader known for too long: NOT_LEADER, or unknown outcome if an earlier leader may have proposed it
  *
  * The entry is found in the log by its client and sequence. A forward is numbered by its origin's process;
  * the leader takes each number once, so a copy of the message that comes later proposes nothing, and says nothing. */
@@ -14,26 +15,34 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FORWARD_PATIENCE = 6 }; /* elections' times until a forward that nobody speaks of is given up */
-
-static void outcome_tell(struct driver *driver, uint64_t token, enum status status, uint64_t leader)
-{
-	struct driver_outcome outcome = { .status = status, .leader = leader };
-	driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
-}
+enum {
+	FORWARD_PATIENCE = 6, /* elections' times until a forward that nobody speaks of is given up */
+	FORWARDS_MAX = 4,     /* of one write, to leaders that came after another */
+};
 
 static uint64_t leader_due_ns(const struct driver *driver)
 {
 	return driver->leaderless_ns + FORWARD_PATIENCE * driver->options.election_us * 1000;
 }
 
-/* An election, or a hand-over: who has just lost sight of its leader keeps what clients ask for as long as that takes.
- */
+/* An election, or a hand-over: who has just lost sight of its leader, or hears from it that it leads no more, keeps
+ * what clients ask for as long as that takes. */
 bool driver_awaits_leader(const struct driver *driver)
 {
 	if (driver->leads)
 		return group_hands_over(driver->group);
-	return driver->leader == 0 && !driver_is_meta(driver) && driver->now_ns < leader_due_ns(driver);
+	if (driver->leader != 0 && driver->leader != driver->spurned)
+		return false;
+	return !driver_is_meta(driver) && driver->now_ns < leader_due_ns(driver);
+}
+
+/* The leader says that it leads no more: who does comes out soon. */
+static void spurn(struct driver *driver)
+{
+	if (driver->spurned == driver->leader)
+		return;
+	driver->spurned = driver->leader;
+	driver->leaderless_ns = driver->now_ns;
 }
 
 uint64_t driver_patience_ns(const struct driver *driver)
@@ -63,17 +72,57 @@ bool driver_takes_writes(const struct driver *driver)
 /* --- the origin ------------------------------------------------------------------------------------- */
 
 /* Their own bodies say whom they are of. */
-static enum status forward_keep(struct driver *driver, const struct buffer *body, uint64_t token)
+static enum status forward_keep(struct driver *driver, const struct entry *entry, const struct proposal *proposal)
 {
 	struct command command;
-	enum status status = command_decode(buffer_bytes(body), &command);
+	enum status status = command_decode(buffer_bytes(proposal->body), &command);
 	assert(status == STATUS_OK);
 	struct forward forward = { .number = ++driver->forward_number,
 		.client = command.client,
 		.sequence = command.sequence,
-		.token = token,
-		.until_ns = driver->now_ns + FORWARD_PATIENCE * driver->options.election_us * 1000 };
-	return forwards_push(&driver->forwards, forward);
+		.until_ns = driver->now_ns + FORWARD_PATIENCE * driver->options.election_us * 1000,
+		.entry = *entry,
+		.proposal = *proposal };
+	forward.proposal.forwarded++;
+	status = forwards_push(&driver->forwards, &forward);
+	if (status == STATUS_OK)
+		buffer_ref(proposal->body);
+	return status;
+}
+
+/* The same body, marked as one that may be in the log already. NULL: no memory. Drops the reference to `body`. */
+static struct buffer *as_retry(struct buffer *body)
+{
+	struct command command;
+	enum status status = command_decode(buffer_bytes(body), &command);
+	assert(status == STATUS_OK);
+	if (command.retry)
+		return body;
+	struct buffer *retry = buffer_new(body->size);
+	if (retry) {
+		struct packer packer;
+		command.retry = true;
+		pack_init(&packer, retry->data, retry->size);
+		command_encode(&command, &packer);
+		assert(!packer.overflow);
+		assert(packer.size == retry->size);
+	}
+	buffer_unref(body);
+	return retry;
+}
+
+/* For the next leader, whoever that is: under the same client and sequence, so that it takes effect once. */
+static void forward_again(struct driver *driver, struct forward *forward, bool doubtful)
+{
+	struct proposal *proposal = &forward->proposal;
+	proposal->doubtful |= doubtful;
+	if (proposal->doubtful)
+		proposal->body = as_retry(proposal->body);
+	if (proposal->body && proposal->forwarded < FORWARDS_MAX &&
+		proposals_push(&driver->proposals, &forward->entry, proposal) == STATUS_OK)
+		return;
+	driver_proposal_refused(driver, proposal, STATUS_NOT_LEADER, driver->leader);
+	buffer_unref(proposal->body);
 }
 
 void driver_forward_some(struct driver *driver, uint32_t count)
@@ -95,8 +144,8 @@ void driver_forward_some(struct driver *driver, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		size_t at = proposals->begin + i;
 		scratch->entries[i] = proposals->entries[at];
-		scratch->bodies[i] = buffer_bytes(proposals->bodies[at]);
-		if (forward_keep(driver, proposals->bodies[at], proposals->tokens[at]) != STATUS_OK) {
+		scratch->bodies[i] = buffer_bytes(proposals->about[at].body);
+		if (forward_keep(driver, &proposals->entries[at], &proposals->about[at]) != STATUS_OK) {
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a forwarded write");
 			return;
 		}
@@ -117,7 +166,8 @@ void driver_forward_seen(struct driver *driver, const struct entry *entry, struc
 	struct forward forward;
 	if (!forwards_take(&driver->forwards, command.client, command.sequence, &forward))
 		return;
-	struct waiter waiter = { entry->index, entry->term, forward.token };
+	struct waiter waiter = { entry->index, entry->term, forward.proposal.token };
+	buffer_unref(forward.proposal.body);
 	if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 		driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a forwarded write");
 }
@@ -128,18 +178,42 @@ void driver_forward_refused(struct driver *driver, const struct message *message
 	if (message->from != driver->leader || reply->count > APPEND_ENTRIES_MAX)
 		return;
 	struct forward forward;
-	for (uint64_t i = 0; i < reply->count; i++)
-		if (forwards_take_number(&driver->forwards, reply->first + i, &forward))
-			outcome_tell(driver, forward.token, (enum status)reply->status, reply->leader);
+	for (uint64_t i = 0; i < reply->count; i++) {
+		if (!forwards_take_number(&driver->forwards, reply->first + i, &forward))
+			continue;
+		if (reply->status == STATUS_NOT_LEADER) {
+			spurn(driver);
+			forward_again(driver, &forward, false);
+			continue;
+		}
+		driver_proposal_refused(driver, &forward.proposal, (enum status)reply->status, reply->leader);
+		buffer_unref(forward.proposal.body);
+	}
 }
 
-/* Nobody will tell any more whether they are in a log. */
+/* Whoever leads now was not sent them, and the one before may have proposed them. */
+void driver_forwards_again(struct driver *driver)
+{
+	struct forwards forwards = driver->forwards;
+	driver->forwards = (struct forwards){ 0 };
+	for (; forwards.begin < forwards.end; forwards.begin++)
+		forward_again(driver, &forwards.at[forwards.begin], true);
+	forwards_deinit(&forwards);
+}
+
+static void unknown_tell(struct driver *driver, struct forward *forward)
+{
+	forward->proposal.doubtful = true;
+	driver_proposal_refused(driver, &forward->proposal, STATUS_UNKNOWN_OUTCOME, 0);
+}
+
+/* This replica will not learn any more what becomes of them. */
 void driver_forwards_lost(struct driver *driver)
 {
 	struct forwards forwards = driver->forwards;
 	driver->forwards = (struct forwards){ 0 };
 	for (size_t i = forwards.begin; i < forwards.end; i++)
-		outcome_tell(driver, forwards.at[i].token, STATUS_UNKNOWN_OUTCOME, 0);
+		unknown_tell(driver, &forwards.at[i]);
 	forwards_deinit(&forwards);
 }
 
@@ -155,7 +229,8 @@ void driver_forward_expired(struct driver *driver, struct node_time time)
 		struct forward forward = driver->forwards.at[driver->forwards.begin];
 		bool taken = forwards_take_number(&driver->forwards, forward.number, &forward);
 		assert(taken);
-		outcome_tell(driver, forward.token, STATUS_UNKNOWN_OUTCOME, 0);
+		unknown_tell(driver, &forward);
+		buffer_unref(forward.proposal.body);
 	}
 }
 
@@ -240,7 +315,11 @@ static enum status forward_take(struct driver *driver, uint64_t from, struct byt
 		.key_hash = hash64(command.key),
 		.size = (uint32_t)body->size,
 		.origin = (uint16_t)from };
-	return proposals_push(&driver->proposals, &entry, body, number) == STATUS_OK ? STATUS_OK : STATUS_BUSY;
+	struct proposal proposal = { .body = body, .token = number };
+	status = proposals_push(&driver->proposals, &entry, &proposal);
+	if (status != STATUS_OK)
+		buffer_unref(body);
+	return status == STATUS_OK ? STATUS_OK : STATUS_BUSY;
 }
 
 void driver_forwarded(struct driver *driver, const struct message *message, bool closed)

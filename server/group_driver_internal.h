@@ -200,6 +200,7 @@ struct driver {
 	struct driver_refusal refusal;
 	struct forwards forwards;
 	uint64_t leaderless_ns;	 /* since when no leader is known, last */
+	uint64_t spurned;	 /* leader that said it leads no more; 0: none */
 	uint64_t forward_number; /* last one given out */
 	struct forwarded forwarded[REPLICAS_MAX];
 	uint32_t forwarded_next;
@@ -255,12 +256,15 @@ void driver_rounds_refuse(struct driver *driver); /* all reads, waiting and gath
 void driver_waiters_lost(struct driver *driver, uint64_t first);
 void driver_queues_end(struct driver *driver);
 
+void driver_proposal_refused(
+	struct driver *driver, const struct proposal *proposal, enum status status, uint64_t leader);
 enum status driver_room_for_proposal(const struct driver *driver) MUST;
 
 /* group_driver_forward.c */
 void driver_forward_some(struct driver *driver, uint32_t count); /* of the gathered proposals, to the leader */
 void driver_forward_seen(struct driver *driver, const struct entry *entry, struct bytes body);
 void driver_forward_refused(struct driver *driver, const struct message *message);
+void driver_forwards_again(struct driver *driver);
 void driver_forwards_lost(struct driver *driver);
 bool driver_awaits_leader(const struct driver *driver);	  /* proposals wait for one to be known */
 uint64_t driver_patience_ns(const struct driver *driver); /* when that ends; UINT64_MAX: nothing waits */

@@ -80,7 +80,7 @@ static enum status tail_take(struct driver *driver, uint64_t index)
 			continue;
 		driver->proposed_taken = i + 1;
 		driver_pending_note(driver, entry);
-		return tail_append(&driver->tail, entry, proposals->bodies[proposals->begin + i]);
+		return tail_append(&driver->tail, entry, proposals->about[proposals->begin + i].body);
 	}
 	const struct message_append *append = driver->incoming;
 	assert(append);

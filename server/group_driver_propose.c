@@ -20,8 +20,11 @@ static void gather(struct driver *driver, struct buffer *body, uint64_t key_hash
 		.size = (uint32_t)body->size,
 		.origin = 0, /* its own: the leader needs nobody to tell it */
 	};
-	if (proposals_push(&driver->proposals, &entry, body, token) != STATUS_OK)
+	struct proposal proposal = { .body = body, .token = token };
+	if (proposals_push(&driver->proposals, &entry, &proposal) != STATUS_OK) {
+		buffer_unref(body);
 		refuse_later(driver, token, STATUS_NO_MEMORY);
+	}
 }
 
 /* OK, or why nothing can be taken now: decided before anything is encoded. */
@@ -120,18 +123,27 @@ static uint32_t proposals_fit(const struct driver *driver, uint64_t room)
 	return count;
 }
 
-/* The first `count` gathered proposals will never be in a log. */
-static void proposals_refused(struct driver *driver, uint32_t count, enum status status, uint64_t leader)
+/* By this replica, and it goes no further: it will never be in a log, unless an earlier leader put it there. */
+void driver_proposal_refused(
+	struct driver *driver, const struct proposal *proposal, enum status status, uint64_t leader)
 {
 	struct driver_outcome outcome = { .status = status, .leader = leader };
+	if (proposal->doubtful)
+		outcome.status = STATUS_UNKNOWN_OUTCOME;
+	driver->owner->proposed(driver->owner->arg, driver, proposal->token, &outcome);
+}
+
+/* The first `count` gathered proposals. */
+static void proposals_refused(struct driver *driver, uint32_t count, enum status status, uint64_t leader)
+{
 	for (uint32_t i = 0; i < count; i++) {
 		size_t at = driver->proposals.begin + i;
-		uint64_t token = driver->proposals.tokens[at];
+		const struct proposal *proposal = &driver->proposals.about[at];
 		uint64_t origin = driver_forward_origin(driver, &driver->proposals.entries[at]);
 		if (origin != 0)
-			driver_forward_refuse(driver, origin, token, 1, status, leader);
+			driver_forward_refuse(driver, origin, proposal->token, 1, status, leader);
 		else if (driver->proposals.entries[at].origin == 0)
-			driver->owner->proposed(driver->owner->arg, driver, token, &outcome);
+			driver_proposal_refused(driver, proposal, status, leader);
 	}
 	proposals_pop(&driver->proposals, count);
 }
@@ -149,7 +161,7 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 				driver->owner->forwarded(driver->owner->arg, driver, entry->origin);
 			continue; /* its origin answers */
 		}
-		struct waiter waiter = { entry->index, entry->term, proposals->tokens[proposals->begin + i] };
+		struct waiter waiter = { entry->index, entry->term, proposals->about[proposals->begin + i].token };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a proposal");
 	}

@@ -24,8 +24,7 @@ static enum status proposals_room(struct proposals *proposals)
 	size_t count = proposals_count(proposals);
 	if (worth_moving(proposals->begin, proposals->end)) {
 		memmove(proposals->entries, proposals->entries + proposals->begin, count * sizeof(struct entry));
-		memmove(proposals->bodies, proposals->bodies + proposals->begin, count * sizeof(struct buffer *));
-		memmove(proposals->tokens, proposals->tokens + proposals->begin, count * sizeof(uint64_t));
+		memmove(proposals->about, proposals->about + proposals->begin, count * sizeof(struct proposal));
 		proposals->begin = 0;
 		proposals->end = count;
 		return STATUS_OK;
@@ -35,28 +34,21 @@ static enum status proposals_room(struct proposals *proposals)
 	if (!entries)
 		return STATUS_NO_MEMORY;
 	proposals->entries = entries;
-	struct buffer **bodies = realloc(proposals->bodies, capacity * sizeof(*bodies));
-	if (!bodies)
+	struct proposal *about = realloc(proposals->about, capacity * sizeof(*about));
+	if (!about)
 		return STATUS_NO_MEMORY;
-	proposals->bodies = bodies;
-	uint64_t *tokens = realloc(proposals->tokens, capacity * sizeof(*tokens));
-	if (!tokens)
-		return STATUS_NO_MEMORY;
-	proposals->tokens = tokens;
+	proposals->about = about;
 	proposals->capacity = capacity;
 	return STATUS_OK;
 }
 
-enum status proposals_push(struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token)
+enum status proposals_push(struct proposals *proposals, const struct entry *entry, const struct proposal *proposal)
 {
-	assert(entry->size == (body ? body->size : 0));
-	if (proposals_room(proposals) != STATUS_OK) {
-		buffer_unref(body);
+	assert(entry->size == proposal->body->size);
+	if (proposals_room(proposals) != STATUS_OK)
 		return STATUS_NO_MEMORY;
-	}
 	proposals->entries[proposals->end] = *entry;
-	proposals->bodies[proposals->end] = body;
-	proposals->tokens[proposals->end] = token;
+	proposals->about[proposals->end] = *proposal;
 	proposals->end++;
 	proposals->size += entry->size;
 	return STATUS_OK;
@@ -66,8 +58,8 @@ void proposals_pop(struct proposals *proposals, size_t count)
 {
 	assert(count <= proposals_count(proposals));
 	for (size_t i = 0; i < count; i++) {
-		struct buffer *body = proposals->bodies[proposals->begin];
-		proposals->size -= body ? body->size : 0;
+		struct buffer *body = proposals->about[proposals->begin].body;
+		proposals->size -= body->size;
 		buffer_unref(body);
 		proposals->begin++;
 	}
@@ -80,10 +72,9 @@ void proposals_pop(struct proposals *proposals, size_t count)
 void proposals_deinit(struct proposals *proposals)
 {
 	for (size_t i = proposals->begin; i < proposals->end; i++)
-		buffer_unref(proposals->bodies[i]);
+		buffer_unref(proposals->about[i].body);
 	free(proposals->entries);
-	free(proposals->bodies);
-	free(proposals->tokens);
+	free(proposals->about);
 	*proposals = (struct proposals){ 0 };
 }
 
@@ -194,19 +185,21 @@ static enum status forwards_room(struct forwards *forwards)
 	return STATUS_OK;
 }
 
-enum status forwards_push(struct forwards *forwards, struct forward forward)
+enum status forwards_push(struct forwards *forwards, const struct forward *forward)
 {
 	if (forwards_room(forwards) != STATUS_OK)
 		return STATUS_NO_MEMORY;
 	if (forwards_count(forwards) > 0)
-		assert(forwards->at[forwards->end - 1].number < forward.number);
-	forwards->at[forwards->end++] = forward;
+		assert(forwards->at[forwards->end - 1].number < forward->number);
+	forwards->at[forwards->end++] = *forward;
+	forwards->size += forward->proposal.body->size;
 	return STATUS_OK;
 }
 
 static void forwards_remove(struct forwards *forwards, size_t i, struct forward *forward)
 {
 	*forward = forwards->at[i];
+	forwards->size -= forward->proposal.body->size;
 	/* Nearly always the first. */
 	memmove(forwards->at + forwards->begin + 1, forwards->at + forwards->begin,
 		(i - forwards->begin) * sizeof(*forwards->at));
@@ -239,6 +232,8 @@ bool forwards_take_number(struct forwards *forwards, uint64_t number, struct for
 
 void forwards_deinit(struct forwards *forwards)
 {
+	for (size_t i = forwards->begin; i < forwards->end; i++)
+		buffer_unref(forwards->at[i].proposal.body);
 	free(forwards->at);
 	*forwards = (struct forwards){ 0 };
 }

@@ -7,17 +7,23 @@
 #include "base/buffer.h"
 #include "wire/message.h"
 
-/* Gathered, not yet given to the group. Three arrays in step, because the group wants the entries consecutive. */
+struct proposal {
+	struct buffer *body; /* a reference */
+	uint64_t token;
+	unsigned forwarded; /* so many times before, to leaders that lead no more */
+	bool doubtful;	    /* one of them may have put it into its log */
+};
+
+/* Gathered, not yet given to the group. Two arrays in step, because the group wants the entries consecutive. */
 struct proposals {
 	struct entry *entries;
-	struct buffer **bodies; /* a reference each; NULL: refused before it had one */
-	uint64_t *tokens;
+	struct proposal *about;
 	size_t begin, end, capacity;
 	uint64_t size; /* bytes of bodies */
 };
-/* Takes over the reference to body, also when it fails. */
+/* Takes over the reference to the body, unless it fails. */
 enum status proposals_push(
-	struct proposals *proposals, const struct entry *entry, struct buffer *body, uint64_t token) MUST;
+	struct proposals *proposals, const struct entry *entry, const struct proposal *proposal) MUST;
 void proposals_pop(struct proposals *proposals, size_t count); /* from the front; drops the bodies */
 void proposals_deinit(struct proposals *proposals);
 static inline size_t proposals_count(const struct proposals *proposals)
@@ -52,14 +58,19 @@ void waiters_pop_last(struct waiters *waiters);
 
 /* Sent to the leader, not yet seen in the own log; numbers rise. */
 struct forward {
-	uint64_t number, client, sequence, token, until_ns;
+	uint64_t number, client, sequence, until_ns;
+	struct entry entry;
+	struct proposal proposal;
 };
 struct forwards {
 	struct forward *at;
 	size_t begin, end, capacity;
+	uint64_t size; /* bytes of bodies */
 };
-enum status forwards_push(struct forwards *forwards, struct forward forward) MUST;
-/* The first with that client and sequence, or with that number, which leaves. False: there is none. */
+/* Takes over the reference to the body, unless it fails. */
+enum status forwards_push(struct forwards *forwards, const struct forward *forward) MUST;
+/* The first with that client and sequence, or with that number, which leaves, and its body with it. False: there is
+ * none. */
 bool forwards_take(struct forwards *forwards, uint64_t client, uint64_t sequence, struct forward *forward);
 bool forwards_take_number(struct forwards *forwards, uint64_t number, struct forward *forward);
 void forwards_deinit(struct forwards *forwards);

@@ -58,7 +58,7 @@ struct cluster {
 	struct packet *packets;
 	size_t begin, end, capacity;
 	struct answer answers[TOKENS_MAX];
-	uint64_t token, chunks_sent, repairs_sent;
+	uint64_t token, chunks_sent, repairs_sent, retries_sent;
 	struct driver_owner owners[NODES + 1];
 };
 
@@ -92,6 +92,14 @@ static inline void cluster_post(struct cluster *cluster, uint64_t from, uint64_t
 	cluster->packets[cluster->end++] = (struct packet){ from, to, bytes };
 	cluster->chunks_sent += message->kind == MESSAGE_SNAPSHOT_CHUNK;
 	cluster->repairs_sent += message->kind == MESSAGE_REPAIR;
+	const struct message_append *append = &message->append;
+	for (uint64_t i = 0; message->kind == MESSAGE_APPEND && append->first + i <= append->last; i++) {
+		struct command command;
+		if (append->entries[i].kind != ENTRY_COMMAND)
+			continue;
+		assert_int_equal(command_decode(append->bodies[i], &command), STATUS_OK);
+		cluster->retries_sent += command.retry;
+	}
 }
 
 static inline struct driver *node_driver(struct test_node *node, uint64_t group)

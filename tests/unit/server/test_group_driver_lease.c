@@ -114,15 +114,70 @@ static void test_what_has_no_client_is_not_forwarded(void **state)
 	assert_int_equal(outcome.leader, replica_of(leader, SLOT_SHARD));
 }
 
-static void test_a_forward_that_nobody_speaks_of_is_unknown(void **state)
+/* Its leader is cut off at one step or another of the way: the origin answers all the same, and the write took effect
+ * once. */
+static void test_a_write_goes_on_to_the_next_leader(void **state)
+{
+	(void)state;
+	char value[16];
+	for (unsigned steps = 0; steps < 12; steps++) {
+		uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, steps % 2);
+		char key[16];
+		snprintf(key, sizeof(key), "k%u", steps);
+		struct command command = by(put(key, "v"), 77, steps + 1, false);
+		uint64_t token = propose(&cluster, origin, &command);
+		for (unsigned i = 0; i < steps; i++)
+			cluster_step(&cluster);
+		cluster.nodes[leader].cut = true;
+		struct driver_outcome outcome = await(&cluster, token)->outcome;
+		assert_int_equal(outcome.status, STATUS_OK);
+		assert_true(driver_applied(driver_at(origin)) >= outcome.index);
+		cluster.nodes[leader].cut = false;
+		cluster_run(&cluster, 3000);
+		assert_int_equal(read_at(&cluster, cluster_leader(&cluster, SLOT_SHARD), key, value, sizeof(value)),
+			outcome.version);
+	}
+	assert_converged(&cluster, SLOT_SHARD);
+	/* Who has lost sight of the first copy says so in the second. */
+	assert_true(cluster.retries_sent > 0);
+}
+
+/* Writes of every copy while the leader hands over, again and again: none fails, and the origin is told of each. */
+static void test_a_hand_over_refuses_no_write(void **state)
+{
+	(void)state;
+	for (unsigned round = 0, sequence = 0; round < 20; round++) {
+		uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), tokens[60];
+		for (unsigned i = 0; i < 60; i++) {
+			uint64_t node = i % 3 + 1;
+			struct command command = by(put("k", "v"), 70 + node, ++sequence, false);
+			if (i == 20)
+				driver_transfer(driver_at(leader),
+					replica_of(other_than(leader, round % 2), SLOT_SHARD), cluster.time);
+			tokens[i] = propose(&cluster, node, &command);
+			cluster_step(&cluster);
+		}
+		for (unsigned i = 0; i < 60; i++)
+			assert_int_equal(await(&cluster, tokens[i])->outcome.status, STATUS_OK);
+		assert_int_not_equal(cluster_leader(&cluster, SLOT_SHARD), leader);
+	}
+	assert_converged(&cluster, SLOT_SHARD);
+}
+
+/* What was handed to a leader may be in its log, whoever says later that nobody leads. */
+static void test_what_was_forwarded_ends_as_unknown_without_a_leader(void **state)
 {
 	(void)state;
 	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
-	cluster.nodes[leader].cut = true;
-	struct command command = by(put("k", "v"), 77, 1, false);
+	cluster.nodes[leader].cut = cluster.nodes[other_than(leader, 1)].cut = true;
+	struct command command = by(put("k", "v"), 77, 1, false), late = by(put("k", "late"), 77, 2, false);
 	uint64_t token = propose(&cluster, origin, &command);
+	for (unsigned i = 0; i < 200 && driver_leader_node(driver_at(origin)) != 0; i++)
+		cluster_run(&cluster, 20);
+	uint64_t token_late = propose(&cluster, origin, &late);
 	assert_int_equal(await(&cluster, token)->outcome.status, STATUS_UNKNOWN_OUTCOME);
-	cluster.nodes[leader].cut = false;
+	assert_int_equal(await(&cluster, token_late)->outcome.status, STATUS_NOT_LEADER);
+	cluster.nodes[leader].cut = cluster.nodes[other_than(leader, 1)].cut = false;
 	command.retry = true;
 	assert_int_equal(commit(&cluster, &command).status, STATUS_OK);
 }
@@ -285,7 +340,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_a_follower_takes_a_write_and_answers_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_has_no_client_is_not_forwarded, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_a_forward_that_nobody_speaks_of_is_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_write_goes_on_to_the_next_leader, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_hand_over_refuses_no_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),

@@ -108,12 +108,13 @@ static void test_proposals(void **state)
 		if (prng_below(&prng, 2)) {
 			struct buffer *body = buffer_new(8);
 			struct entry entry = { .size = 8, .key_hash = pushed };
-			assert_int_equal(proposals_push(&proposals, &entry, body, pushed), STATUS_OK);
+			struct proposal proposal = { .body = body, .token = pushed };
+			assert_int_equal(proposals_push(&proposals, &entry, &proposal), STATUS_OK);
 			pushed++;
 		} else {
 			uint64_t count = prng_below(&prng, proposals_count(&proposals) + 1);
 			for (uint64_t i = 0; i < count; i++)
-				assert_int_equal(proposals.tokens[proposals.begin + i], popped + i);
+				assert_int_equal(proposals.about[proposals.begin + i].token, popped + i);
 			proposals_pop(&proposals, count);
 			popped += count;
 		}
