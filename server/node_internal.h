@@ -124,17 +124,32 @@ struct node {
 };
 
 /* node.c */
+void node_enter(struct node *node, struct node_time time); /* the begin of every entry point */
+void node_turn(struct node *node);			   /* and its end */
+void node_map_noticed(struct node *node);
+void node_journal_judged(struct node *node);
+const struct cluster_map *node_map_in_force(const struct node *node);
+struct bytes node_map_bytes(struct node *node); /* encoded, cached by epoch */
+
+/* node_open.c */
+enum status node_begin(struct node *node, const char **why) MUST; /* opens journal, engines, replicas */
+
+/* node_hosted.c */
+extern const struct driver_owner hosted_callbacks; /* their arg is the node */
+bool hosted_grow(struct node *node) MUST;	   /* room for more replicas; false: no memory */
+struct hosted *hosted_add(
+	struct node *node, uint64_t group, uint64_t policy, struct driver *driver); /* NULL: no memory */
+void hosted_options(struct node *node, uint64_t group, uint64_t replica, struct driver_options *options);
 struct hosted *node_hosted(const struct node *node, uint64_t group);
 enum status node_host(
 	struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth) MUST;
 void node_unhost(struct node *node, struct hosted *hosted);
 void node_touch(struct node *node, struct hosted *hosted); /* after any call of its driver */
-const struct cluster_map *node_map_in_force(const struct node *node);
-struct bytes node_map_bytes(struct node *node);						  /* encoded, cached by epoch */
+
+/* node_pending.c */
 struct pending *pending_take(struct node *node, enum pending_kind kind, uint64_t *token); /* NULL: full */
 struct pending *pending_find(struct node *node, uint64_t token);
 void pending_release(struct node *node, struct pending *pending);
-enum status node_begin(struct node *node, const char **why) MUST; /* opens journal, engines, replicas */
 
 /* gateway.c */
 void gateway_request(
