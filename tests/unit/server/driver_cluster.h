@@ -93,7 +93,9 @@ static inline void cluster_post(struct cluster *cluster, uint64_t from, uint64_t
 	cluster->chunks_sent += message->kind == MESSAGE_SNAPSHOT_CHUNK;
 	cluster->repairs_sent += message->kind == MESSAGE_REPAIR;
 	const struct message_append *append = &message->append;
-	for (uint64_t i = 0; message->kind == MESSAGE_APPEND && append->first + i <= append->last; i++) {
+	for (uint64_t i = 0;
+		message->kind == MESSAGE_APPEND && message->group != META_GROUP && append->first + i <= append->last;
+		i++) {
 		struct command command;
 		if (append->entries[i].kind != ENTRY_COMMAND)
 			continue;
