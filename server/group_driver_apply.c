@@ -312,12 +312,12 @@ enum status driver_apply_again(struct driver *driver, uint64_t upto)
 void driver_apply(struct driver *driver, struct node_time time)
 {
 	uint64_t before = driver->applied;
-	for (unsigned i = 0; i < APPLY_BATCHES_MAX && !driver->failed && driver_applicable(driver); i++) {
-		if (driver_is_meta(driver))
-			meta_apply_batch(driver);
-		else
-			apply_batch(driver);
-	}
+	if (!driver_applicable(driver))
+		return;
+	if (driver_is_meta(driver))
+		meta_apply_batch(driver);
+	else
+		apply_batch(driver); /* the rest in the next turn */
 	if (driver->failed || driver->applied == before)
 		return;
 	struct group_event event = { .kind = GROUP_APPLIED };

@@ -34,13 +34,12 @@ enum {
 	PROPOSE_ENTRIES_MAX = 1024,
 	APPLY_BYTES_MAX = 1 << 20, /* bodies in one engine batch, likewise */
 	APPLY_ENTRIES_MAX = 1024,
-	APPLY_BATCHES_MAX = 8, /* in one turn; the rest in the next */
-	KEEP_ENTRIES = 10000,  /* journal entries kept below the flushed index for slow followers */
+	KEEP_ENTRIES = 10000, /* journal entries kept below the flushed index for slow followers */
 	KEEP_BYTES = 64 << 20,
 	KEEP_ENTRIES_FOLLOWER = 1024, /* by a replica that does not lead, and cannot know who is slow */
 	TRIM_ENTRIES = 1024,	      /* the journal is told to forget in steps of at least so many */
 	FLUSH_BYTES = 64 << 20,	      /* applied and not flushed: asks the engine to flush */
-	FLUSH_ENTRIES = 50000,
+	FLUSH_ENTRIES = 20000,	      /* so many are applied again after a crash */
 	JOURNAL_PENDING_BYTES =
 		24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
 	JOURNAL_INDEX_BYTES = 240 << 20,

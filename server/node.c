@@ -69,6 +69,10 @@ void node_map_noticed(struct node *node)
 /* --- the turn -------------------------------------------------------------------------------------------------------
  */
 
+/* Replicas that still want a turn after theirs (one that applies much, after a start) get it when the loop has looked
+ * at messages and clocks: peers would else take the node for dead. */
+enum { LONG_TURNS_MAX = 2 };
+
 static void sweep_doomed(struct node *node)
 {
 	for (size_t i = 0; i < node->table_size;) {
@@ -97,14 +101,15 @@ void node_turn(struct node *node)
 {
 	if (!node->running || node->failed)
 		return;
-	for (unsigned round = 0; round < 64; round++) {
-		while (!list_empty(&node->turns) && !node->failed) {
+	for (unsigned round = 0, long_turns = 0; round < 64; round++) {
+		while (!list_empty(&node->turns) && !node->failed && long_turns < LONG_TURNS_MAX) {
 			struct hosted *hosted = LIST_ENTRY(list_first(&node->turns), struct hosted, turns);
 
 			list_remove(&hosted->turns);
 			hosted->queued = false;
 			driver_turn(hosted->driver, node->time);
 			node_touch(node, hosted);
+			long_turns += hosted->queued;
 			flushes_wanted(node);
 		}
 		node_map_noticed(node);
@@ -115,7 +120,7 @@ void node_turn(struct node *node)
 		node->mover_wanted = false;
 		if (node->mover_ns <= node->time.now_ns)
 			node->mover_ns = node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
-		if (list_empty(&node->turns))
+		if (list_empty(&node->turns) || long_turns == LONG_TURNS_MAX)
 			break;
 	}
 	admin_init_continue(node);
@@ -131,6 +136,11 @@ void node_turn(struct node *node)
 
 static void peer_changed(struct node *node, uint64_t peer, enum liveness_change change)
 {
+	static const char *const words[] = {
+		[LIVENESS_UP] = "up", [LIVENESS_DOWN] = "down", [LIVENESS_RESTARTED] = "restarted"
+	};
+
+	log_info("peer", LOG_U("node", peer), LOG_S("change", words[change]));
 	for (size_t i = 0; i < node->table_size; i++) {
 		struct hosted *hosted = node->table[i];
 		const struct membership *membership;
@@ -363,6 +373,8 @@ uint64_t node_deadline(const struct node *node)
 
 	if (!node->running || node->failed)
 		return UINT64_MAX;
+	if (!list_empty(&node->turns))
+		return node->time.now_ns;
 	deadline = liveness_deadline(node->liveness);
 	first = heap_min(&node->timers);
 	if (first != NULL && first->key < deadline)

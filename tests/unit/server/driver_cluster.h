@@ -399,7 +399,10 @@ static inline bool node_turn(struct test_node *node)
 		if (!driver || node->fatal != STATUS_OK)
 			continue;
 		while (node->fatal == STATUS_OK && driver_needs_turn(driver)) {
+			uint64_t applied = driver_applied(driver);
 			driver_turn(driver, node->cluster->time);
+			/* However much there is: the loop of a node looks after others in between. */
+			assert_true(driver_applied(driver) <= applied + 1024);
 			did = true;
 		}
 		driver_check(driver);

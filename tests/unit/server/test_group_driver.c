@@ -232,7 +232,7 @@ static void test_restart(void **state)
 	(void)state;
 	struct command command = by(put("a", "1"), 7, 1, false);
 	struct driver_outcome first = commit(&cluster, &command);
-	write_some("x", 200, 100);
+	write_some("x", 3000, 100); /* more than a turn applies */
 	for (unsigned flush = 0; flush < 2; flush++) {
 		cluster_run(&cluster, 1000);
 		uint64_t applied = driver_applied(cluster.nodes[1].drivers[SLOT_SHARD]);
