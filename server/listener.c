@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "server/peers.h"
 #include "server/server_internal.h"
 #include "wire/frame.h"
 #include "wire/resolve.h"
@@ -276,6 +277,8 @@ static enum status greet(struct incoming *incoming, const struct message *messag
 	if (incoming->peer) {
 		attribute(incoming);
 		supersede(incoming);
+		if (incoming->node != 0)
+			peers_heard(server->peers, incoming->node);
 	} else {
 		connection_set_frame_size_max(incoming->connection, FRAME_SIZE_MAX_CLIENT);
 		connection_set_budget(incoming->connection, &incoming->listener->budget);

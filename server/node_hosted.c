@@ -140,7 +140,9 @@ static void on_role_changed(void *arg, struct driver *driver)
 {
 	struct node *node = arg;
 
-	(void)driver;
+	log_debug("role", LOG_H("group", driver_group_id(driver)), LOG_B("leads", driver_leads(driver)),
+		LOG_U("leader_node", driver_leader_node(driver)),
+		LOG_U("term", group_status(driver_group(driver), node->time.now_ns).term));
 	node->mover_wanted = true;
 }
 

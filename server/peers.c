@@ -2,6 +2,7 @@
  *
  *	WAITING (timer runs) -> DIALLING (TLS, then HELLO) -> UP
  *	   ^_______________________|_______________________|        closed: wait again, longer unless it was UP
+ *	or until the other one has dialled us
  *
  * Dialled is the address that the map has. When nobody is there, the next attempt goes to one of `join`, in turn, then
  *to the map's again: all nodes may have been given other addresses at once, and the map hears of that only when enough
@@ -258,6 +259,17 @@ void peers_map_changed(struct peers *peers, const struct cluster_map *map)
 	qsort(at, count, sizeof(*at), by_id);
 	for (uint32_t i = 0; i < count; i++)
 		at[i]->kept = false;
+}
+
+void peers_heard(struct peers *peers, uint64_t node)
+{
+	struct peer *peer = peer_find(peers, node);
+	if (!peer || peer->up)
+		return;
+	peer->backoff_ms = BACKOFF_FIRST_MS;
+	peer->attempts = 0; /* to the map's address */
+	if (!peer->connection)
+		event_active(peer->timer, EV_TIMEOUT, 0);
 }
 
 void peers_send(struct peers *peers, uint64_t node, const struct message *message)
