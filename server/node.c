@@ -69,10 +69,6 @@ void node_map_noticed(struct node *node)
 /* --- the turn -------------------------------------------------------------------------------------------------------
  */
 
-/* Replicas that still want a turn after theirs (one that applies much, after a start) get it when the loop has looked
- * at messages and clocks: peers would else take the node for dead. */
-enum { LONG_TURNS_MAX = 2 };
-
 static void sweep_doomed(struct node *node)
 {
 	for (size_t i = 0; i < node->table_size;) {
@@ -97,21 +93,46 @@ static void flushes_wanted(struct node *node)
 			node_touch(node, node->table[i]);
 }
 
+/* How many entries it applied. A replica that wants another turn (it has much to apply, after a start) gets that one
+ * when the loop has looked at messages and clocks, not after each message: peers would take the node for dead
+ * meanwhile. */
+static uint64_t turn_take(struct node *node, struct list *turns)
+{
+	struct hosted *hosted = LIST_ENTRY(list_first(turns), struct hosted, turns);
+	uint64_t applied = driver_applied(hosted->driver);
+
+	list_remove(&hosted->turns);
+	hosted->queued = false;
+	driver_turn(hosted->driver, node->time);
+	node_touch(node, hosted);
+	if (hosted->queued) {
+		list_remove(&hosted->turns);
+		list_push_back(&node->later, &hosted->turns);
+	}
+	flushes_wanted(node);
+	return driver_applied(hosted->driver) - applied;
+}
+
+enum { LATER_ENTRIES = 2048 };
+
+static void later_turns(struct node *node)
+{
+	uint64_t applied = 0;
+
+	for (size_t i = 0; i < node->hosted_count && !list_empty(&node->later) && !node->failed; i++) {
+		applied += turn_take(node, &node->later);
+		if (applied >= LATER_ENTRIES)
+			return;
+	}
+}
+
 void node_turn(struct node *node)
 {
 	if (!node->running || node->failed)
 		return;
-	for (unsigned round = 0, long_turns = 0; round < 64; round++) {
-		while (!list_empty(&node->turns) && !node->failed && long_turns < LONG_TURNS_MAX) {
-			struct hosted *hosted = LIST_ENTRY(list_first(&node->turns), struct hosted, turns);
-
-			list_remove(&hosted->turns);
-			hosted->queued = false;
-			driver_turn(hosted->driver, node->time);
-			node_touch(node, hosted);
-			long_turns += hosted->queued;
-			flushes_wanted(node);
-		}
+	for (unsigned round = 0; round < 64; round++) {
+		while (!list_empty(&node->turns) && !node->failed)
+			turn_take(node, &node->turns);
 		node_map_noticed(node);
 		if (!node->mover_wanted && node->mover_ns > node->time.now_ns)
 			break;
@@ -120,7 +141,7 @@ void node_turn(struct node *node)
 		node->mover_wanted = false;
 		if (node->mover_ns <= node->time.now_ns)
 			node->mover_ns = node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
-		if (list_empty(&node->turns) || long_turns == LONG_TURNS_MAX)
+		if (list_empty(&node->turns))
 			break;
 	}
 	admin_init_continue(node);
@@ -363,6 +384,7 @@ void node_expired(struct node *node, struct node_time time)
 		journal_probe(node->journal);
 		node->io.flush_wanted(node->io.arg);
 	}
+	later_turns(node);
 	node_turn(node);
 }
 
@@ -373,7 +395,7 @@ uint64_t node_deadline(const struct node *node)
 
 	if (!node->running || node->failed)
 		return UINT64_MAX;
-	if (!list_empty(&node->turns))
+	if (!list_empty(&node->turns) || !list_empty(&node->later))
 		return node->time.now_ns;
 	deadline = liveness_deadline(node->liveness);
 	first = heap_min(&node->timers);

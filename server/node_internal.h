@@ -25,7 +25,7 @@ struct hosted {
 	struct driver *driver;
 	uint64_t group, policy; /* policy 0: meta */
 	struct heap_node timer;
-	struct list turns;	 /* in node->turns while it needs one */
+	struct list turns;	 /* in node->turns or node->later while it needs one */
 	uint32_t reading;	 /* jobs on threads that may block: it stays until they are done */
 	bool queued, doomed;	 /* doomed: destroy at the end of the turn */
 	uint64_t reported_index; /* membership index last reported to meta */
@@ -98,7 +98,7 @@ struct node {
 	size_t table_size, hosted_count;
 	struct heap timers;
 	struct heap_node **timer_nodes;
-	struct list turns;
+	struct list turns, later; /* of hosted: want a turn; want another one, when the loop has come round */
 	struct group_effects *effects;
 	struct codec_scratch *scratch;
 	struct hosted *meta;

@@ -320,6 +320,7 @@ enum status node_open(const struct node_options *options, const struct node_io *
 	node->owner = hosted_callbacks;
 	node->owner.arg = node;
 	list_init(&node->turns);
+	list_init(&node->later);
 	heap_init(&node->timers, NULL, 0);
 	if (strlen(options->data) >= sizeof(node->data) || strlen(options->cluster) >= sizeof(node->cluster_name)) {
 		free(node);
