@@ -258,8 +258,12 @@ void driver_answer(struct driver *driver, uint64_t index, uint64_t term, const s
 		return;
 	assert(waiter->term == term);
 	uint64_t token = waiter->token;
+	struct driver_outcome told = *outcome;
+	/* A fence says that this copy happened nowhere; another one may come when the fence is gone. */
+	if (waiter->doubtful && told.status == STATUS_STALE_MAP)
+		told.status = STATUS_UNKNOWN_OUTCOME;
 	waiters_pop_first(&driver->waiters);
-	driver->owner->proposed(driver->owner->arg, driver, token, outcome);
+	driver->owner->proposed(driver->owner->arg, driver, token, &told);
 }
 
 static void apply_report(struct driver *driver, struct apply *apply)

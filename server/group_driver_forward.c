@@ -166,7 +166,7 @@ void driver_forward_seen(struct driver *driver, const struct entry *entry, struc
 	struct forward forward;
 	if (!forwards_take(&driver->forwards, command.client, command.sequence, &forward))
 		return;
-	struct waiter waiter = { entry->index, entry->term, forward.proposal.token };
+	struct waiter waiter = { entry->index, entry->term, forward.proposal.token, forward.proposal.doubtful };
 	buffer_unref(forward.proposal.body);
 	if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 		driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a forwarded write");

@@ -161,7 +161,8 @@ static void proposals_accepted(struct driver *driver, uint32_t count)
 				driver->owner->forwarded(driver->owner->arg, driver, entry->origin);
 			continue; /* its origin answers */
 		}
-		struct waiter waiter = { entry->index, entry->term, proposals->about[proposals->begin + i].token };
+		const struct proposal *proposal = &proposals->about[proposals->begin + i];
+		struct waiter waiter = { entry->index, entry->term, proposal->token, proposal->doubtful };
 		if (waiters_push(&driver->waiters, waiter) != STATUS_OK)
 			driver_fail(driver, STATUS_NO_MEMORY, "no memory to await a proposal");
 	}

@@ -34,6 +34,7 @@ static inline size_t proposals_count(const struct proposals *proposals)
 /* In the log under (index, term); indexes rise. */
 struct waiter {
 	uint64_t index, term, token;
+	bool doubtful; /* another copy of the entry may come later */
 };
 struct waiters {
 	struct waiter *at;

@@ -182,6 +182,34 @@ static void test_what_was_forwarded_ends_as_unknown_without_a_leader(void **stat
 	assert_int_equal(commit(&cluster, &command).status, STATUS_OK);
 }
 
+/* The first copy of a write meets a fence that is gone when the second one comes. What the client hears must not say
+ * that nothing happened. */
+static void test_a_fence_that_only_one_copy_meets_is_no_refusal(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0),
+		 next = other_than(leader, 1);
+	struct command fence = { .kind = COMMAND_FENCE, .operation = 5, .map_epoch = 3, .key = bytes_text("k") };
+	struct command unfence = { .kind = COMMAND_UNFENCE, .operation = 5, .map_epoch = 4 };
+	assert_int_equal(commit(&cluster, &fence).status, STATUS_OK);
+	cluster_run(&cluster, 200);
+	uint64_t last = group_status(driver_group(driver_at(next)), cluster.time.now_ns).last;
+	struct command command = by(put("k", "v"), 77, 1, false);
+	uint64_t token = propose(&cluster, origin, &command);
+	cluster_step(&cluster);
+	cluster.nodes[origin].cut = true; /* the first copy comes into every other log */
+	await_in_log(next, last);
+	cluster.nodes[leader].cut = true;
+	cluster.nodes[origin].cut = false;
+	for (unsigned steps = 0; steps < STEPS_MAX && !driver_leads(driver_at(next)); steps++)
+		cluster_step(&cluster);
+	propose(&cluster, next, &unfence);
+	assert_int_equal(await(&cluster, token)->outcome.status, STATUS_UNKNOWN_OUTCOME);
+	cluster_run(&cluster, 1000);
+	assert_int_not_equal(read_at(&cluster, next, "k", value, sizeof(value)), 0);
+}
+
 /* A copy of a forward that comes late proposes nothing: else a refusal could turn into a write. */
 static void test_a_forward_is_taken_once(void **state)
 {
@@ -344,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_hand_over_refuses_no_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),

@@ -130,7 +130,8 @@ static void test_waiters(void **state)
 	(void)state;
 	struct waiters waiters = { 0 };
 	for (uint64_t i = 1; i <= 100; i++)
-		assert_int_equal(waiters_push(&waiters, (struct waiter){ i, 1, 1000 + i }), STATUS_OK);
+		assert_int_equal(
+			waiters_push(&waiters, (struct waiter){ .index = i, .term = 1, .token = 1000 + i }), STATUS_OK);
 	for (uint64_t i = 1; i <= 40; i++) {
 		assert_int_equal(waiters_first(&waiters)->index, i);
 		waiters_pop_first(&waiters);
@@ -141,7 +142,8 @@ static void test_waiters(void **state)
 	}
 	assert_int_equal(waiters_count(&waiters), 20);
 	for (uint64_t i = 61; i <= 300; i++)
-		assert_int_equal(waiters_push(&waiters, (struct waiter){ i, 2, 1000 + i }), STATUS_OK);
+		assert_int_equal(
+			waiters_push(&waiters, (struct waiter){ .index = i, .term = 2, .token = 1000 + i }), STATUS_OK);
 	for (uint64_t i = 41; i <= 300; i++) {
 		assert_int_equal(waiters_first(&waiters)->token, 1000 + i);
 		waiters_pop_first(&waiters);
