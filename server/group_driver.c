@@ -154,8 +154,6 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 		driver->leader = effect->role.leader;
 		if (!driver->leads)
 			driver_snapshots_drop(driver, false);
-		else
-			memset(driver->forwarded, 0, sizeof(driver->forwarded));
 		driver->spurned = 0;
 		driver_forwards_again(driver);
 		driver_held_look_again(driver);

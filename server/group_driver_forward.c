@@ -9,7 +9,8 @@
  *        +-- no leader known for too long: NOT_LEADER, or unknown outcome if an earlier leader may have proposed it
  *
  * The entry is found in the log by its client and sequence. A forward is numbered by its origin's process;
- * the leader takes each number once, so a copy of the message that comes later proposes nothing, and says nothing. */
+ * a replica takes or refuses each number once, whoever leads, so a copy of the message that comes later proposes
+ * nothing, and says nothing. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -272,7 +273,7 @@ static struct forwarded *forwarded_by(struct driver *driver, uint64_t from, uint
 		if (driver->forwarded[i].replica == 0 && !free)
 			free = &driver->forwarded[i];
 	}
-	if (!free) { /* more origins than members since this replica began to lead: the oldest is forgotten */
+	if (!free) { /* more origins than members since this replica was opened: the oldest is forgotten */
 		driver->forwarded_next = (driver->forwarded_next + 1) % REPLICAS_MAX;
 		free = &driver->forwarded[driver->forwarded_next];
 	}
@@ -322,6 +323,22 @@ static enum status forward_take(struct driver *driver, uint64_t from, struct byt
 	return status == STATUS_OK ? STATUS_OK : STATUS_BUSY;
 }
 
+/* In one answer, unless some of them were decided before. */
+static void forward_turn_away(struct driver *driver, struct forwarded *by, const struct message *message)
+{
+	const struct message_forward *forward = &message->forward;
+	for (uint32_t i = 0, run = 0; i <= forward->count; i++) {
+		if (i < forward->count && number_fresh(by, forward->first + i)) {
+			run++;
+			continue;
+		}
+		if (run > 0)
+			driver_forward_refuse(driver, message->from, forward->first + i - run, run, STATUS_NOT_LEADER,
+				driver->leader);
+		run = 0;
+	}
+}
+
 void driver_forwarded(struct driver *driver, const struct message *message, bool closed)
 {
 	const struct message_forward *forward = &message->forward;
@@ -331,14 +348,16 @@ void driver_forwarded(struct driver *driver, const struct message *message, bool
 		return;
 	if (at < 0 || membership->at[at].role_new == ROLE_WITNESS)
 		return;
-	/* An entry names its origin by the low half of its id. */
+	/* An entry names its origin by the low half of its id. What was meant for an earlier term of this replica's may
+	 * have a second copy in the log already, which has to come after it. */
 	uint16_t origin = (uint16_t)message->from;
-	if (!driver->leads || origin == 0 || origin == (uint16_t)driver->options.replica) {
-		driver_forward_refuse(
-			driver, message->from, forward->first, forward->count, STATUS_NOT_LEADER, driver->leader);
+	bool leads = driver->leads && message->term == group_status(driver->group, driver->now_ns).term &&
+		     origin != 0 && origin != (uint16_t)driver->options.replica;
+	struct forwarded *by = forwarded_by(driver, message->from, forward->boot);
+	if (!leads) {
+		forward_turn_away(driver, by, message);
 		return;
 	}
-	struct forwarded *by = forwarded_by(driver, message->from, forward->boot);
 	for (uint32_t i = 0; i < forward->count; i++) {
 		uint64_t number = forward->first + i;
 		if (!number_fresh(by, number))

@@ -68,7 +68,7 @@ struct read_round {
 	struct tokens tokens;
 };
 
-struct forwarded { /* by an origin: numbers that were taken */
+struct forwarded { /* by an origin: numbers that were taken or refused */
 	uint64_t replica, boot, last;
 	uint64_t taken; /* bit i: last - i was */
 };

@@ -29,6 +29,11 @@ static uint64_t other_than(uint64_t leader, unsigned nth)
 	return (leader - 1 + 1 + nth) % 3 + 1;
 }
 
+static uint64_t term_at(uint64_t node)
+{
+	return group_status(driver_group(driver_at(node)), cluster.time.now_ns).term;
+}
+
 static bool may_read(uint64_t node)
 {
 	return driver_may_read(driver_at(node), cluster.time.now_ns);
@@ -226,7 +231,7 @@ static void test_a_forward_is_taken_once(void **state)
 		.group = SHARD_GROUP,
 		.from = replica_of(origin, SLOT_SHARD),
 		.to = replica_of(leader, SLOT_SHARD),
-		.term = 1 };
+		.term = term_at(leader) };
 	forward.forward.boot = 5;
 	forward.forward.first = 9;
 	forward.forward.count = 1;
@@ -251,6 +256,73 @@ static void test_a_forward_is_taken_once(void **state)
 	driver_received_forward(driver_at(leader), origin, &forward, false, cluster.time);
 	cluster_run(&cluster, 50);
 	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last, last + 1);
+}
+
+static void lead_from(uint64_t node)
+{
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD);
+	if (leader != node)
+		driver_transfer(driver_at(leader), replica_of(node, SLOT_SHARD), cluster.time);
+	for (unsigned i = 0; i < 200 && cluster_leader(&cluster, SLOT_SHARD) != node; i++)
+		cluster_run(&cluster, 20);
+	assert_int_equal(cluster_leader(&cluster, SLOT_SHARD), node);
+	cluster_run(&cluster, 200);
+}
+
+/* Whether that many messages answered it at once. */
+static void forward_answered(uint64_t to, uint64_t from, const struct message *forward, size_t answers)
+{
+	size_t before = cluster.end;
+	driver_received_forward(driver_at(to), from, forward, false, cluster.time);
+	assert_int_equal(cluster.end - before, answers);
+	cluster_run(&cluster, 50);
+}
+
+/* Copies that come when the leader leads no more, or again: what was taken is not refused, what was refused is not
+ * taken.
+ */
+static void test_a_forward_is_refused_once(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command command = by(put("taken", "v"), 77, 1, false), other = by(put("refused", "v"), 77, 2, false);
+	uint8_t body[256];
+	struct packer packer;
+	pack_init(&packer, body, sizeof(body));
+	command_encode(&command, &packer);
+	struct bytes bytes = pack_result(&packer);
+	struct entry entry = { .kind = ENTRY_COMMAND, .size = (uint32_t)bytes.size };
+	struct message forward = { .kind = MESSAGE_FORWARD,
+		.group = SHARD_GROUP,
+		.from = replica_of(origin, SLOT_SHARD),
+		.to = replica_of(leader, SLOT_SHARD),
+		.term = term_at(leader) };
+	forward.forward.boot = 5;
+	forward.forward.first = 9;
+	forward.forward.count = 1;
+	forward.forward.entries = &entry;
+	forward.forward.bodies = &bytes;
+	forward_answered(leader, origin, &forward, 0);
+	assert_int_not_equal(read_at(&cluster, leader, "taken", value, sizeof(value)), 0);
+	lead_from(other_than(leader, 1));
+	forward_answered(leader, origin, &forward, 0);
+	pack_init(&packer, body, sizeof(body));
+	command_encode(&other, &packer);
+	bytes = pack_result(&packer);
+	entry.size = (uint32_t)bytes.size;
+	forward.forward.first = 10;
+	forward_answered(leader, origin, &forward, 1);
+	lead_from(leader);
+	forward_answered(leader, origin, &forward, 0);
+	/* Nor is one taken that is of an earlier term: its origin has sent it on. */
+	forward.forward.first = 11;
+	forward_answered(leader, origin, &forward, 1);
+	assert_int_equal(read_at(&cluster, leader, "refused", value, sizeof(value)), 0);
+	forward.term = term_at(leader);
+	forward.forward.first = 12;
+	forward_answered(leader, origin, &forward, 0);
+	assert_int_not_equal(read_at(&cluster, leader, "refused", value, sizeof(value)), 0);
 }
 
 /* --- responders ----------------------------------------------------------------------------------------------- */
@@ -374,6 +446,7 @@ int main(void)
 			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_forward_is_refused_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_held_read_looks_again_when_its_leader_is_gone, setup, teardown),
