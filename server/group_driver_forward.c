@@ -52,6 +52,12 @@ uint64_t driver_patience_ns(const struct driver *driver)
 	return waits ? leader_due_ns(driver) : UINT64_MAX;
 }
 
+/* An entry names its origin by the low half of its id; 0 is the leader itself. */
+static bool can_be_named(uint64_t origin, uint64_t leader)
+{
+	return (uint16_t)origin != 0 && (uint16_t)origin != (uint16_t)leader;
+}
+
 bool driver_takes_writes(const struct driver *driver)
 {
 	if (driver->leads)
@@ -60,6 +66,8 @@ bool driver_takes_writes(const struct driver *driver)
 		return false;
 	if (driver->leader == 0)
 		return driver_awaits_leader(driver);
+	if (!can_be_named(driver->options.replica, driver->leader))
+		return false;
 	/* Its node has answered ours within the support's time: what is sent there now has a way, and so has the
 	 * answer. */
 	uint64_t node = driver_node_of(driver, driver->leader);
@@ -348,11 +356,10 @@ void driver_forwarded(struct driver *driver, const struct message *message, bool
 		return;
 	if (at < 0 || membership->at[at].role_new == ROLE_WITNESS)
 		return;
-	/* An entry names its origin by the low half of its id. What was meant for an earlier term of this replica's may
-	 * have a second copy in the log already, which has to come after it. */
-	uint16_t origin = (uint16_t)message->from;
+	/* What was meant for an earlier term of this replica's may have a second copy in the log already, which has to
+	 * come after it. */
 	bool leads = driver->leads && message->term == group_status(driver->group, driver->now_ns).term &&
-		     origin != 0 && origin != (uint16_t)driver->options.replica;
+		     can_be_named(message->from, driver->options.replica);
 	struct forwarded *by = forwarded_by(driver, message->from, forward->boot);
 	if (!leads) {
 		forward_turn_away(driver, by, message);

@@ -12,6 +12,13 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_empty(void **state)
+{
+	*state = &cluster;
+	cluster_open(&cluster);
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	(void)state;
@@ -325,6 +332,33 @@ static void test_a_forward_is_refused_once(void **state)
 	assert_int_not_equal(read_at(&cluster, leader, "refused", value, sizeof(value)), 0);
 }
 
+/* Its entries could not name it: it takes no writes, rather than have each of them refused by a leader that goes on. */
+static void test_who_cannot_be_named_is_no_origin(void **state)
+{
+	(void)state;
+	const uint64_t replicas[] = { 0, 1 << 16, (1 << 16) + 30, 30 };
+	struct membership membership = membership_of(SLOT_SHARD, (const uint64_t[]){ 1, 2, 3 }, 3);
+	for (uint64_t node = 1; node <= 3; node++)
+		membership.at[node - 1].replica = replicas[node];
+	for (uint64_t node = 1; node <= 3; node++)
+		node_create_as(&cluster.nodes[node], SLOT_SHARD, replicas[node], &membership);
+	for (unsigned tries = 0; cluster_leader(&cluster, SLOT_SHARD) != 3; tries++) {
+		assert_true(tries < 20);
+		driver_transfer(driver_at(cluster_leader(&cluster, SLOT_SHARD)), 30, cluster.time);
+		cluster_run(&cluster, 500);
+	}
+	cluster_run(&cluster, 500);
+	for (uint64_t node = 1; node <= 2; node++) {
+		struct command command = by(put("k", "v"), 77, node, false);
+		uint64_t since = cluster.time.now_ns;
+		assert_false(driver_takes_writes(driver_at(node)));
+		struct driver_outcome outcome = await(&cluster, propose(&cluster, node, &command))->outcome;
+		assert_int_equal(outcome.status, STATUS_NOT_LEADER);
+		assert_int_equal(outcome.leader, 30);
+		assert_true(cluster.time.now_ns - since < UINT64_C(100) * 1000000);
+	}
+}
+
 /* --- responders ----------------------------------------------------------------------------------------------- */
 
 static void test_only_the_leader_reads_alone_unless_told(void **state)
@@ -447,6 +481,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_refused_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_cannot_be_named_is_no_origin, setup_empty, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_held_read_looks_again_when_its_leader_is_gone, setup, teardown),
