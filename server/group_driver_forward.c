@@ -64,7 +64,7 @@ bool driver_takes_writes(const struct driver *driver)
 		return true;
 	if (driver_is_meta(driver) || !driver->started || driver->reseed.running)
 		return false;
-	if (driver->leader == 0)
+	if (driver->leader == 0 || driver->leader == driver->spurned) /* who gave up does not lead its term again */
 		return driver_awaits_leader(driver);
 	if (!can_be_named(driver->options.replica, driver->leader))
 		return false;

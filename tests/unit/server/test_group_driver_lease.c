@@ -332,6 +332,32 @@ static void test_a_forward_is_refused_once(void **state)
 	assert_int_not_equal(read_at(&cluster, leader, "refused", value, sizeof(value)), 0);
 }
 
+/* A leader that leads no more does not lead its term again: while nobody else is heard of, writes wait, then are
+ * refused without a further way there. */
+static void test_nothing_more_is_sent_to_a_leader_that_gave_up(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct message refusal = { .kind = MESSAGE_FORWARD_REPLY,
+		.group = SHARD_GROUP,
+		.from = replica_of(leader, SLOT_SHARD),
+		.to = replica_of(origin, SLOT_SHARD),
+		.term = term_at(leader) };
+	refusal.forward_reply.first = refusal.forward_reply.count = 1;
+	refusal.forward_reply.status = STATUS_NOT_LEADER;
+	struct command first = by(put("k", "v"), 77, 1, false), late = by(put("k", "late"), 77, 2, false);
+	uint64_t token = propose(&cluster, origin, &first), since = cluster.time.now_ns;
+	driver_turn(driver_at(origin), cluster.time);
+	packets_drop(&cluster);
+	driver_received(driver_at(origin), leader, &refusal, cluster.time);
+	assert_int_equal(await(&cluster, token)->outcome.status, STATUS_NOT_LEADER);
+	assert_true(cluster.time.now_ns - since >= UINT64_C(1000) * 1000000);
+	assert_false(driver_takes_writes(driver_at(origin)));
+	assert_int_equal(await(&cluster, propose(&cluster, origin, &late))->outcome.status, STATUS_NOT_LEADER);
+	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last,
+		driver_applied(driver_at(leader)));
+}
+
 /* Its entries could not name it: it takes no writes, rather than have each of them refused by a leader that goes on. */
 static void test_who_cannot_be_named_is_no_origin(void **state)
 {
@@ -481,6 +507,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_refused_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_more_is_sent_to_a_leader_that_gave_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_cannot_be_named_is_no_origin, setup_empty, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),
