@@ -176,6 +176,32 @@ static void test_a_hand_over_refuses_no_write(void **state)
 	assert_converged(&cluster, SLOT_SHARD);
 }
 
+/* The origin has not heard of the next leader: the former one says that nothing happened there, so the write goes on as
+ * a new one. */
+static void test_a_write_that_a_former_leader_refuses_goes_on(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	uint64_t next = other_than(leader, 1);
+	cluster_run(&cluster, 200);
+	cluster.nodes[origin].cut = true;
+	driver_transfer(driver_at(leader), replica_of(next, SLOT_SHARD), cluster.time);
+	for (unsigned steps = 0; steps < 100 && !driver_leads(driver_at(next)); steps++)
+		cluster_step(&cluster);
+	assert_false(driver_leads(driver_at(leader)));
+	cluster.nodes[next].cut = true;
+	cluster.nodes[origin].cut = false;
+	struct command command = by(put("k", "v"), 77, 1, false);
+	uint64_t token = propose(&cluster, origin, &command);
+	for (unsigned i = 0; i < 4; i++)
+		cluster_step(&cluster);
+	assert_int_equal(driver_leader_node(driver_at(origin)), leader);
+	cluster.nodes[next].cut = false;
+	assert_int_equal(await(&cluster, token)->outcome.status, STATUS_OK);
+	assert_int_equal(cluster.retries_sent, 0);
+	assert_int_equal(cluster_leader(&cluster, SLOT_SHARD), next);
+}
+
 /* What was handed to a leader may be in its log, whoever says later that nobody leads. */
 static void test_what_was_forwarded_ends_as_unknown_without_a_leader(void **state)
 {
@@ -502,6 +528,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_has_no_client_is_not_forwarded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_write_goes_on_to_the_next_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_hand_over_refuses_no_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_write_that_a_former_leader_refuses_goes_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
