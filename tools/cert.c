@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/units.h"
+
 enum { LIST_MAX = 1024 };
 
 static bool given(const char *value, const char *what, struct text *out)
@@ -110,8 +112,7 @@ const char *cert_kind_name(const struct pki_info *info)
 
 int64_t cert_days_left(const struct pki_info *info, int64_t now_s)
 {
-	int64_t left = info->not_after_s - now_s;
-	return left >= 0 ? left / 86400 : -((-left + 86399) / 86400);
+	return days_until(info->not_after_s, now_s);
 }
 
 /* "app1 of eu/ie/eu-west-1 in acme" */

@@ -16,7 +16,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "wire/certificate.h"
 
 enum { ARRAY_SIZE_FIRST = 4096, ARRAY_KEEP_MAX = 128 << 10, RECORD_SIZE_MAX = 16 << 10, VERIFY_DEPTH = 3 };
 
@@ -531,10 +532,7 @@ int64_t tls_peer_expires_s(struct tls *tls)
 	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
 	int64_t first = INT64_MAX;
 	for (int i = 0; chain && i < sk_X509_num(chain); i++) {
-		struct tm end;
-		if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(chain, i)), &end) != 1)
-			return 0;
-		int64_t at = timegm(&end);
+		int64_t at = certificate_ends_s(sk_X509_value(chain, i));
 		first = at < first ? at : first;
 	}
 	return chain ? first : 0;

@@ -107,7 +107,8 @@ static void leaves_are_judged_by_their_form(void **state)
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:n2.a.eu-west-1.ie.eu.place.acme" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT "," RIGHT }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:n1.a.us-east-1.us.place.acme" }, "more than one");
-	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:app1.client.eu-west-1.ie.eu.place.acme" }, "more than one");
+	check_leaf(
+		&(struct leaf_form){ .names = RIGHT ",DNS:app1.client.eu-west-1.ie.eu.place.acme" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:www.example.net" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",otherName:1.2.3.4;UTF8:n2" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",RID:1.2.3.4" }, "more than one");
