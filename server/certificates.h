@@ -1,7 +1,10 @@
 /* server/certificates.h: the node's own certificate, its key and the authorities it trusts (`certs` of the
  * configuration): read and judged at start, and again on SIGHUP. What does not pass changes nothing: the old ones stay,
  * and the log says why. New connections use the new ones; those that stand keep what they were made with. Once a day
- * the log is told of a certificate that soon ends. */
+ * the log is told of a certificate that soon ends.
+ *
+ * The lists of revoked certificates (`crl`) are read at start, on SIGHUP and, looked at every ten seconds, when the
+ * file is another. Whom they name is refused from then on, and closed where a connection stands. */
 #ifndef DOMICILE_SERVER_CERTIFICATES_H
 #define DOMICILE_SERVER_CERTIFICATES_H
 

@@ -76,6 +76,10 @@ static enum status on_established(struct connection *connection, void *arg, cons
 	enum status status = server_admits(server, who, &peer->who, TLS_ALPN_PEER, why);
 	if (status != STATUS_OK)
 		return status;
+	if (connection_revoked(connection, server->own.revocations)) {
+		*why = server_revoked;
+		return STATUS_DENIED;
+	}
 	node_hello(server->node, &hello);
 	return connection_send(connection, &hello);
 }
@@ -258,6 +262,15 @@ void peers_map_changed(struct peers *peers, const struct cluster_map *map)
 	qsort(at, count, sizeof(*at), by_id);
 	for (uint32_t i = 0; i < count; i++)
 		at[i]->kept = false;
+}
+
+void peers_judge_anew(struct peers *peers)
+{
+	for (uint32_t i = 0; i < peers->count; i++) {
+		struct peer *peer = peers->at[i];
+		if (peer->connection && connection_revoked(peer->connection, peers->server->own.revocations))
+			connection_close(peer->connection, server_revoked);
+	}
 }
 
 void peers_send(struct peers *peers, uint64_t node, const struct message *message)

@@ -16,6 +16,8 @@ struct server;
 struct peers *peers_new(struct server *server); /* NULL: no memory */
 void peers_free(struct peers *peers);		/* NULL is fine */
 void peers_map_changed(struct peers *peers, const struct cluster_map *map);
+/* Closes those whose certificate is revoked by now; they are dialled again and again, since it may be renewed. */
+void peers_judge_anew(struct peers *peers);
 /* Dropped when there is no connection or its queue is full. */
 void peers_send(struct peers *peers, uint64_t node, const struct message *message);
 

@@ -28,6 +28,7 @@
 #include "server/peers.h"
 #include "server/server_internal.h"
 #include "wire/frame.h"
+#include "wire/revocations.h"
 
 enum {
 	BLOCK_THREADS = 2,
@@ -73,7 +74,7 @@ static void apply_map(struct server *server)
 	server->map_changed = false;
 	certificates_map_changed(server, map);
 	peers_map_changed(server->peers, map);
-	listener_map_changed(server->listener);
+	listener_judge_anew(server->listener);
 	log_debug("map", LOG_U("epoch", map->epoch), LOG_U("nodes", map->node_count));
 }
 
@@ -520,6 +521,7 @@ void server_free(struct server *server)
 	if (server->timer_fd >= 0)
 		close(server->timer_fd);
 	tls_context_free(server->tls);
+	revocations_unref(server->own.revocations);
 	if (server->base)
 		event_base_free(server->base);
 	free(server);

@@ -4,6 +4,8 @@
 #ifndef DOMICILE_SERVER_SERVER_INTERNAL_H
 #define DOMICILE_SERVER_SERVER_INTERNAL_H
 
+#include <time.h>
+
 #include "base/prng.h"
 #include "config/server.h"
 #include "server/node.h"
@@ -26,9 +28,17 @@ struct server_limits {		/* bytes; from the memory budget of the configuration */
 	uint32_t peer_output;	/* queued for one peer */
 };
 
+struct file_mark { /* tells a file from what stood there before; all 0: nothing there */
+	struct timespec changed;
+	uint64_t inode, size;
+};
+
 struct own_certificate { /* what server->tls shows; certificates.c */
 	uint8_t issuer_spki_sha256[32];
-	int64_t ends_s; /* its own end or its authority's, whichever is first; since 1970 */
+	int64_t ends_s;			 /* its own end or its authority's, whichever is first; since 1970 */
+	struct revocations *revocations; /* NULL: none are configured */
+	struct file_mark crl_mark;	 /* of the file that was last looked at, taken or not */
+	bool due_told;			 /* that a newer list of revoked certificates was promised */
 	struct event *watch;
 	uint64_t reminder_ns; /* when the log is told again what will end */
 };
@@ -68,6 +78,7 @@ enum status server_check_hello(struct server *server, const struct message_hello
 /* Always false: three texts, one after the other, say what, why and what to do. */
 bool server_fail(struct server_failure *failure, int exit_code, const char *code, const char *a, const char *b,
 	const char *c) MUST;
+extern const char server_revoked[]; /* why a certificate that was good is not any more */
 bool server_same_region(const struct server *server, const char *place);
 
 #endif

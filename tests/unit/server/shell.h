@@ -54,6 +54,8 @@ static inline int set_up(void **state)
 	cast_begin(&cast);
 	place_files("certs", "eu-n1");
 	config = config_of("certs");
+	list_write(&cast.eu, "crl", "w", &(struct list_form){ .number = 1 });
+	snprintf(config.crl, sizeof(config.crl), "%s", authority_path("crl", ".pem"));
 	if (!server_start(&config, NULL, &server, &failure))
 		fail_msg("%s %s", failure.code, failure.text);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", listener_port(server->listener));

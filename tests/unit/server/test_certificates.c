@@ -213,6 +213,148 @@ static void an_authority_in_the_map_is_trusted_besides(void **state)
 	free(region);
 }
 
+/* --- revoked certificates -------------------------------------------------------------------------------- */
+
+/* What the watch does every ten seconds, now. */
+static void look(void)
+{
+	hear();
+	event_active(server->own.watch, EV_TIMEOUT, 0);
+	event_base_loop(server->base, EVLOOP_NONBLOCK);
+	hear_no_more();
+}
+
+static unsigned long lists_made; /* also their numbers: each is newer than the one before */
+
+/* Every authority of the cast has its list in the file; `eu`, `us`, `admin` name one each, or nobody. */
+static void name_in_lists(const char *eu, const char *us, const char *admin)
+{
+	const char *const names[3] = { eu, us, admin };
+	const struct authority *const by[3] = { &cast.eu, &cast.us, &cast.admin };
+	long number = 10 + (long)lists_made++;
+	for (unsigned i = 0; i < 3; i++)
+		list_write(by[i], "next", i == 0 ? "w" : "a",
+			&(struct list_form){ .number = number, .revoked = { names[i] } });
+	assert_int_equal(rename(authority_path("next", ".pem"), authority_path("crl", ".pem")), 0);
+}
+
+static bool is_let_in(const char *leaf, enum tls_alpn alpn)
+{
+	struct guest guest = { 0 };
+	guest_begin(&guest, leaf, alpn);
+	UNTIL(guest.hello || guest.closed);
+	bool in = guest.hello;
+	if (!in && !strstr(guest.why, "revoked"))
+		fail_msg("%s: %s", leaf, guest.why);
+	guest_end(&guest);
+	return in;
+}
+
+static void who_is_revoked_is_out_at_once_whatever_the_role(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *leaf;
+		enum tls_alpn alpn;
+	} roles[] = { { "app", TLS_ALPN_CLIENT }, { "us-n1", TLS_ALPN_PEER }, { "ops", TLS_ALPN_CLIENT },
+		{ "eu-n2", TLS_ALPN_PEER } };
+	struct guest guests[4] = { 0 };
+	leaf_write(&cast.eu, "eu-n2", &(struct leaf_form){ .names = "DNS:n2.a.eu-west-1.ie.eu.place.acme" });
+	for (unsigned i = 0; i < 4; i++) {
+		guest_begin(&guests[i], roles[i].leaf, roles[i].alpn);
+		UNTIL(guests[i].hello);
+	}
+	struct guest silent = { .quiet = true }; /* let in by TLS, has not greeted yet */
+	guest_begin(&silent, "app", TLS_ALPN_CLIENT);
+	UNTIL(silent.hello);
+	name_in_lists("app", "us-n1", "ops");
+	look();
+	was_said("revoked certificates");
+	was_said("count=3");
+	was_said("connection not admitted any more");
+	was_said("why=\"the certificate is revoked\"");
+	UNTIL(guests[0].closed && guests[1].closed && guests[2].closed && silent.closed);
+	assert_false(guests[3].closed);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(is_let_in(roles[i].leaf, roles[i].alpn), i == 3);
+	/* Nothing has changed: nothing is read. */
+	look();
+	assert_string_equal(heard, "");
+	assert_false(guests[3].closed);
+	guest_end(&silent);
+	for (unsigned i = 0; i < 4; i++)
+		guest_end(&guests[i]);
+	/* A reload of the certificate keeps the list. */
+	renew("eu-n1", &(struct leaf_form){ .names = OWN });
+	certificates_reload(server);
+	assert_true(shows("eu-n1"));
+	assert_false(is_let_in("app", TLS_ALPN_CLIENT));
+	/* A newer list that does not name them: its authority's word. */
+	name_in_lists(NULL, NULL, NULL);
+	raise(SIGHUP);
+	event_base_loop(server->base, EVLOOP_ONCE);
+	assert_true(is_let_in("app", TLS_ALPN_CLIENT));
+}
+
+static void check_list_kept(const char *reason)
+{
+	look();
+	was_said("revoked certificates not read anew: the old list stays");
+	was_said(reason);
+	assert_false(is_let_in("app", TLS_ALPN_CLIENT));
+	look(); /* said once, not every ten seconds */
+	assert_string_equal(heard, "");
+}
+
+static void a_list_that_is_wrong_opens_nothing(void **state)
+{
+	(void)state;
+	char path[160];
+	snprintf(path, sizeof(path), "%s", authority_path("crl", ".pem"));
+	name_in_lists("app", NULL, NULL);
+	look();
+	assert_false(is_let_in("app", TLS_ALPN_CLIENT));
+	unlink(path);
+	check_list_kept("it cannot be read");
+	list_write(&cast.eu, "crl", "w", &(struct list_form){ .number = 900 });
+	check_list_kept("the list of 'ca-us' is missing");
+	list_write(&cast.us, "crl", "a", &(struct list_form){ .number = 900 });
+	list_write(&cast.admin, "crl", "a", &(struct list_form){ .number = 2 });
+	check_list_kept("the list of 'ca-admin' is older");
+	list_write(&cast.eu, "crl", "w", &(struct list_form){ .number = 900, .key = cast.foreign.key });
+	list_write(&cast.us, "crl", "a", &(struct list_form){ .number = 900 });
+	list_write(&cast.admin, "crl", "a", &(struct list_form){ .number = 900 });
+	check_list_kept("the list of 'ca-eu' is not signed by that authority");
+	assert_int_equal(truncate(path, 500), 0);
+	check_list_kept("not whole");
+	assert_int_equal(truncate(path, 0), 0);
+	check_list_kept("holds no list");
+	/* Right again, and past its time: a warning, no more. */
+	list_write(&cast.eu, "crl", "w",
+		&(struct list_form){ .number = 901, .from_s = -200000, .to_s = -180000, .revoked = { "app" } });
+	list_write(&cast.us, "crl", "a", &(struct list_form){ .number = 901 });
+	list_write(&cast.admin, "crl", "a", &(struct list_form){ .number = 901 });
+	look();
+	was_said("a list of revoked certificates is past its time");
+	was_said("days=2");
+	assert_false(is_let_in("app", TLS_ALPN_CLIENT));
+	assert_true(is_let_in("ops", TLS_ALPN_CLIENT));
+	look();
+	assert_string_equal(heard, "");
+	server->own.reminder_ns = clock_boot_ns(); /* a day later */
+	look();
+	was_said("a list of revoked certificates is past its time");
+	/* Our own certificate named: the others are told so, and a reload with it is refused. */
+	list_write(&cast.eu, "crl", "w", &(struct list_form){ .number = 902, .revoked = { "eu-n1" } });
+	list_write(&cast.us, "crl", "a", &(struct list_form){ .number = 902 });
+	list_write(&cast.admin, "crl", "a", &(struct list_form){ .number = 902 });
+	look();
+	check_kept("no other node would accept it: certificate revoked");
+	lists_made = 1000;
+	name_in_lists(NULL, NULL, NULL);
+	look();
+}
+
 static void the_log_is_told_once_a_day_of_an_end(void **state)
 {
 	(void)state;
@@ -238,6 +380,8 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_changes_nothing),
 		cmocka_unit_test(an_authority_in_the_map_is_trusted_besides),
 		cmocka_unit_test(a_status_says_the_days_left),
+		cmocka_unit_test(who_is_revoked_is_out_at_once_whatever_the_role),
+		cmocka_unit_test(a_list_that_is_wrong_opens_nothing),
 		cmocka_unit_test(the_log_is_told_once_a_day_of_an_end),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

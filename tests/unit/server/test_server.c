@@ -59,6 +59,17 @@ static void wrong_starts_are_refused_by_name(void **state)
 	place_files("foreign", "foreign");
 	wrong = config_of("foreign");
 	check_start(&wrong, 11, "DOM-N004", "no other node would accept it");
+	wrong = config;
+	strcpy(wrong.crl, "/nowhere/crl.pem");
+	check_start(&wrong, 11, "DOM-N011", "/nowhere/crl.pem: it cannot be read");
+	strcpy(wrong.crl, authority_path("cas", ".pem"));
+	check_start(&wrong, 11, "DOM-N011", "holds no list");
+	list_write(&cast.eu, "forged", "w", &(struct list_form){ .number = 1, .key = cast.us.key });
+	strcpy(wrong.crl, authority_path("forged", ".pem"));
+	check_start(&wrong, 11, "DOM-N011", "the list of 'ca-eu' is not signed by that authority");
+	list_write(&cast.eu, "self", "w", &(struct list_form){ .number = 1, .revoked = { "eu-n1" } });
+	strcpy(wrong.crl, authority_path("self", ".pem"));
+	check_start(&wrong, 11, "DOM-N004", "no other node would accept it: certificate revoked");
 	check_start(&config, 16, "DOM-N005", "another process uses this data directory");
 	wrong = config;
 	strcpy(wrong.listen, address);
