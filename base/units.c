@@ -108,3 +108,9 @@ const char *format_duration(char *out, size_t capacity, uint64_t us)
 {
 	return format(out, capacity, us, durations, "0s");
 }
+
+int64_t days_until(int64_t then_s, int64_t now_s)
+{
+	int64_t left_s = then_s - now_s;
+	return left_s >= 0 ? left_s / 86400 : -((-left_s + 86399) / 86400);
+}

@@ -18,5 +18,7 @@ bool parse_duration_us(const char *text, uint64_t *out) MUST; /* "0", or with us
 /* In the largest unit that gives a whole number: "64MiB", "90s". They give back out. */
 const char *format_size(char *out, size_t capacity, uint64_t size);
 const char *format_duration(char *out, size_t capacity, uint64_t us);
+/* Whole days until then, both in seconds since 1970; negative: it is over. */
+int64_t days_until(int64_t then_s, int64_t now_s);
 
 #endif

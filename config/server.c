@@ -179,6 +179,12 @@ static bool set_certs(struct setter *setter, const struct yaml_node *node)
 	       (node->size > 0 || schema_mistake(&setter->reader, node, "a directory", NULL));
 }
 
+static bool set_crl(struct setter *setter, const struct yaml_node *node)
+{
+	return schema_text(&setter->reader, node, "a file", setter->config->crl, CONFIG_PATH_MAX) &&
+	       (node->size > 0 || schema_mistake(&setter->reader, node, "a file", "leave it out"));
+}
+
 static bool set_join(struct setter *setter, const struct yaml_node *node)
 {
 	struct server_config *config = setter->config;
@@ -262,6 +268,7 @@ static const struct server_config_key keys[] = {
 	{ "log.level", "word", "info", "error, warn, info or debug" },
 	{ "data", "directory", "/var/lib/domicile", "journal and shards" },
 	{ "certs", "directory", "/etc/domicile/certs", "node.crt, node.key, cas.pem" },
+	{ "crl", "file", "", "revoked certificates: lists signed by the authorities (PEM)" },
 	{ "join", "list", "[]", "addresses of nodes to ask for admission" },
 	{ "reactors", "number", "1", "event loops" },
 	{ "cache", "size", "256MiB", "block cache of all shards together" },
@@ -284,6 +291,7 @@ static bool (*const setters[])(struct setter *setter, const struct yaml_node *no
 	set_log_level,
 	set_data,
 	set_certs,
+	set_crl,
 	set_join,
 	set_reactors,
 	set_cache,

@@ -23,6 +23,7 @@ struct server_config {
 	enum log_level log_level;
 	char data[CONFIG_PATH_MAX];
 	char certs[CONFIG_PATH_MAX];
+	char crl[CONFIG_PATH_MAX]; /* "": none */
 	uint32_t join_count;
 	char join[CONFIG_JOIN_MAX][ADDRESS_TEXT_MAX];
 	uint32_t reactors;

@@ -16,6 +16,7 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "server/attest.h"
 
 enum { ADMIN_POLICIES_MAX = 256, ADMIN_BINDINGS_MAX = 2048, STATUS_JSON_MAX = 1 << 20 };
@@ -462,6 +463,17 @@ static void status_residency(const struct node *node, struct text *text)
 	text_add(text, "}");
 }
 
+/* Whole days; negative: over. */
+static void status_certificate(const struct node *node, struct text *text)
+{
+	text_add(text, ",\"certificate_days_left\":");
+	if (node->options.certificate_ends_s == 0)
+		text_add(text, "null");
+	else
+		text_add_i64(
+			text, days_until(node->options.certificate_ends_s, (int64_t)(node->time.wall_us / 1000000)));
+}
+
 static void node_status(struct node *node, uint64_t connection, uint64_t request)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -520,6 +532,7 @@ static void node_status(struct node *node, uint64_t connection, uint64_t request
 	}
 	text_add(&text, "],");
 	status_residency(node, &text);
+	status_certificate(node, &text);
 	text_add(&text, "}");
 	reply.reply.map_epoch = map->epoch;
 	reply.reply.detail = bytes_of(buffer->data, text.size);

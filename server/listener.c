@@ -179,6 +179,10 @@ static enum status admit(
 		server_admits(listener->server, who, &incoming->who, connection_alpn(incoming->connection), why);
 	if (status != STATUS_OK)
 		return status;
+	if (connection_revoked(incoming->connection, listener->server->own.revocations)) {
+		*why = server_revoked; /* while its hands were being shaken */
+		return STATUS_DENIED;
+	}
 	uint64_t identity = identity_of(&incoming->who);
 	if (identity_crowded(listener, identity)) {
 		*why = "too many connections with this certificate's name";
@@ -612,17 +616,20 @@ uint32_t listener_inflight(const struct listener *listener)
 	return listener->inflight;
 }
 
-void listener_map_changed(struct listener *listener)
+void listener_judge_anew(struct listener *listener)
 {
-	const struct node *node = listener->server->node;
+	struct server *server = listener->server;
 	for (uint32_t i = 0; i < listener->slot_count; i++) {
 		struct incoming *incoming = listener->slots[i].incoming;
-		const char *why;
+		const char *why = server_revoked;
 		if (!incoming || incoming->identity == 0)
 			continue;
-		if (node_admits(node, &incoming->who, &why) != STATUS_OK) {
+		if (connection_revoked(incoming->connection, server->own.revocations) ||
+			node_admits(server->node, &incoming->who, &why) != STATUS_OK) {
 			log_warn("connection not admitted any more",
-				LOG_S("address", connection_address(incoming->connection)), LOG_S("why", why));
+				LOG_S("address", connection_address(incoming->connection)),
+				LOG_S("place", incoming->who.place.text), LOG_S("name", incoming->who.name),
+				LOG_S("why", why));
 			connection_close(incoming->connection, why);
 		} else if (incoming->peer && incoming->state == INCOMING_OPEN) {
 			attribute(incoming);

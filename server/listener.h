@@ -23,6 +23,7 @@ void listener_stop(struct listener *listener);		     /* accepts no more; open co
 uint32_t listener_inflight(const struct listener *listener); /* requests not answered yet */
 void listener_free(struct listener *listener);		     /* closes all; NULL is fine */
 void listener_reply(struct listener *listener, uint64_t connection, const struct message *message);
-void listener_map_changed(struct listener *listener); /* judges every connection anew */
+/* Every connection, by the map and the lists of revoked certificates that are in force now. */
+void listener_judge_anew(struct listener *listener);
 
 #endif

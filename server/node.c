@@ -491,6 +491,12 @@ enum status node_admits(const struct node *node, const struct peer_identity *who
 	return memcmp(who->issuer_spki_sha256, region->spki_sha256, 32) == 0 ? STATUS_OK : STATUS_DENIED;
 }
 
+void node_set_certificate(struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s)
+{
+	memcpy(node->options.issuer_spki_sha256, issuer_spki_sha256, 32);
+	node->options.certificate_ends_s = ends_s;
+}
+
 bool node_resign(struct node *node, struct node_time time)
 {
 	bool leads = false;

@@ -55,6 +55,7 @@ struct node_options {
 	const char *cluster;		/* name, from the configuration and the certificate */
 	struct place place;		/* attested: the certificate's */
 	uint8_t issuer_spki_sha256[32]; /* of our own certificate */
+	int64_t certificate_ends_s;	/* since 1970; 0: not known */
 	struct address_list addresses;
 	uint64_t cache_size, journal_segment_size, memory_size; /* bytes */
 	uint64_t support_us, heartbeat_us;
@@ -94,6 +95,8 @@ void node_hello(const struct node *node, struct message *message);
 /* May this certificate's holder speak to us as that role under the map's pins? DENIED with a reason otherwise.
  * Before there is a map: only what the local cas.pem says (checked by TLS). */
 enum status node_admits(const struct node *node, const struct peer_identity *who, const char **why) MUST;
+/* Our own certificate was renewed: who signed it and when it ends. */
+void node_set_certificate(struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s);
 /* The JOIN message this node should send to a node it was told to join; after the answer it has an id. */
 void node_join_message(const struct node *node, struct message *message);
 /* OK: admitted, the identity is stored. */

@@ -77,6 +77,10 @@ static enum status on_established(struct connection *connection, void *arg, cons
 	enum status status = server_admits(server, who, &peer->who, TLS_ALPN_PEER, why);
 	if (status != STATUS_OK)
 		return status;
+	if (connection_revoked(connection, server->own.revocations)) {
+		*why = server_revoked;
+		return STATUS_DENIED;
+	}
 	node_hello(server->node, &hello);
 	return connection_send(connection, &hello);
 }
@@ -270,6 +274,15 @@ void peers_heard(struct peers *peers, uint64_t node)
 	peer->attempts = 0; /* to the map's address */
 	if (!peer->connection)
 		event_active(peer->timer, EV_TIMEOUT, 0);
+}
+
+void peers_judge_anew(struct peers *peers)
+{
+	for (uint32_t i = 0; i < peers->count; i++) {
+		struct peer *peer = peers->at[i];
+		if (peer->connection && connection_revoked(peer->connection, peers->server->own.revocations))
+			connection_close(peer->connection, server_revoked);
+	}
 }
 
 void peers_send(struct peers *peers, uint64_t node, const struct message *message)

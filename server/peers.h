@@ -18,6 +18,8 @@ void peers_free(struct peers *peers);		/* NULL is fine */
 void peers_map_changed(struct peers *peers, const struct cluster_map *map);
 /* It has dialled us and said HELLO: it is there, so it is dialled back now, not when the wait is over. */
 void peers_heard(struct peers *peers, uint64_t node);
+/* Closes those whose certificate is revoked by now; they are dialled again and again, since it may be renewed. */
+void peers_judge_anew(struct peers *peers);
 /* Dropped when there is no connection or its queue is full. */
 void peers_send(struct peers *peers, uint64_t node, const struct message *message);
 

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -22,13 +21,14 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "server/block_pool.h"
+#include "server/certificates.h"
 #include "server/join.h"
 #include "server/journal_thread.h"
 #include "server/listener.h"
 #include "server/peers.h"
-#include "server/self_test.h"
 #include "server/server_internal.h"
 #include "wire/frame.h"
+#include "wire/revocations.h"
 
 enum {
 	BLOCK_THREADS = 2,
@@ -38,7 +38,7 @@ enum {
 	DRIFT_PPM = 10000,
 	PROGRAM_SIZE = 64 << 20, /* code, libraries, threads, certificates, what the allocator keeps */
 };
-enum { EXIT_OTHER = 1, EXIT_CERTIFICATE = 11, EXIT_CONFLICT = 16 };
+enum { EXIT_OTHER = 1, EXIT_CONFLICT = 16 };
 
 struct node_time server_time(void)
 {
@@ -68,24 +68,13 @@ static void arm(struct server *server)
 	server->timer_ns = deadline_ns;
 }
 
-/* A region's authority in the map is trusted from now on; which key may sign for which place, node_admits judges. */
-static void trust_regions(struct server *server, const struct cluster_map *map)
-{
-	for (uint32_t i = 0; i < map->region_count; i++) {
-		const struct map_region *region = &map->regions[i];
-		if (region->ca_size > 0 &&
-			tls_context_trust(server->tls, bytes_of(region->ca_der, region->ca_size)) != STATUS_OK)
-			log_error("a region's authority cannot be trusted", LOG_S("region", region->name));
-	}
-}
-
 static void apply_map(struct server *server)
 {
 	const struct cluster_map *map = node_map(server->node);
 	server->map_changed = false;
-	trust_regions(server, map);
+	certificates_map_changed(server, map);
 	peers_map_changed(server->peers, map);
-	listener_map_changed(server->listener);
+	listener_judge_anew(server->listener);
 	log_debug("map", LOG_U("epoch", map->epoch), LOG_U("nodes", map->node_count));
 }
 
@@ -272,6 +261,13 @@ static void on_resign(evutil_socket_t fd, short what, void *arg)
 	event_base_loopexit(server->base, NULL);
 }
 
+static void on_reload(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	certificates_reload(arg);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct server *server = arg;
@@ -291,7 +287,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 /* --- starting ---------------------------------------------------------------------------------------- */
 
-static bool fail(
+bool server_fail(
 	struct server_failure *failure, int exit_code, const char *code, const char *a, const char *b, const char *c)
 {
 	failure->exit_code = exit_code;
@@ -302,64 +298,6 @@ static bool fail(
 	text_add(&text, b);
 	text_add(&text, c);
 	return false;
-}
-
-static bool judge_own_name(struct server *server, const struct certificate_name *name, struct server_failure *failure)
-{
-	const struct server_config *config = &server->config;
-	char both[700];
-	if (name->role != CERTIFICATE_NODE)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N003", "certs: node.crt is no node's certificate",
-			"; make one with domctl cert create-node", "");
-	if (strcmp(name->place, config->place.text) != 0) {
-		snprintf(both, sizeof(both), "the configuration says %s, the certificate says %s", config->place.text,
-			name->place);
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N003", "place: ", both,
-			"; correct `place`, or give this node its own certificate");
-	}
-	if (strcmp(name->cluster, config->cluster) != 0) {
-		snprintf(both, sizeof(both), "the configuration says %s, the certificate says %s", config->cluster,
-			name->cluster);
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N003", "cluster: ", both,
-			"; correct `cluster`, or use this cluster's certificate");
-	}
-	return true;
-}
-
-/* Our own certificate, as a peer would see it. */
-static bool load_certificates(struct server *server, uint8_t issuer_spki[32], struct server_failure *failure)
-{
-	char paths[3][CONFIG_PATH_MAX + 16];
-	static const char *const files[3] = { "node.crt", "node.key", "cas.pem" };
-	struct certificate_name name;
-	struct x509_st *issuer;
-	const char *why;
-	struct stat about;
-	for (unsigned i = 0; i < 3; i++) {
-		snprintf(paths[i], sizeof(paths[i]), "%s/%s", server->config.certs, files[i]);
-		if (stat(paths[i], &about) != 0)
-			return fail(
-				failure, EXIT_CERTIFICATE, "DOM-N002", paths[i], " cannot be read: ", strerror(errno));
-		if (i == 1 && (about.st_mode & 077))
-			return fail(failure, EXIT_CERTIFICATE, "DOM-N002", paths[i],
-				" may be read by others; chmod 600 it", "");
-	}
-	if (tls_context_new(paths[0], paths[1], paths[2], &server->tls, &why) != STATUS_OK)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N002", server->config.certs, ": ", why);
-	if (certificate_name_of(tls_context_certificate(server->tls), &name, &why) != STATUS_OK)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N002", paths[0], ": ", why);
-	if (!judge_own_name(server, &name, failure))
-		return false;
-	if (tls_context_check(server->tls, &issuer, &why) != STATUS_OK || !issuer)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N004", paths[0],
-			": no other node would accept it: ", why[0] ? why : "it signed itself");
-	if (self_test(server->tls, &why) != STATUS_OK)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N009", "the check of certificates does not work: ", why,
-			"; look at cas.pem and at this machine's OpenSSL configuration");
-	if (certificate_spki_sha256(issuer, issuer_spki) != STATUS_OK)
-		return fail(failure, EXIT_CERTIFICATE, "DOM-N002", paths[2], ": its authority has no usable key", "");
-	server->region = place_prefix(&server->config.place, place_depth(&server->config.place) - 2);
-	return true;
 }
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
@@ -393,9 +331,14 @@ static bool make_events(struct server *server)
 	server->resign = event_new(server->base, -1, EV_PERSIST, on_resign, server);
 	server->signals[0] = evsignal_new(server->base, SIGTERM, on_signal, server);
 	server->signals[1] = evsignal_new(server->base, SIGINT, on_signal, server);
-	return server->after && server->timer && server->retry && server->resign && server->signals[0] &&
-	       server->signals[1] && event_add(server->timer, NULL) == 0 && event_add(server->signals[0], NULL) == 0 &&
-	       event_add(server->signals[1], NULL) == 0;
+	server->signals[2] = evsignal_new(server->base, SIGHUP, on_reload, server);
+	if (!server->after || !server->timer || !server->retry || !server->resign ||
+		event_add(server->timer, NULL) != 0)
+		return false;
+	for (unsigned i = 0; i < SERVER_SIGNALS; i++)
+		if (!server->signals[i] || event_add(server->signals[i], NULL) != 0)
+			return false;
+	return true;
 }
 
 static uint64_t io_now(void *arg)
@@ -404,7 +347,7 @@ static uint64_t io_now(void *arg)
 	return clock_boot_ns();
 }
 
-static bool open_node(struct server *server, const uint8_t issuer_spki[32], struct server_failure *failure)
+static bool open_node(struct server *server, struct server_failure *failure)
 {
 	const struct node_io io = {
 		.arg = server,
@@ -435,13 +378,14 @@ static bool open_node(struct server *server, const uint8_t issuer_spki[32], stru
 		.join = config->join_count > 0,
 	};
 	const char *why = "";
-	memcpy(options.issuer_spki_sha256, issuer_spki, 32);
+	memcpy(options.issuer_spki_sha256, server->own.issuer_spki_sha256, 32);
+	options.certificate_ends_s = server->own.ends_s;
 	enum status status = node_open(&options, &io, &server->node, &why);
 	if (status == STATUS_OK)
 		return true;
 	server->node = NULL;
 	if (status == STATUS_CONFLICT)
-		return fail(failure, EXIT_CONFLICT, "DOM-N005", config->data, ": ", why);
+		return server_fail(failure, EXIT_CONFLICT, "DOM-N005", config->data, ": ", why);
 	snprintf(failure->text, sizeof(failure->text), "%s: %s (%s)", config->data, why, status_text(status));
 	failure->exit_code = EXIT_OTHER;
 	failure->code = "DOM-N006";
@@ -458,19 +402,19 @@ static bool write_port(const char *path, uint16_t port, struct server_failure *f
 		written = false;
 	if (written && rename(fresh, path) == 0)
 		return true;
-	return fail(failure, EXIT_OTHER, "DOM-N007", "the listening file cannot be written: ", path, "");
+	return server_fail(failure, EXIT_OTHER, "DOM-N007", "the listening file cannot be written: ", path, "");
 }
 
 /* In the order of what fails most often; nothing is accepted, joined or announced before all of it stands. */
 static bool start(struct server *server, const char *listening_file, struct server_failure *failure)
 {
-	uint8_t issuer_spki[32];
 	const char *why;
-	if (!load_certificates(server, issuer_spki, failure))
+	server->region = place_prefix(&server->config.place, place_depth(&server->config.place) - 2);
+	if (!certificates_load(server, failure))
 		return false;
 	server->base = event_base_new();
 	if (!server->base || !make_events(server))
-		return fail(failure, EXIT_OTHER, "DOM-N008", "the event loop cannot be made", "", "");
+		return server_fail(failure, EXIT_OTHER, "DOM-N008", "the event loop cannot be made", "", "");
 	if (listener_new(server, server->config.listen, &server->listener, &why) != STATUS_OK) {
 		snprintf(failure->text, sizeof(failure->text),
 			"listen: %s: %s; give an address of this machine and a free port", server->config.listen, why);
@@ -482,19 +426,19 @@ static bool start(struct server *server, const char *listening_file, struct serv
 	if (!server->peers ||
 		journal_thread_new(server->base, on_flushed, server, &server->journal_thread) != STATUS_OK ||
 		block_pool_new(server->base, BLOCK_THREADS, &server->block_pool) != STATUS_OK)
-		return fail(failure, EXIT_OTHER, "DOM-N008", "threads or memory are not to be had", "", "");
+		return server_fail(failure, EXIT_OTHER, "DOM-N008", "threads or memory are not to be had", "", "");
 	set_limits(server);
-	if (!open_node(server, issuer_spki, failure))
+	if (!open_node(server, failure))
 		return false;
 	server->map_changed = true;
 	server_after(server);
 	if (node_id(server->node) == 0 && server->config.join_count > 0) {
 		server->join = join_begin(server);
 		if (!server->join)
-			return fail(failure, EXIT_OTHER, "DOM-N008", "memory is not to be had", "", "");
+			return server_fail(failure, EXIT_OTHER, "DOM-N008", "memory is not to be had", "", "");
 	}
-	if (listener_begin(server->listener) != STATUS_OK)
-		return fail(failure, EXIT_OTHER, "DOM-N008", "the event loop takes no more events", "", "");
+	if (!certificates_begin(server) || listener_begin(server->listener) != STATUS_OK)
+		return server_fail(failure, EXIT_OTHER, "DOM-N008", "the event loop takes no more events", "", "");
 	uint16_t port = listener_port(server->listener);
 	if (listening_file && !write_port(listening_file, port, failure))
 		return false;
@@ -518,7 +462,7 @@ bool server_start(const struct server_config *config, const char *listening_file
 	*out = NULL;
 	struct server *server = calloc(1, sizeof(*server));
 	if (!server)
-		return fail(failure, EXIT_OTHER, "DOM-N008", "out of memory", "", "");
+		return server_fail(failure, EXIT_OTHER, "DOM-N008", "out of memory", "", "");
 	event_set_log_callback(on_libevent_log);
 	server->config = *config;
 	server->timer_fd = -1;
@@ -536,10 +480,11 @@ int server_run(struct server *server)
 	if (event_base_dispatch(server->base) < 0)
 		server->exit_code = EXIT_OTHER;
 	/* From here on a further signal would only cut short what is short anyway. */
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < SERVER_SIGNALS; i++) {
 		event_free(server->signals[i]);
 		server->signals[i] = NULL;
 	}
+	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	log_info("stopped", LOG_I("exit_code", server->exit_code));
@@ -569,13 +514,14 @@ void server_free(struct server *server)
 	if (server->node)
 		node_close(server->node);
 	struct event *const events[] = { server->after, server->timer, server->retry, server->resign,
-		server->signals[0], server->signals[1] };
+		server->signals[0], server->signals[1], server->signals[2], server->own.watch };
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);
 	if (server->timer_fd >= 0)
 		close(server->timer_fd);
 	tls_context_free(server->tls);
+	revocations_unref(server->own.revocations);
 	if (server->base)
 		event_base_free(server->base);
 	free(server);

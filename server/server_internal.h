@@ -1,11 +1,15 @@
 /* server/server_internal.h: what the shell's files share: server.c (life, the node's callbacks, time), listener.c (who
- * dials us), peers.c (whom we dial), join.c (asking for admission), identity checks. One thread: the loop's. */
+ * dials us), peers.c (whom we dial), join.c (asking for admission), certificates.c (our own). One thread: the loop's.
+ */
 #ifndef DOMICILE_SERVER_SERVER_INTERNAL_H
 #define DOMICILE_SERVER_SERVER_INTERNAL_H
+
+#include <time.h>
 
 #include "base/prng.h"
 #include "config/server.h"
 #include "server/node.h"
+#include "server/server.h"
 #include "wire/connection.h"
 
 enum {
@@ -14,6 +18,7 @@ enum {
 	IDLE_TIMEOUT_MS = 60000,    /* of clients */
 	PEER_UNACKED_MS = 4000,	    /* then a peer's connection is dialled anew */
 	CLIENT_UNACKED_MS = 30000,
+	SERVER_SIGNALS = 3,
 };
 
 struct server_limits {		/* bytes; from the memory budget of the configuration */
@@ -23,18 +28,34 @@ struct server_limits {		/* bytes; from the memory budget of the configuration */
 	uint32_t peer_output;	/* queued for one peer */
 };
 
+struct file_mark { /* tells a file from what stood there before; all 0: nothing there */
+	struct timespec changed;
+	uint64_t inode, size;
+};
+
+struct own_certificate { /* what server->tls shows; certificates.c */
+	uint8_t issuer_spki_sha256[32];
+	int64_t ends_s;			 /* its own end or its authority's, whichever is first; since 1970 */
+	struct revocations *revocations; /* NULL: none are configured */
+	struct file_mark crl_mark;	 /* of the file that was last looked at, taken or not */
+	bool due_told;			 /* that a newer list of revoked certificates was promised */
+	struct event *watch;
+	uint64_t reminder_ns; /* when the log is told again what will end */
+};
+
 struct server {
 	struct server_config config;
 	struct server_limits limits;
 	struct event_base *base;
 	struct tls_context *tls;
+	struct own_certificate own;
 	struct node *node;
 	struct listener *listener;
 	struct peers *peers;
 	struct join *join;
 	struct journal_thread *journal_thread;
 	struct block_pool *block_pool;
-	struct event *after, *timer, *retry, *signals[2], *resign;
+	struct event *after, *timer, *retry, *signals[SERVER_SIGNALS], *resign;
 	struct place region; /* our own */
 	struct prng prng;    /* jitter only */
 	int timer_fd;
@@ -54,6 +75,10 @@ enum status server_admits(struct server *server, const struct certificate_name *
 	const struct peer_identity *identity, enum tls_alpn alpn, const char **why) MUST;
 /* The other side's HELLO: version and cluster id. */
 enum status server_check_hello(struct server *server, const struct message_hello *hello, const char **why) MUST;
+/* Always false: three texts, one after the other, say what, why and what to do. */
+bool server_fail(struct server_failure *failure, int exit_code, const char *code, const char *a, const char *b,
+	const char *c) MUST;
+extern const char server_revoked[]; /* why a certificate that was good is not any more */
 bool server_same_region(const struct server *server, const char *place);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/units.h"
+
 enum { LIST_MAX = 1024 };
 
 static bool given(const char *value, const char *what, struct text *out)
@@ -92,6 +94,20 @@ enum status cert_create_admin(const struct cert_args *args, struct text *out)
 	return issue(args, CERTIFICATE_ADMIN, "admin", out);
 }
 
+enum status cert_revoke(const struct cert_args *args, struct text *out)
+{
+	struct pki_revocation revocation = {
+		.file = args->file, .serial = args->serial, .place = args->admin ? "" : args->place, .days = args->days
+	};
+	if (!given(args->ca_dir, "the authorities' directory", out))
+		return STATUS_INVALID;
+	if (args->file ? args->serial || args->place || args->admin : !args->place == !args->admin) {
+		text_add(out, "give the certificate's file, or else either --place or --admin");
+		return STATUS_INVALID;
+	}
+	return pki_revoke(args->ca_dir, args->out ? args->out : args->ca_dir, &revocation, out);
+}
+
 const char *cert_kind_name(const struct pki_info *info)
 {
 	switch (info->kind) {
@@ -110,8 +126,7 @@ const char *cert_kind_name(const struct pki_info *info)
 
 int64_t cert_days_left(const struct pki_info *info, int64_t now_s)
 {
-	int64_t left = info->not_after_s - now_s;
-	return left >= 0 ? left / 86400 : -((-left + 86399) / 86400);
+	return days_until(info->not_after_s, now_s);
 }
 
 /* "app1 of eu/ie/eu-west-1 in acme" */

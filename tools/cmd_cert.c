@@ -26,6 +26,7 @@ static struct cert_args arguments_of(const struct invocation *invocation)
 		.file = invocation->argument_count > 0 ? invocation->arguments[0] : NULL,
 		.key = flag_text(invocation, "key-file"),
 		.cas = flag_text(invocation, "cas"),
+		.serial = flag_text(invocation, "serial"),
 		.days = (uint32_t)flag_number(invocation, "days", 0),
 		.admin = flag_given(invocation, "admin"),
 	};
@@ -85,6 +86,24 @@ int run_cert_create_admin(const struct invocation *invocation)
 	return create(invocation, cert_create_admin, false, "the administrator's certificate is not made");
 }
 
+int run_cert_revoke(const struct invocation *invocation)
+{
+	static char text_data[TEXT_SIZE];
+	struct cert_args args = arguments_of(invocation);
+	struct text text;
+	enum status status;
+
+	if (args.ca_dir == NULL || (args.file == NULL && args.place == NULL && !args.admin))
+		return fail(invocation, "DOM-U003", "nothing is revoked", "give FILE --ca-dir DIR",
+			"the authorities' directory is needed, and the certificate, or whose authority it is");
+	text_init(&text, text_data, sizeof(text_data));
+	status = cert_revoke(&args, &text);
+	if (status != STATUS_OK)
+		return fail(invocation, code_of(status), "nothing is revoked", NULL, "%s", text_data);
+	printf("%s\n", text_data);
+	return EXIT_OK;
+}
+
 static json_t *certificate_item(const struct pki_info *info, int64_t now_s)
 {
 	json_t *item = json_object();
@@ -102,6 +121,9 @@ static json_t *certificate_item(const struct pki_info *info, int64_t now_s)
 	set(item, "not_after", json_time_us((uint64_t)info->not_after_s * 1000000));
 	set(item, "days_left", json_integer(cert_days_left(info, now_s)));
 	set(item, "spki_sha256", json_string(digest));
+	for (size_t i = 0; i < info->serial_size; i++)
+		snprintf(digest + 2 * i, 3, "%02x", info->serial[i]);
+	set(item, "serial", json_string(info->serial_size == 0 ? "" : digest));
 	return item;
 }
 

@@ -10,7 +10,7 @@
 #include "tools/health.h"
 #include "tools/output.h"
 
-enum { STATUS_TIMEOUT_MS = 3000, WAIT_STEP_MS = 200, WAIT_DEFAULT_MS = 60000 };
+enum { STATUS_TIMEOUT_MS = 3000, WAIT_STEP_MS = 200, WAIT_DEFAULT_MS = 60000, DAYS_SOON = 30 };
 
 static void print_verdict(const struct session *session, const struct health *health)
 {
@@ -21,6 +21,25 @@ static void print_verdict(const struct session *session, const struct health *he
 	printf("%s%s %s%s   %u of %u nodes, %u of %u shards led%s%s\n", paint(stdout, color), session->map->name,
 		verdict_word(health->verdict), paint(stdout, PAINT_OFF), health->alive, health->nodes, health->led,
 		health->shards, health->problem[0] == '\0' ? "" : "   ! ", health->problem);
+}
+
+/* Of nodes that answer. Their verdict stays: nothing is wrong yet. */
+static void warn_of_certificates(const json_t *item)
+{
+	const json_t *node;
+	size_t at;
+
+	json_array_foreach(json_object_get(item, "nodes"), at, node)
+	{
+		const json_t *left = json_object_get(node, "certificate_days_left");
+		long long days = (long long)json_integer_value(left);
+
+		if (!json_is_integer(left) || days >= DAYS_SOON)
+			continue;
+		printf("%scertificate%s %s's has %lld day%s left: make a new one and send its node SIGHUP\n",
+			paint(stdout, PAINT_WARN), paint(stdout, PAINT_OFF), field_text(node, "label"), days,
+			days == 1 ? "" : "s");
+	}
 }
 
 static void print_status(const struct session *session, const struct health *health, const json_t *item, bool details)
@@ -37,6 +56,7 @@ static void print_status(const struct session *session, const struct health *hea
 		{ .title = "EPOCH", .field = "map_epoch", .right = true },
 		{ .title = "REFUSED", .field = "residency.refused_total", .right = true },
 		{ .title = "VIOLATIONS", .field = "residency.violation_total", .right = true },
+		{ .title = "CERT DAYS", .field = "certificate_days_left", .right = true },
 		{ .title = "WHY", .field = "why" }, { 0 } };
 	const json_t *worst = json_object_get(item, "worst_rtt");
 
@@ -64,6 +84,7 @@ static void print_status(const struct session *session, const struct health *hea
 	printf("residency   %llu violation%s, %llu request%s refused by rule\n",
 		(unsigned long long)health->violation_total, health->violation_total == 1 ? "" : "s",
 		(unsigned long long)health->refused_total, health->refused_total == 1 ? "" : "s");
+	warn_of_certificates(item);
 	if (details) {
 		printf("\n");
 		output_table(stdout, json_object_get(item, "nodes"), nodes, false);

@@ -119,6 +119,7 @@ int run_cert_create_ca(const struct invocation *invocation);
 int run_cert_create_node(const struct invocation *invocation);
 int run_cert_create_client(const struct invocation *invocation);
 int run_cert_create_admin(const struct invocation *invocation);
+int run_cert_revoke(const struct invocation *invocation);
 int run_cert_list(const struct invocation *invocation);
 int run_cert_show(const struct invocation *invocation);
 int run_cert_verify(const struct invocation *invocation);

@@ -56,6 +56,7 @@ FLAG(out, "out", 0, FLAG_TEXT, "DIR", "where the certificate goes (default --cer
 FLAG(cas, "cas", 0, FLAG_TEXT, "FILE", "the authorities to trust (default cas.pem beside the certificate)");
 FLAG(key_file, "key-file", 0, FLAG_TEXT, "FILE", "also check that this is its key, and private");
 FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region's");
+FLAG(serial, "serial", 0, FLAG_TEXT, "HEX", "instead of FILE, with --place or --admin: its serial number");
 FLAG(days, "days", 0, FLAG_NUMBER, "N", "life in days (default 90; of an authority 1826, five years)");
 FLAG(holder, "name", 0, FLAG_TEXT, "NAME", "of the client or administrator");
 
@@ -454,6 +455,20 @@ const struct command commands[] = {
 		.example = "domctl cert create-admin --ca-dir ca --out ops --cluster acme --name ops",
 		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_cluster, &flag_holder, &flag_days),
 		.run = run_cert_create_admin },
+	{ .noun = "cert",
+		.verb = "revoke",
+		.arguments = "[FILE]",
+		.argument_max = 1,
+		.complete = COMPLETE_FILE,
+		.summary = "put a certificate on its authority's list: nodes let it in no more",
+		.detail = "Writes the authority's list, ca-REGION.crl in --ca-dir, and crls.pem in --out, the sum of "
+			  "all\n"
+			  "lists there. Bring crls.pem to where each node's `crl` says: within ten seconds who is "
+			  "named is\n"
+			  "out. Without FILE and --serial the list is only made anew, for --days more.",
+		.example = "domctl cert revoke app1/client-eu-west-1.crt --ca-dir ca --out ca",
+		.flags = FLAGS(&flag_ca_dir, &flag_out, &flag_serial, &flag_place, &flag_ca_admin, &flag_days),
+		.run = run_cert_revoke },
 	{ .noun = "cert",
 		.verb = "list",
 		.summary = "the certificates of a directory and their days left",

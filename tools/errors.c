@@ -156,6 +156,12 @@ const struct error_code error_codes[] = {
 		"answer from what may be\n"
 		"wrong; the other copies go on. Mend the disk, or put a new node, under a name of its own, in its "
 		"place." },
+	{ "DOM-N011", EXIT_CONNECT, "a node's list of revoked certificates cannot be used",
+		"domiciled does not start: the file that its `crl` names is missing, torn, or holds a list that its "
+		"authority\n"
+		"did not sign. A node that runs keeps the list it has, also when the new one is older or lacks an "
+		"authority's, and\n"
+		"says so in its log. Make it anew with `domctl cert revoke`." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
 		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
 		"residency\n"

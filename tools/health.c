@@ -114,6 +114,7 @@ static json_t *nodes_json(const struct session *session, const struct statuses *
 		const struct node_status *status = &statuses->at[i];
 		const struct map_node *node = map_node_find(session->map, status->node);
 		json_t *item = json_object(), *residency = json_object_get(status->json, "residency");
+		json_t *days_left = json_object_get(status->json, "certificate_days_left");
 		char label[PLACE_TEXT_MAX];
 
 		node_label(session->map, status->node, label);
@@ -127,6 +128,7 @@ static json_t *nodes_json(const struct session *session, const struct statuses *
 		set(item, "replicas",
 			json_integer((json_int_t)json_array_size(json_object_get(status->json, "replicas"))));
 		set(item, "residency", residency == NULL ? json_null() : json_incref(residency));
+		set(item, "certificate_days_left", json_is_integer(days_left) ? json_incref(days_left) : json_null());
 		json_array_append_new(list, item);
 	}
 	return list;

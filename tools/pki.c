@@ -1,6 +1,6 @@
 /* tools/pki.c: see tools/pki.h. Files are made with O_EXCL and their final mode, the key before its certificate, so
  * that no key is ever readable by others, not even for a moment, and a certificate always has its key. */
-#include "tools/pki.h"
+#include "tools/pki_internal.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -20,21 +20,16 @@
 
 #include "policy/place.h"
 
-enum { BACKDATE_S = 3600, SERIAL_SIZE = 16, CONSTRAINT_SIZE = 320, AUTHORITIES_MAX = 128 };
+enum { SERIAL_SIZE = 16, CONSTRAINT_SIZE = 320, AUTHORITIES_MAX = 128 };
 static const char admin_subtree_prefix[] = "admin.";
 
-struct key_pair {
-	X509 *certificate;
-	EVP_PKEY *key;
-};
-
-static void key_pair_free(struct key_pair *pair)
+void pki_key_pair_free(struct pki_key_pair *pair)
 {
 	X509_free(pair->certificate);
 	EVP_PKEY_free(pair->key);
 }
 
-static void explain(struct text *why, const char *a, const char *b, const char *c)
+void pki_explain(struct text *why, const char *a, const char *b, const char *c)
 {
 	text_add(why, a);
 	text_add(why, b);
@@ -43,23 +38,23 @@ static void explain(struct text *why, const char *a, const char *b, const char *
 
 /* --- files ---------------------------------------------------------------------------------------- */
 
-static bool path_of(char path[PKI_PATH_MAX], const char *dir, const char *name, const char *suffix, struct text *why)
+bool pki_path_of(char path[PKI_PATH_MAX], const char *dir, const char *name, const char *suffix, struct text *why)
 {
 	int size = snprintf(path, PKI_PATH_MAX, "%s/%s%s", dir, name, suffix);
 	if (size > 0 && size < PKI_PATH_MAX)
 		return true;
-	explain(why, "the directory's path is too long", "", "");
+	pki_explain(why, "the directory's path is too long", "", "");
 	return false;
 }
 
 /* With what is missing above it. */
-static enum status make_directory(const char *dir, struct text *why)
+enum status pki_make_directory(const char *dir, struct text *why)
 {
 	char path[PKI_PATH_MAX];
 	size_t size = strlen(dir);
 
 	if (size >= sizeof(path)) {
-		explain(why, "the directory's path is too long", "", "");
+		pki_explain(why, "the directory's path is too long", "", "");
 		return STATUS_INVALID;
 	}
 	memcpy(path, dir, size + 1);
@@ -68,7 +63,7 @@ static enum status make_directory(const char *dir, struct text *why)
 			continue;
 		path[i] = '\0';
 		if (mkdir(path, 0700) != 0 && errno != EEXIST && errno != EISDIR) {
-			explain(why, path, " cannot be made: ", strerror(errno));
+			pki_explain(why, path, " cannot be made: ", strerror(errno));
 			return STATUS_IO;
 		}
 		path[i] = dir[i];
@@ -76,7 +71,7 @@ static enum status make_directory(const char *dir, struct text *why)
 	return STATUS_OK;
 }
 
-static FILE *create_file(const char *path, mode_t mode, enum status *status, struct text *why)
+FILE *pki_create_file(const char *path, mode_t mode, enum status *status, struct text *why)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
@@ -86,51 +81,51 @@ static FILE *create_file(const char *path, mode_t mode, enum status *status, str
 		close(fd);
 	*status = errno == EEXIST ? STATUS_CONFLICT : STATUS_IO;
 	if (errno == EEXIST)
-		explain(why, path, " is there already and is not overwritten; ",
+		pki_explain(why, path, " is there already and is not overwritten; ",
 			"move it away first, or give another directory");
 	else
-		explain(why, path, " cannot be written: ", strerror(errno));
+		pki_explain(why, path, " cannot be written: ", strerror(errno));
 	return NULL;
 }
 
 /* Closes the file; what could not be written whole is removed again. */
-static enum status finish(FILE *file, const char *path, bool written, struct text *why)
+enum status pki_finish(FILE *file, const char *path, bool written, struct text *why)
 {
 	bool whole = written && fflush(file) == 0 && fsync(fileno(file)) == 0;
 	if (fclose(file) == 0 && whole)
 		return STATUS_OK;
 	unlink(path);
-	explain(why, path, " cannot be written", "");
+	pki_explain(why, path, " cannot be written", "");
 	return STATUS_IO;
 }
 
-static enum status write_pair(const char *dir, const char *name, const struct key_pair *pair, struct text *why)
+static enum status write_pair(const char *dir, const char *name, const struct pki_key_pair *pair, struct text *why)
 {
 	enum status status;
 	char key_path[PKI_PATH_MAX], path[PKI_PATH_MAX];
-	if (!path_of(key_path, dir, name, ".key", why) || !path_of(path, dir, name, ".crt", why))
+	if (!pki_path_of(key_path, dir, name, ".key", why) || !pki_path_of(path, dir, name, ".crt", why))
 		return STATUS_INVALID;
 	if (access(path, F_OK) == 0) {
-		explain(why, path, " is there already and is not overwritten; ",
+		pki_explain(why, path, " is there already and is not overwritten; ",
 			"move it away first, or give another directory");
 		return STATUS_CONFLICT;
 	}
-	FILE *file = create_file(key_path, 0600, &status, why);
+	FILE *file = pki_create_file(key_path, 0600, &status, why);
 	if (!file)
 		return status;
-	status =
-		finish(file, key_path, PEM_write_PKCS8PrivateKey(file, pair->key, NULL, NULL, 0, NULL, NULL) == 1, why);
+	status = pki_finish(
+		file, key_path, PEM_write_PKCS8PrivateKey(file, pair->key, NULL, NULL, 0, NULL, NULL) == 1, why);
 	if (status != STATUS_OK)
 		return status;
-	file = create_file(path, 0644, &status, why);
+	file = pki_create_file(path, 0644, &status, why);
 	if (file)
-		status = finish(file, path, PEM_write_X509(file, pair->certificate) == 1, why);
+		status = pki_finish(file, path, PEM_write_X509(file, pair->certificate) == 1, why);
 	if (status != STATUS_OK)
 		unlink(key_path);
 	return status;
 }
 
-static X509 *load_certificate(const char *path)
+X509 *pki_load_certificate(const char *path)
 {
 	FILE *file = fopen(path, "re");
 	X509 *certificate = file ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
@@ -184,7 +179,7 @@ static bool set_subject(X509 *certificate, const char *common_name)
 }
 
 /* A new key and a certificate for it without extensions. issuer NULL: its own. Begins an hour ago: clocks differ. */
-static bool begin(struct key_pair *pair, const char *common_name, X509 *issuer, uint32_t days)
+static bool begin(struct pki_key_pair *pair, const char *common_name, X509 *issuer, uint32_t days)
 {
 	assert(days > 0);
 	assert(days <= PKI_DAYS_MAX);
@@ -194,19 +189,19 @@ static bool begin(struct key_pair *pair, const char *common_name, X509 *issuer, 
 	if (!pair->key || !certificate)
 		return false;
 	return X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
-	       X509_gmtime_adj(X509_getm_notBefore(certificate), -BACKDATE_S) &&
+	       X509_gmtime_adj(X509_getm_notBefore(certificate), -PKI_BACKDATE_S) &&
 	       X509_gmtime_adj(X509_getm_notAfter(certificate), (long)days * 86400) &&
 	       X509_set_pubkey(certificate, pair->key) == 1 && set_subject(certificate, common_name) &&
 	       X509_set_issuer_name(certificate, X509_get_subject_name(issuer ? issuer : certificate)) == 1;
 }
 
-static bool days_valid(uint32_t *days, uint32_t fallback, struct text *why)
+bool pki_days_valid(uint32_t *days, uint32_t fallback, struct text *why)
 {
 	if (*days == 0)
 		*days = fallback;
 	if (*days <= PKI_DAYS_MAX)
 		return true;
-	explain(why, "a certificate lasts at most 7305 days (twenty years)", "", "");
+	pki_explain(why, "a certificate lasts at most 7305 days (twenty years)", "", "");
 	return false;
 }
 
@@ -221,16 +216,16 @@ static bool cluster_valid(const char *cluster, struct text *why)
 		valid = certificate_dns_of(&name, dns, sizeof(dns));
 	}
 	if (!valid)
-		explain(why, "the cluster's name is not of 1 to 63 lower-case letters, digits and dashes", "", "");
+		pki_explain(why, "the cluster's name is not of 1 to 63 lower-case letters, digits and dashes", "", "");
 	return valid;
 }
 
 static enum status create_ca(const char *dir, const char *file, const char *common_name, const char *subtree,
 	uint32_t days, struct text *why)
 {
-	struct key_pair pair = { 0 };
+	struct pki_key_pair pair = { 0 };
 	char constraint[CONSTRAINT_SIZE];
-	enum status status = make_directory(dir, why);
+	enum status status = pki_make_directory(dir, why);
 	if (status != STATUS_OK)
 		return status;
 	snprintf(constraint, sizeof(constraint), "critical,permitted;DNS:%s", subtree);
@@ -245,8 +240,8 @@ static enum status create_ca(const char *dir, const char *file, const char *comm
 	if (made)
 		status = write_pair(dir, file, &pair, why);
 	else
-		explain(why, "OpenSSL could not make the certificate", "", "");
-	key_pair_free(&pair);
+		pki_explain(why, "OpenSSL could not make the certificate", "", "");
+	pki_key_pair_free(&pair);
 	ERR_clear_error();
 	return status;
 }
@@ -257,20 +252,20 @@ enum status pki_create_region_ca(
 	struct place region;
 	const char *reason;
 	char subtree[256], file[80], common_name[80];
-	if (!cluster_valid(cluster, why) || !days_valid(&days, PKI_DAYS_CA, why))
+	if (!cluster_valid(cluster, why) || !pki_days_valid(&days, PKI_DAYS_CA, why))
 		return STATUS_INVALID;
 	if (!place_parse(place, &region, &reason)) {
-		explain(why, "the region's place is malformed: ", reason, "; write its path, like eu/ie/eu-west-1");
+		pki_explain(why, "the region's place is malformed: ", reason, "; write its path, like eu/ie/eu-west-1");
 		return STATUS_INVALID;
 	}
 	if (place_depth(&region) > PLACE_DEPTH_MAX - 2 ||
 		!certificate_subtree_of(region.text, cluster, subtree, sizeof(subtree))) {
-		explain(why, "the region's place is too deep: zone and node come below it, eight components in all", "",
-			"");
+		pki_explain(why, "the region's place is too deep: zone and node come below it, eight components in all",
+			"", "");
 		return STATUS_INVALID;
 	}
 	if (strcmp(place_last(&region), "admin") == 0) {
-		explain(why, "a region cannot be called admin: ca-admin is the administrators' authority", "", "");
+		pki_explain(why, "a region cannot be called admin: ca-admin is the administrators' authority", "", "");
 		return STATUS_INVALID;
 	}
 	snprintf(file, sizeof(file), "ca-%s", place_last(&region));
@@ -283,14 +278,14 @@ enum status pki_create_region_ca(
 enum status pki_create_admin_ca(const char *dir, const char *cluster, uint32_t days, struct text *why)
 {
 	char subtree[80];
-	if (!cluster_valid(cluster, why) || !days_valid(&days, PKI_DAYS_CA, why))
+	if (!cluster_valid(cluster, why) || !pki_days_valid(&days, PKI_DAYS_CA, why))
 		return STATUS_INVALID;
 	snprintf(subtree, sizeof(subtree), "%s%s", admin_subtree_prefix, cluster);
 	return create_ca(dir, "ca-admin", "admin CA", subtree, days, why);
 }
 
 /* The region of a leaf: a node's place without zone and node; a client's place is its region's. */
-static bool region_of(const struct certificate_name *name, struct place *region)
+bool pki_region_of(const struct certificate_name *name, struct place *region)
 {
 	struct place place;
 	const char *reason;
@@ -305,14 +300,14 @@ static bool region_of(const struct certificate_name *name, struct place *region)
 
 /* The authority for this leaf; it has to be bound to the leaf's region in this cluster, or OpenSSL would refuse the
  * leaf. */
-static enum status load_authority(const char *dir, const char *file, const char *subtree_place, const char *cluster,
-	struct key_pair *ca, struct text *why)
+enum status pki_load_authority(const char *dir, const char *file, const char *subtree_place, const char *cluster,
+	struct pki_key_pair *ca, struct text *why)
 {
 	char path[PKI_PATH_MAX], key_path[PKI_PATH_MAX];
 	const char *reason;
-	if (!path_of(path, dir, file, ".crt", why) || !path_of(key_path, dir, file, ".key", why))
+	if (!pki_path_of(path, dir, file, ".crt", why) || !pki_path_of(key_path, dir, file, ".key", why))
 		return STATUS_INVALID;
-	ca->certificate = load_certificate(path);
+	ca->certificate = pki_load_certificate(path);
 	ca->key = load_key(key_path);
 	if (!ca->certificate || !ca->key) {
 		struct text at;
@@ -322,23 +317,23 @@ static enum status load_authority(const char *dir, const char *file, const char 
 		text_add(&at, subtree_place ? "make the authority of region " : "make the administrators' authority");
 		text_add(&at, subtree_place ? subtree_place : "");
 		text_add(&at, " first (domctl cert create-ca), or give its directory");
-		explain(why, ca->certificate ? key_path : path, " cannot be read; ", cure);
+		pki_explain(why, ca->certificate ? key_path : path, " cannot be read; ", cure);
 		return STATUS_NOT_FOUND;
 	}
 	if (X509_check_private_key(ca->certificate, ca->key) != 1) {
-		explain(why, key_path, " is not the key of ", path);
+		pki_explain(why, key_path, " is not the key of ", path);
 		return STATUS_INVALID;
 	}
 	if (subtree_place &&
 		certificate_check_region_ca(ca->certificate, subtree_place, cluster, &reason) != STATUS_OK) {
-		explain(why, path, ": ", reason);
+		pki_explain(why, path, ": ", reason);
 		return STATUS_INVALID;
 	}
 	return STATUS_OK;
 }
 
-static enum status make_leaf(const struct key_pair *ca, const struct certificate_name *name, const char *dns,
-	uint32_t days, struct key_pair *leaf)
+static enum status make_leaf(const struct pki_key_pair *ca, const struct certificate_name *name, const char *dns,
+	uint32_t days, struct pki_key_pair *leaf)
 {
 	char names[CONSTRAINT_SIZE];
 	snprintf(names, sizeof(names), "DNS:%s", dns);
@@ -360,22 +355,22 @@ static enum status make_leaf(const struct key_pair *ca, const struct certificate
 enum status pki_issue(
 	const char *dir, const char *out, const struct certificate_name *name, uint32_t days, struct text *why)
 {
-	struct key_pair ca = { 0 }, leaf = { 0 };
+	struct pki_key_pair ca = { 0 }, leaf = { 0 };
 	struct place region = { .text = "" };
 	char dns[256], ca_file[80] = "ca-admin", file[80] = "admin";
 	bool admin = name->role == CERTIFICATE_ADMIN;
 	struct certificate_name full = *name;
-	if (!cluster_valid(name->cluster, why) || !days_valid(&days, PKI_DAYS_LEAF, why))
+	if (!cluster_valid(name->cluster, why) || !pki_days_valid(&days, PKI_DAYS_LEAF, why))
 		return STATUS_INVALID;
-	if (!admin && !region_of(name, &region)) {
-		explain(why, "the place is malformed; a node's is its region's path, zone and node: ",
+	if (!admin && !pki_region_of(name, &region)) {
+		pki_explain(why, "the place is malformed; a node's is its region's path, zone and node: ",
 			"eu/ie/eu-west-1/a/n1; a client's its region's: ", "eu/ie/eu-west-1");
 		return STATUS_INVALID;
 	}
 	if (name->role == CERTIFICATE_NODE)
 		snprintf(full.name, sizeof(full.name), "%s", strrchr(name->place, '/') + 1);
 	if (!certificate_dns_of(&full, dns, sizeof(dns))) {
-		explain(why,
+		pki_explain(why,
 			"no certificate's name can be made of this: components are of a-z, 0-9 and -, at most 63 each ",
 			"and 253 together; a zone is not called client", "");
 		return STATUS_INVALID;
@@ -387,20 +382,20 @@ enum status pki_issue(
 		else
 			snprintf(file, sizeof(file), "client-%s", place_last(&region));
 	}
-	enum status status = load_authority(dir, ca_file, admin ? NULL : region.text, name->cluster, &ca, why);
+	enum status status = pki_load_authority(dir, ca_file, admin ? NULL : region.text, name->cluster, &ca, why);
 	if (status == STATUS_OK)
-		status = make_directory(out, why);
+		status = pki_make_directory(out, why);
 	if (status == STATUS_OK) {
 		status = make_leaf(&ca, &full, dns, days, &leaf);
 		if (status != STATUS_OK)
-			explain(why, "OpenSSL could not make the certificate", "", "");
+			pki_explain(why, "OpenSSL could not make the certificate", "", "");
 	}
 	if (status == STATUS_OK)
 		status = write_pair(out, file, &leaf, why);
 	if (status == STATUS_OK)
 		status = pki_write_cas(dir, out, why);
-	key_pair_free(&ca);
-	key_pair_free(&leaf);
+	pki_key_pair_free(&ca);
+	pki_key_pair_free(&leaf);
 	return status;
 }
 
@@ -418,7 +413,7 @@ static int is_certificate(const struct dirent *entry)
 	return size > 4 && strcmp(entry->d_name + size - 4, ".crt") == 0;
 }
 
-static void free_names(struct dirent **names, int count)
+void pki_free_names(struct dirent **names, int count)
 {
 	for (int i = 0; i < count; i++)
 		free(names[i]);
@@ -432,14 +427,14 @@ static unsigned copy_authorities(const char *dir, FILE *to, struct text *why)
 	int count = scandir(dir, &names, is_authority, alphasort);
 	for (int i = 0; i < count && i < AUTHORITIES_MAX; i++) {
 		char path[PKI_PATH_MAX];
-		if (!path_of(path, dir, names[i]->d_name, "", why))
+		if (!pki_path_of(path, dir, names[i]->d_name, "", why))
 			break;
-		X509 *certificate = load_certificate(path);
+		X509 *certificate = pki_load_certificate(path);
 		if (certificate && PEM_write_X509(to, certificate) == 1)
 			copied++;
 		X509_free(certificate);
 	}
-	free_names(names, count);
+	pki_free_names(names, count);
 	return copied;
 }
 
@@ -449,19 +444,19 @@ enum status pki_write_cas(const char *dir, const char *out, struct text *why)
 	enum status status = STATUS_OK;
 	char suffix[40];
 	snprintf(suffix, sizeof(suffix), ".%ld.new", (long)getpid());
-	if (!path_of(path, out, "cas", ".pem", why) || !path_of(fresh, out, "cas.pem", suffix, why))
+	if (!pki_path_of(path, out, "cas", ".pem", why) || !pki_path_of(fresh, out, "cas.pem", suffix, why))
 		return STATUS_INVALID;
-	FILE *file = create_file(fresh, 0644, &status, why);
+	FILE *file = pki_create_file(fresh, 0644, &status, why);
 	if (!file)
 		return status;
 	unsigned copied = copy_authorities(dir, file, why);
-	status = finish(file, fresh, true, why);
+	status = pki_finish(file, fresh, true, why);
 	if (status == STATUS_OK && copied == 0) {
-		explain(why, dir, " holds no authority (ca-*.crt); make one first: ", "domctl cert create-ca");
+		pki_explain(why, dir, " holds no authority (ca-*.crt); make one first: ", "domctl cert create-ca");
 		status = STATUS_NOT_FOUND;
 	}
 	if (status == STATUS_OK && rename(fresh, path) != 0) {
-		explain(why, path, " cannot be written: ", strerror(errno));
+		pki_explain(why, path, " cannot be written: ", strerror(errno));
 		status = STATUS_IO;
 	}
 	if (status != STATUS_OK)
@@ -512,9 +507,9 @@ enum status pki_read(const char *file, struct pki_info *info, struct text *why)
 {
 	memset(info, 0, sizeof(*info));
 	snprintf(info->file, sizeof(info->file), "%s", file);
-	X509 *certificate = load_certificate(file);
+	X509 *certificate = pki_load_certificate(file);
 	if (!certificate) {
-		explain(why, file, access(file, R_OK) == 0 ? " holds no certificate" : " cannot be read", "");
+		pki_explain(why, file, access(file, R_OK) == 0 ? " holds no certificate" : " cannot be read", "");
 		return access(file, R_OK) == 0 ? STATUS_INVALID : STATUS_NOT_FOUND;
 	}
 	const char *reason = "an authority without the one name constraint that a region's or the administrators' has";
@@ -538,7 +533,7 @@ enum status pki_read(const char *file, struct pki_info *info, struct text *why)
 	enum status status = certificate_spki_sha256(certificate, info->spki_sha256);
 	X509_free(certificate);
 	if (status == STATUS_OK && !known) {
-		explain(why, file, ": ", reason);
+		pki_explain(why, file, ": ", reason);
 		status = STATUS_INVALID;
 	}
 	return status;
@@ -550,19 +545,19 @@ enum status pki_list(const char *dir, struct pki_info *infos, size_t max, size_t
 	*count = 0;
 	int found = scandir(dir, &names, is_certificate, alphasort);
 	if (found < 0) {
-		explain(why, dir, " cannot be read: ", strerror(errno));
+		pki_explain(why, dir, " cannot be read: ", strerror(errno));
 		return STATUS_NOT_FOUND;
 	}
 	for (int i = 0; i < found && *count < max; i++) {
 		char path[PKI_PATH_MAX], ignored[256];
 		struct text reason;
 		text_init(&reason, ignored, sizeof(ignored));
-		if (!path_of(path, dir, names[i]->d_name, "", &reason))
+		if (!pki_path_of(path, dir, names[i]->d_name, "", &reason))
 			continue;
 		if (pki_read(path, &infos[*count], &reason) == STATUS_OK)
 			++*count;
 	}
-	free_names(names, found);
+	pki_free_names(names, found);
 	return STATUS_OK;
 }
 
@@ -572,14 +567,15 @@ static enum status verify_chain(X509 *certificate, const char *cas, struct text 
 	X509_STORE *store = X509_STORE_new();
 	X509_STORE_CTX *check = X509_STORE_CTX_new();
 	if (!store || !check || X509_STORE_load_file(store, cas) != 1) {
-		explain(why, cas, " cannot be read", "");
+		pki_explain(why, cas, " cannot be read", "");
 		status = STATUS_NOT_FOUND;
 	} else if (X509_STORE_CTX_init(check, store, certificate, NULL) != 1) {
 		status = STATUS_NO_MEMORY;
 	} else if (X509_verify_cert(check) == 1) {
 		status = STATUS_OK;
 	} else {
-		explain(why, X509_verify_cert_error_string(X509_STORE_CTX_get_error(check)), " (authorities: ", cas);
+		pki_explain(
+			why, X509_verify_cert_error_string(X509_STORE_CTX_get_error(check)), " (authorities: ", cas);
 		text_add(why, ")");
 	}
 	X509_STORE_CTX_free(check);
@@ -594,12 +590,12 @@ static enum status verify_key(X509 *certificate, const char *path, struct text *
 	EVP_PKEY *key = load_key(path);
 	enum status status = STATUS_DENIED;
 	if (!key || stat(path, &about) != 0) {
-		explain(why, path, " cannot be read", "");
+		pki_explain(why, path, " cannot be read", "");
 		status = STATUS_NOT_FOUND;
 	} else if (X509_check_private_key(certificate, key) != 1) {
-		explain(why, path, " is not the certificate's key", "");
+		pki_explain(why, path, " is not the certificate's key", "");
 	} else if (about.st_mode & 077) {
-		explain(why, path, " may be read by others; ", "chmod 600 it");
+		pki_explain(why, path, " may be read by others; ", "chmod 600 it");
 	} else {
 		status = STATUS_OK;
 	}
@@ -614,7 +610,7 @@ enum status pki_verify(const char *file, const char *key, const char *cas, struc
 	enum status status = pki_read(file, &info, why);
 	if (status != STATUS_OK)
 		return status == STATUS_INVALID ? STATUS_DENIED : status;
-	X509 *certificate = load_certificate(file);
+	X509 *certificate = pki_load_certificate(file);
 	if (!certificate)
 		return STATUS_NOT_FOUND;
 	status = verify_chain(certificate, cas, why);

@@ -5,9 +5,11 @@
  * Files, all PEM, keys 0600, nothing is ever overwritten but cas.pem, which is the sum of the authorities'
  * certificates: DIR/ca-REGION.crt .key     a region's authority (REGION: the last component of its place)
  *   DIR/ca-admin.crt .key      the administrators'
+ *   DIR/ca-REGION.crl ca-admin.crl         whom the authority has revoked
  *   OUT/node.crt node.key cas.pem          what a node's `certs` directory holds
  *   OUT/client-REGION.crt .key cas.pem     a client that acts in that region
  *   OUT/admin.crt .key cas.pem             an administrator
+ *   OUT/crls.pem               the sum of the authorities' lists
  * The key of a region's authority belongs in that region and nowhere else. */
 #ifndef DOMICILE_TOOLS_PKI_H
 #define DOMICILE_TOOLS_PKI_H
@@ -35,6 +37,17 @@ enum status pki_issue(
 	const char *dir, const char *out, const struct certificate_name *name, uint32_t days, struct text *why) MUST;
 /* OUT/cas.pem anew from every DIR/ca-*.crt. NOT_FOUND: there is none. */
 enum status pki_write_cas(const char *dir, const char *out, struct text *why) MUST;
+
+/* Whom an authority revokes from now on, besides all that its list names already: the certificate in `file`, or the
+ * serial number (hexadecimal), or nobody: then the list is only made anew. Without a file `place` is the region's whose
+ * authority it is, "" the administrators'. `days` until a newer list is due. Writes the list and OUT/crls.pem; `said`
+ * is what was done, or else why not. INVALID: not this authority's certificate; a list that is damaged or another's. */
+struct pki_revocation {
+	const char *file, *serial, *place;
+	uint32_t days;
+};
+enum status pki_revoke(
+	const char *dir, const char *out, const struct pki_revocation *revocation, struct text *said) MUST;
 
 /* Reading what is there. */
 enum pki_kind { PKI_REGION_CA = 1, PKI_ADMIN_CA = 2, PKI_LEAF = 3 };

@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <time.h>
 
 enum { DNS_SIZE_MAX = 253, LABEL_SIZE_MAX = 63, LABELS_MAX = 12, PLACE_LABELS_MAX = 8, PLACE_LABELS_MIN_NODE = 3 };
 
@@ -249,6 +250,12 @@ enum status certificate_spki_sha256(X509 *certificate, uint8_t digest[32])
 	OPENSSL_free(der);
 	assert(made != 1 || digest_size == 32);
 	return made == 1 ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+int64_t certificate_ends_s(X509 *certificate)
+{
+	struct tm end;
+	return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1 ? (int64_t)timegm(&end) : 0;
 }
 
 /* --- a region's authority --------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ bool certificate_dns_of(const struct certificate_name *name, char *dns, size_t c
 /* "eu-west-1.ie.eu.place.acme": the one subtree that a region's CA is constrained to. False: does not fit. */
 bool certificate_subtree_of(const char *place, const char *cluster, char *dns, size_t capacity);
 enum status certificate_spki_sha256(struct x509_st *certificate, uint8_t digest[32]) MUST;
+int64_t certificate_ends_s(struct x509_st *certificate); /* since 1970; 0: not to be read */
 /* A region's CA: is a CA, self-signed, and its critical name constraint permits exactly this place's subtree. */
 enum status certificate_check_region_ca(
 	struct x509_st *ca, const char *place, const char *cluster, const char **why) MUST;

@@ -840,3 +840,8 @@ const char *connection_address(const struct connection *connection)
 {
 	return connection->address;
 }
+
+bool connection_revoked(const struct connection *connection, const struct revocations *revocations)
+{
+	return connection->tls && tls_peer_revoked(connection->tls, revocations);
+}

@@ -75,6 +75,8 @@ void connection_pause_reading(struct connection *connection, bool pause);
 const struct certificate_name *connection_who(const struct connection *connection);
 enum tls_alpn connection_alpn(const struct connection *connection);
 size_t connection_output_size(const struct connection *connection);
+struct revocations;
+bool connection_revoked(const struct connection *connection, const struct revocations *revocations);
 const char *connection_address(const struct connection *connection); /* of the other side, for logs */
 
 #endif

@@ -4,7 +4,8 @@
  * Traps that the shape answers: the error queue is cleared before every SSL call (what another connection left there
  * would be taken for ours); bytes that OpenSSL holds are invisible to epoll, so tls_read is called until it gives 0;
  * SSL_shutdown is called once and never after a failure; a failure is kept and is final.
- * Any one thread at a time per connection; a context is only read after it was made, but for tls_context_trust. */
+ * Any one thread at a time per connection; a context is only read after it was made, but for tls_context_trust and
+ * tls_context_revoke. */
 #include "wire/tls.h"
 
 #include <assert.h>
@@ -13,10 +14,13 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "wire/certificate.h"
+#include "wire/revocations.h"
 
 enum { ARRAY_SIZE_FIRST = 4096, ARRAY_KEEP_MAX = 128 << 10, RECORD_SIZE_MAX = 16 << 10, VERIFY_DEPTH = 3 };
 
@@ -29,6 +33,7 @@ struct tls_context {
 	_Atomic unsigned refs; /* its owner's and one of each connection: the method lives in here */
 	SSL_CTX *ssl;
 	BIO_METHOD *method;
+	struct revocations *revocations; /* NULL: none */
 };
 
 struct tls {
@@ -169,13 +174,30 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_s
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* An authority without a list has revoked nothing, and a list past its time still names whom it names: neither lets
+ * anybody in whom a list keeps out, nor keeps everybody out. All else stays an error. */
+static int on_verified(int passed, X509_STORE_CTX *check)
+{
+	if (passed)
+		return passed;
+	switch (X509_STORE_CTX_get_error(check)) {
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+	case X509_V_ERR_CRL_NOT_YET_VALID:
+		X509_STORE_CTX_set_error(check, X509_V_OK);
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 static bool set_profile(SSL_CTX *ssl)
 {
 	static const unsigned char session_context[] = "domicile";
 	SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_verified);
 	SSL_CTX_set_verify_depth(ssl, VERIFY_DEPTH);
 	SSL_CTX_set_alpn_select_cb(ssl, select_alpn, NULL);
 	if (SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1)
@@ -251,6 +273,7 @@ void tls_context_free(struct tls_context *context)
 	if (!context || atomic_fetch_sub(&context->refs, 1) != 1)
 		return;
 	SSL_CTX_free(context->ssl);
+	revocations_unref(context->revocations);
 	BIO_meth_free(context->method);
 	free(context);
 }
@@ -268,6 +291,40 @@ enum status tls_context_trust(struct tls_context *context, struct bytes ca_der)
 	X509_free(ca);
 	ERR_clear_error();
 	return added ? STATUS_OK : whole ? STATUS_NO_MEMORY : STATUS_INVALID;
+}
+
+static int store_index; /* of a store's context among its ex_data; negative: none was to be had */
+static pthread_once_t store_index_once = PTHREAD_ONCE_INIT;
+
+static void make_store_index(void)
+{
+	store_index = X509_STORE_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+/* Looked up anew for each check, so that a context's lists can be others from one moment to the next. */
+static STACK_OF(X509_CRL) * lists_of(const X509_STORE_CTX *check, const X509_NAME *name)
+{
+	const struct tls_context *context = X509_STORE_get_ex_data(X509_STORE_CTX_get0_store(check), store_index);
+	return revocations_of(context->revocations, name);
+}
+
+enum status tls_context_revoke(
+	struct tls_context *context, struct revocations *revocations, unsigned *strangers, const char **why)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
+	enum status status = revocations_judge(revocations, store, strangers, why);
+	if (status != STATUS_OK)
+		return status;
+	*why = "out of memory";
+	pthread_once(&store_index_once, make_store_index);
+	if (store_index < 0 || X509_STORE_set_ex_data(store, store_index, context) != 1 ||
+		(revocations && X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) != 1))
+		return STATUS_NO_MEMORY;
+	X509_STORE_set_lookup_crls(store, lists_of);
+	revocations_unref(context->revocations);
+	context->revocations = revocations_ref(revocations);
+	*why = "";
+	return STATUS_OK;
 }
 
 X509 *tls_context_certificate(const struct tls_context *context)
@@ -294,6 +351,7 @@ enum status tls_context_check(const struct tls_context *context, X509 **issuer, 
 		goto done;
 	}
 	X509_STORE_CTX_set_depth(check, VERIFY_DEPTH);
+	X509_STORE_CTX_set_verify_cb(check, on_verified);
 	if (X509_verify_cert(check) != 1) {
 		snprintf(text, sizeof(text), "%s", X509_verify_cert_error_string(X509_STORE_CTX_get_error(check)));
 		*why = text;
@@ -531,10 +589,7 @@ int64_t tls_peer_expires_s(struct tls *tls)
 	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
 	int64_t first = INT64_MAX;
 	for (int i = 0; chain && i < sk_X509_num(chain); i++) {
-		struct tm end;
-		if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(chain, i)), &end) != 1)
-			return 0;
-		int64_t at = timegm(&end);
+		int64_t at = certificate_ends_s(sk_X509_value(chain, i));
 		first = at < first ? at : first;
 	}
 	return chain ? first : 0;
@@ -549,4 +604,10 @@ X509 *tls_peer_issuer(struct tls *tls)
 {
 	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
 	return chain && sk_X509_num(chain) > 1 ? sk_X509_value(chain, 1) : NULL;
+}
+
+bool tls_peer_revoked(struct tls *tls, const struct revocations *revocations)
+{
+	X509 *issuer = tls->established ? tls_peer_issuer(tls) : NULL;
+	return issuer && revocations_hold(revocations, tls_peer_certificate(tls), issuer);
 }

@@ -26,6 +26,12 @@ enum status tls_context_new(const char *cert_file, const char *key_file, const c
 void tls_context_free(struct tls_context *context);
 /* Trust one more CA (DER), e.g. of a region that was added to meta after cas.pem was written. */
 enum status tls_context_trust(struct tls_context *context, struct bytes ca_der) MUST;
+/* From now on whom these lists name is refused, by new connections of either side; what stands asks tls_peer_revoked.
+ * Takes a reference of its own. INVALID: a list is not signed by its authority; nothing has changed then. *strangers:
+ * lists of authorities that are not trusted here. */
+struct revocations;
+enum status tls_context_revoke(
+	struct tls_context *context, struct revocations *revocations, unsigned *strangers, const char **why) MUST;
 struct x509_st;
 struct x509_st *tls_context_certificate(const struct tls_context *context); /* our own; borrowed */
 /* Would a peer with our CAs accept our own certificate? Expired, not yet valid or signed by none of ca_file: DENIED
@@ -50,7 +56,8 @@ void tls_consumed(struct tls *tls, size_t size);
 void tls_shutdown(struct tls *tls);		       /* close_notify, once */
 struct x509_st *tls_peer_certificate(struct tls *tls); /* borrowed */
 int64_t tls_peer_expires_s(struct tls *tls);	       /* the first end in its verified chain, seconds since 1970 */
-size_t tls_memory(const struct tls *tls);	       /* bytes of the two arrays */
-struct x509_st *tls_peer_issuer(struct tls *tls);      /* the verified chain's next; borrowed; NULL for none */
+bool tls_peer_revoked(struct tls *tls, const struct revocations *revocations); /* false before it is established */
+size_t tls_memory(const struct tls *tls);				       /* bytes of the two arrays */
+struct x509_st *tls_peer_issuer(struct tls *tls); /* the verified chain's next; borrowed; NULL for none */
 
 #endif

@@ -127,6 +127,16 @@ static void test_formats_read_back(void **state)
 	}
 }
 
+static void days_are_whole_and_turn_negative_at_the_end(void **state)
+{
+	(void)state;
+	assert_int_equal(days_until(1000 + 86400, 1000), 1);
+	assert_int_equal(days_until(1000 + 86399, 1000), 0);
+	assert_int_equal(days_until(1000, 1000), 0);
+	assert_int_equal(days_until(999, 1000), -1);
+	assert_int_equal(days_until(1000, 1000 + 86401), -2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +145,7 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_formats),
 		cmocka_unit_test(test_formats_read_back),
+		cmocka_unit_test(days_are_whole_and_turn_negative_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config.log_level, LOG_INFO);
 	assert_string_equal(config.data, "/var/lib/domicile");
 	assert_string_equal(config.certs, "/etc/domicile/certs");
+	assert_string_equal(config.crl, "");
 	assert_int_equal(config.join_count, 0);
 	assert_int_equal(config.reactors, 1);
 	assert_int_equal(config.cache_size, 256 << 20);
@@ -85,6 +86,7 @@ static const char everything[] = "# all of it\n"
 				 "log: { format: json, level: debug }\n"
 				 "data: /tmp/d\n"
 				 "certs: c\n"
+				 "crl: c/crls.pem\n"
 				 "join: [n2.example.net:7470, 10.0.0.1:7471]\n"
 				 "reactors: 1\n"
 				 "cache: 16MiB\n"
@@ -105,6 +107,7 @@ static void check_everything(void)
 	assert_int_equal(config.log_level, LOG_DEBUG);
 	assert_string_equal(config.data, "/tmp/d");
 	assert_string_equal(config.certs, "c");
+	assert_string_equal(config.crl, "c/crls.pem");
 	assert_int_equal(config.join_count, 2);
 	assert_string_equal(config.join[1], "10.0.0.1:7471");
 	assert_int_equal(config.cache_size, 16 << 20);
@@ -129,7 +132,8 @@ static void test_json(void **state)
 	bool ok = load("{\n\t\"cluster\": \"acme\", \"place\":\"eu/ie/eu-west-1/a/n1\", \"listen\":\"[::1]:7000\",\n"
 		       "\t\"advertise\": {\"default\":\"n1.example.net:7470\",\"from\":{\"us\":\"203.0.113.7:7470\","
 		       "\"ap/sg\":\"sg.example.net:1\"}},\n"
-		       "\t\"log\":{\"format\":\"json\",\"level\":\"debug\"}, \"data\":\"/tmp/d\", \"certs\":\"c\",\n"
+		       "\t\"log\":{\"format\":\"json\",\"level\":\"debug\"}, \"data\":\"/tmp/d\", \"certs\":\"c\", "
+		       "\"crl\":\"c/crls.pem\",\n"
 		       "\t\"join\":[\"n2.example.net:7470\",\"10.0.0.1:7471\"], \"reactors\":1,\n"
 		       "\t\"cache\":\"16MiB\", \"memory\":67108864, \"journal\":{\"segment\":\"4MiB\"},\n"
 		       "\t\"lease\":\"200ms\", \"heartbeat\":\"50ms\"\n}\n",
@@ -146,8 +150,9 @@ static void test_flags_alone(void **state)
 	char *arguments[] = { "--cluster", "acme", "--place=eu/ie/eu-west-1/a/n1", "--listen", "[::1]:7000",
 		"--advertise.default=n1.example.net:7470", "--advertise.from",
 		"{us: 203.0.113.7:7470, ap/sg: sg.example.net:1}", "--log.format", "json", "--log.level=debug",
-		"--data", "/tmp/d", "--certs=c", "--join", "[n2.example.net:7470, 10.0.0.1:7471]", "--cache=16MiB",
-		"--memory", "64MiB", "--journal.segment=4MiB", "--lease=200ms", "--heartbeat", "50ms", NULL };
+		"--data", "/tmp/d", "--certs=c", "--crl=c/crls.pem", "--join", "[n2.example.net:7470, 10.0.0.1:7471]",
+		"--cache=16MiB", "--memory", "64MiB", "--journal.segment=4MiB", "--lease=200ms", "--heartbeat", "50ms",
+		NULL };
 	config_errors_init(&errors);
 	bool ok = config_server_load(NULL, arguments, NULL, &config, &errors);
 	show_errors();
@@ -182,7 +187,7 @@ static void test_every_key_has_flag_and_variable(void **state)
 	(void)state;
 	uint32_t count;
 	const struct server_config_key *keys = server_config_keys(&count);
-	assert_int_equal(count, 20);
+	assert_int_equal(count, 21);
 	for (uint32_t i = 0; i < count; i++) {
 		char flag[128], variable[128] = "DOMICILED_";
 		assert_true(keys[i].what[0] != 0);
@@ -192,7 +197,7 @@ static void test_every_key_has_flag_and_variable(void **state)
 			variable[size++] = *c == '.' ? '_' : (char)(*c - 'a' + 'A');
 		strcpy(variable + size, "=/");
 		char *arguments[] = { flag, NULL }, *environment[] = { variable, NULL };
-		bool text = strcmp(keys[i].type, "directory") == 0;
+		bool text = strcmp(keys[i].type, "directory") == 0 || strcmp(keys[i].type, "file") == 0;
 		assert_int_equal(load(SMALLEST, arguments, NULL), text);
 		assert_int_equal(load(SMALLEST, NULL, environment), text);
 		if (text)
@@ -211,9 +216,12 @@ static void test_mistakes(void **state)
 	} table[] = {
 		{ "cahce: 1GiB\n", ":4:1: unknown key 'cahce' at the top; did you mean cache?" },
 		{ "log: { levle: info }\n", ":4:8: unknown key 'levle' in log; did you mean level?" },
-		{ "log.level: info\n", ":4:1: unknown key 'log.level' at the top; known are cluster, place, listen, "
-				       "advertise, http, redis, "
-				       "log, data, certs, join, reactors, cache, memory, journal, lease, heartbeat" },
+		{ "log.level: info\n",
+			":4:1: unknown key 'log.level' at the top; known are cluster, place, listen, "
+			"advertise, http, redis, "
+			"log, data, certs, crl, join, reactors, cache, memory, journal, lease, heartbeat" },
+		{ "crl: ''\n", ":4:6: '' is not a file; leave it out" },
+		{ "crl: [a, b]\n", ":4:6: a list is not a file" },
 		{ "log: info\n", ":4:6: 'info' is not a map of settings" },
 		{ "log: { level: loud }\n", ":4:15: 'loud' is not error, warn, info or debug" },
 		{ "log: { level: inf }\n", ":4:15: 'inf' is not error, warn, info or debug; did you mean info?" },

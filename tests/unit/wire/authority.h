@@ -134,6 +134,60 @@ static inline X509 *certificate_load(const char *path)
 	return certificate;
 }
 
+/* A list of revoked certificates of an authority, appended to NAME.pem or, with mode "w", alone in it. */
+struct list_form {
+	long number, from_s, to_s; /* from_s, to_s: seconds from now; both 0: since a minute, for an hour */
+	const char *revoked[4];	   /* names of leaves, NULL at the end */
+	const char *extension;	   /* of the issuing distribution point; NULL: none */
+	EVP_PKEY *key;		   /* signs instead of the authority's own */
+};
+
+static inline void list_write(
+	const struct authority *by, const char *name, const char *mode, const struct list_form *form)
+{
+	bool validity = form->from_s != 0 || form->to_s != 0;
+	X509_CRL *list = X509_CRL_new();
+	ASN1_TIME *at = ASN1_TIME_new();
+	ASN1_INTEGER *number = ASN1_INTEGER_new();
+	X509_CRL_set_version(list, X509_CRL_VERSION_2);
+	X509_CRL_set_issuer_name(list, X509_get_subject_name(by->certificate));
+	X509_CRL_set1_lastUpdate(list, X509_gmtime_adj(at, validity ? form->from_s : -60));
+	X509_CRL_set1_nextUpdate(list, X509_gmtime_adj(at, validity ? form->to_s : 3600));
+	ASN1_INTEGER_set(number, form->number);
+	X509_CRL_add1_ext_i2d(list, NID_crl_number, number, 0, 0);
+	X509V3_CTX context;
+	X509V3_set_ctx_nodb(&context);
+	X509V3_set_ctx(&context, by->certificate, NULL, NULL, list, 0);
+	X509_EXTENSION *key_id =
+		X509V3_EXT_conf_nid(NULL, &context, NID_authority_key_identifier, (char *)"keyid:always");
+	X509_CRL_add_ext(list, key_id, -1);
+	X509_EXTENSION_free(key_id);
+	if (form->extension) {
+		X509_EXTENSION *extension =
+			X509V3_EXT_conf_nid(NULL, &context, NID_issuing_distribution_point, (char *)form->extension);
+		assert(extension);
+		X509_CRL_add_ext(list, extension, -1);
+		X509_EXTENSION_free(extension);
+	}
+	for (unsigned i = 0; i < 4 && form->revoked[i]; i++) {
+		X509 *leaf = certificate_load(authority_path(form->revoked[i], ".crt"));
+		X509_REVOKED *entry = X509_REVOKED_new();
+		X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(leaf));
+		X509_REVOKED_set_revocationDate(entry, X509_gmtime_adj(at, -60));
+		X509_CRL_add0_revoked(list, entry);
+		X509_free(leaf);
+	}
+	X509_CRL_sort(list);
+	X509_CRL_sign(list, form->key ? form->key : by->key, EVP_sha256());
+	FILE *file = fopen(authority_path(name, ".pem"), mode);
+	assert(file);
+	PEM_write_X509_CRL(file, list);
+	fclose(file);
+	ASN1_INTEGER_free(number);
+	ASN1_TIME_free(at);
+	X509_CRL_free(list);
+}
+
 /* The usual cast: authorities of eu-west-1, us-east-1 and the administrators in cas.pem; foreign in no file. */
 struct cast {
 	struct authority eu, us, admin, foreign;

@@ -105,6 +105,15 @@ static void leaves_are_judged_by_their_form(void **state)
 	(void)state;
 	check_leaf(&(struct leaf_form){ .names = RIGHT }, NULL);
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:n2.a.eu-west-1.ie.eu.place.acme" }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = RIGHT "," RIGHT }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:n1.a.us-east-1.us.place.acme" }, "more than one");
+	check_leaf(
+		&(struct leaf_form){ .names = RIGHT ",DNS:app1.client.eu-west-1.ie.eu.place.acme" }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = RIGHT ",DNS:www.example.net" }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = RIGHT ",otherName:1.2.3.4;UTF8:n2" }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = RIGHT ",RID:1.2.3.4" }, "more than one");
+	check_leaf(&(struct leaf_form){ .names = "otherName:1.2.3.4;UTF8:n1.a.eu-west-1.ie.eu.place.acme" },
+		"not a DNS name");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",URI:spiffe://acme/n1" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",IP:127.0.0.1" }, "more than one");
 	check_leaf(&(struct leaf_form){ .names = RIGHT ",email:a@b.example" }, "more than one");
@@ -140,6 +149,26 @@ static void a_nul_in_the_name_is_refused(void **state)
 	assert_int_equal(certificate_name_of(leaf, &name, &why), STATUS_DENIED);
 	assert_non_null(strstr(why, "NUL"));
 	X509_free(leaf);
+}
+
+/* Two lists of one name each are two names: neither is believed, not even when they agree. */
+static void a_second_list_of_names_is_refused(void **state)
+{
+	(void)state;
+	static const char *const second[] = { RIGHT, "DNS:n2.a.eu-west-1.ie.eu.place.acme", "URI:spiffe://acme/n1" };
+	for (unsigned i = 0; i < 3; i++) {
+		struct certificate_name name;
+		const char *why = "";
+		leaf_write(&cast.eu, "leaf", &(struct leaf_form){ .names = RIGHT });
+		X509 *leaf = certificate_load(authority_path("leaf", ".crt"));
+		add_extension(leaf, cast.eu.certificate, NID_subject_alt_name, second[i]);
+		X509_sign(leaf, cast.eu.key, EVP_sha256());
+		assert_int_equal(certificate_name_of(leaf, &name, &why), STATUS_DENIED);
+		if (!strstr(why, "more than one list") && !strstr(why, "malformed"))
+			fail_msg("'%s'", why);
+		assert_int_equal(name.role, 0);
+		X509_free(leaf);
+	}
 }
 
 static void check_authority(const char *constraints, const char *reason)
@@ -203,6 +232,7 @@ int main(void)
 		cmocka_unit_test(wrong_names_are_refused),
 		cmocka_unit_test(leaves_are_judged_by_their_form),
 		cmocka_unit_test(a_nul_in_the_name_is_refused),
+		cmocka_unit_test(a_second_list_of_names_is_refused),
 		cmocka_unit_test(a_regions_authority_is_bound_to_exactly_its_place),
 		cmocka_unit_test(pem_becomes_der_and_keys_have_digests),
 	};

@@ -474,6 +474,34 @@ static void an_authority_may_be_added_later(void **state)
 	pair_free(&pair);
 }
 
+/* An authority's certificate that was made anew with its key stands for the old one, also once that has ended. */
+static void an_authority_may_be_renewed_with_its_key(void **state)
+{
+	(void)state;
+	const char *why;
+	char cas[160];
+	struct authority old = { .key = EVP_PKEY_dup(cast.eu.key) };
+	leaf_write(&cast.eu, "by-renewed", &(struct leaf_form){ .names = "DNS:n9.a.eu-west-1.ie.eu.place.acme" });
+	old.certificate = certificate_begin(old.key, "ca-eu", NULL, -7200, -3600);
+	add_extension(old.certificate, old.certificate, NID_basic_constraints, "critical,CA:TRUE");
+	add_extension(old.certificate, old.certificate, NID_key_usage, "critical,keyCertSign,cRLSign");
+	add_extension(old.certificate, old.certificate, NID_subject_key_identifier, "hash");
+	X509_sign(old.certificate, old.key, EVP_sha256());
+	snprintf(cas, sizeof(cas), "%s", authority_path("renewed", ".pem"));
+	for (unsigned i = 0; i < 3; i++) { /* the old one first, last, alone */
+		struct tls_context *context;
+		write_certificate(cas, i == 1 ? cast.eu.certificate : old.certificate, "w");
+		if (i < 2)
+			write_certificate(cas, i == 1 ? old.certificate : cast.eu.certificate, "a");
+		assert_int_equal(tls_context_new(authority_path("by-renewed", ".crt"),
+					 authority_path("by-renewed", ".key"), cas, &context, &why),
+			STATUS_OK);
+		assert_int_equal(tls_context_check(context, NULL, &why), i < 2 ? STATUS_OK : STATUS_DENIED);
+		tls_context_free(context);
+	}
+	authority_free(&old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -494,6 +522,7 @@ int main(void)
 		cmocka_unit_test(contexts_say_what_is_missing),
 		cmocka_unit_test(a_context_judges_its_own_certificate),
 		cmocka_unit_test(an_authority_may_be_added_later),
+		cmocka_unit_test(an_authority_may_be_renewed_with_its_key),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
