@@ -97,10 +97,21 @@ static void flushes_wanted(struct node *node)
 			node_touch(node, node->table[i]);
 }
 
+/* Rounds of reads begin in a turn, and a leader answers its own by its lease: by a clock read after they were asked,
+ * whenever the caller read its own. The turn is an event's end: nothing goes on with the older time. */
+static void clock_look(struct node *node)
+{
+	uint64_t now_ns = node->io.now(node->io.arg);
+
+	if (now_ns > node->time.now_ns)
+		node->time.now_ns = now_ns;
+}
+
 void node_turn(struct node *node)
 {
 	if (!node->running || node->failed)
 		return;
+	clock_look(node);
 	for (unsigned round = 0, long_turns = 0; round < 64; round++) {
 		while (!list_empty(&node->turns) && !node->failed && long_turns < LONG_TURNS_MAX) {
 			struct hosted *hosted = LIST_ENTRY(list_first(&node->turns), struct hosted, turns);

@@ -148,6 +148,18 @@ static void five_copies(struct world_knobs *knobs)
 	knobs->loss_ppm = 100000; /* so that the last words of who leaves go unheard */
 }
 
+static void old_clocks(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->old_clock = knobs->local_reads = true;
+	knobs->cold = 2;
+	knobs->keys = knobs->clients_per_region = 2;
+	knobs->wide = knobs->levels = knobs->follow = knobs->splits = false;
+	knobs->support_us = 300000;
+	knobs->heartbeat_us = 30000;
+	knobs->disk_us = 300;
+}
+
 static void with_bindings(struct world_knobs *knobs)
 {
 	calm(knobs);
@@ -218,6 +230,17 @@ static void play_paused(struct world *world)
 			world->stats.faults++;
 			wait_ms(world, world->knobs.support_us * (round + 1) / 1000 + 2000);
 		}
+	}
+}
+
+/* It takes up what it was asked meanwhile with the clock of before, by which its leases still run. What it says was
+ * overtaken by others' writes; so whoever reads by a lease looks at it again, with a clock read after the value. */
+static void play_old_clock(struct world *world)
+{
+	for (unsigned round = 0; round < 100 && world->failure[0] == '\0'; round++) {
+		node_pause(world, round % world->node_count, world->knobs.support_us * 1000 * 2);
+		world->stats.faults++;
+		wait_ms(world, world->knobs.support_us * 2 / 1000 + 700);
 	}
 }
 
@@ -469,6 +492,8 @@ static const struct scenario scenarios[] = {
 	{ "power-of-all", "everybody loses power at once, five times", calm, play_power_of_all },
 	{ "cut-off", "each node in turn is cut off, then deaf, then mute", calm, play_cut_off },
 	{ "paused", "processes stop for longer than their leases", calm, play_paused },
+	{ "old-clock", "what a paused process was asked it takes up with the clock of before", old_clocks,
+		play_old_clock },
 	{ "halves", "the regions fall into two halves, three ways", lossy, play_halves },
 	{ "moves", "a policy moves its shards while regions come and go", lossy, play_moves },
 	{ "tightened", "most voters of a shard lie outside its tightened policy", five_regions, play_tightened },
