@@ -164,6 +164,33 @@ static void test_a_hand_over_refuses_no_write(void **state)
 	assert_converged(&cluster, SLOT_SHARD);
 }
 
+/* The origin has answered by notes before the leader hears of anything; its client missed the answer and asks the
+ * leader. Both copies are in the log; one took effect, and the answer is that one's. */
+static void test_what_an_origin_answered_counts_once_at_the_leader(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command absent = { .kind = COMMAND_CAS, .key = bytes_text("k"), .value = bytes_text("v") };
+	struct command command = by(absent, 77, 1, false);
+	cluster.unanswered = leader;
+	struct driver_outcome first = await(&cluster, propose(&cluster, origin, &command))->outcome;
+	assert_int_equal(first.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(leader)) < first.index);
+	command.retry = true;
+	uint64_t token = propose(&cluster, leader, &command);
+	cluster_run(&cluster, 20);
+	assert_false(cluster.answers[token].done);
+	assert_true(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last > first.index);
+	cluster.unanswered = 0;
+	struct driver_outcome again = await(&cluster, token)->outcome;
+	assert_int_equal(again.status, STATUS_OK); /* not a conflict with itself */
+	assert_true(again.duplicate);
+	assert_int_equal(again.version, first.version);
+	assert_int_equal(read_at(&cluster, leader, "k", value, sizeof(value)), first.version);
+	assert_converged(&cluster, SLOT_SHARD);
+}
+
 /* What was handed to a leader may be in its log, whoever says later that nobody leads. */
 static void test_what_was_forwarded_ends_as_unknown_without_a_leader(void **state)
 {
@@ -344,6 +371,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_hand_over_refuses_no_write, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_an_origin_answered_counts_once_at_the_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_only_the_leader_reads_alone_unless_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_read_is_held_on_what_writes_its_key, setup, teardown),
