@@ -341,6 +341,33 @@ static void test_a_restarted_responder_holds_all_until_it_has_caught_up(void **s
 	assert_string_equal(value, "v");
 }
 
+/* Its table of keys is gone with the process: all that it finds in its log and has not applied holds every read. */
+static void test_a_restarted_responder_knows_of_no_key_that_it_is_untouched(void **state)
+{
+	(void)state;
+	uint64_t leader = local_reads(), responder = other_than(leader, 0), held;
+	uint64_t last = group_status(driver_group(driver_at(responder)), cluster.time.now_ns).last;
+	unsigned asked = 0;
+	cluster.nodes[other_than(leader, 1)].cut = true; /* it reads on for a while: nothing is committed */
+	struct command command = by(put("k", "new"), 77, 1, false);
+	uint64_t write = propose(&cluster, leader, &command);
+	await_in_log(responder, last);
+	cluster_run(&cluster, 2);
+	node_stop(&cluster.nodes[responder], false);
+	node_start(&cluster.nodes[responder]);
+	for (unsigned steps = 0; steps < STEPS_MAX && !cluster.answers[write].done; steps++) {
+		if (asked == 0 && may_read(responder) && driver_applied(driver_at(responder)) <= last) {
+			assert_int_equal(read_key(responder, "k", &held), DRIVER_READ_HELD);
+			assert_int_equal(read_key(responder, "other", &held), DRIVER_READ_HELD);
+			asked++;
+		}
+		cluster_step(&cluster);
+	}
+	assert_int_equal(asked, 1);
+	assert_int_equal(await(&cluster, held)->outcome.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(responder)) > last);
+}
+
 /* --- age ------------------------------------------------------------------------------------------------------ */
 
 static void test_the_state_is_as_young_as_the_last_round(void **state)
@@ -380,6 +407,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_write_while_a_responder_may_not_know, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_restarted_responder_holds_all_until_it_has_caught_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_restarted_responder_knows_of_no_key_that_it_is_untouched, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_state_is_as_young_as_the_last_round, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
