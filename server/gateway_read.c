@@ -138,7 +138,8 @@ static void read_job_done(void *arg)
 
 	assert(hosted != NULL); /* a replica with a read under way is not removed */
 	hosted->reading--;
-	node_touch(job->node, hosted); /* the read may have found the engine damaged */
+	node_touch(job->node, hosted);		       /* the read may have found the engine damaged */
+	job->node->io.flush_wanted(job->node->io.arg); /* whoever owns the loop looks at the deadline anew */
 	if (pending != NULL && lease_stood(job->node, hosted, pending, job->token)) { /* else the client has gone */
 		answer_get(job->node, hosted, pending, job->status, job->row, job->index);
 		pending_release(job->node, pending);

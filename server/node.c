@@ -113,12 +113,23 @@ static uint64_t turn_take(struct node *node, struct list *turns)
 	return driver_applied(hosted->driver) - applied;
 }
 
+/* Rounds of reads begin in a turn, and a leader answers its own by its lease: by a clock read after they were asked,
+ * whenever the caller read its own. The turn is an event's end: nothing goes on with the older time. */
+static void clock_look(struct node *node)
+{
+	uint64_t now_ns = node->io.now(node->io.arg);
+
+	if (now_ns > node->time.now_ns)
+		node->time.now_ns = now_ns;
+}
+
 enum { LATER_ENTRIES = 2048 };
 
 static void later_turns(struct node *node)
 {
 	uint64_t applied = 0;
 
+	clock_look(node);
 	for (size_t i = 0; i < node->hosted_count && !list_empty(&node->later) && !node->failed; i++) {
 		applied += turn_take(node, &node->later);
 		if (applied >= LATER_ENTRIES)
@@ -130,6 +141,7 @@ void node_turn(struct node *node)
 {
 	if (!node->running || node->failed)
 		return;
+	clock_look(node);
 	for (unsigned round = 0; round < 64; round++) {
 		while (!list_empty(&node->turns) && !node->failed)
 			turn_take(node, &node->turns);

@@ -225,6 +225,9 @@ void checkers_sent(
 
 		for (uint64_t i = 0; append->last >= append->first && i <= append->last - append->first; i++)
 			found = found || has_canary(append->bodies[i]);
+	} else if (message->kind == MESSAGE_FORWARD) {
+		for (uint32_t i = 0; i < message->forward.count; i++)
+			found = found || has_canary(message->forward.bodies[i]);
 	} else if (message->kind == MESSAGE_SNAPSHOT_CHUNK) {
 		found = has_canary(message->chunk.data);
 	} else if (message->kind == MESSAGE_ADMIN) {

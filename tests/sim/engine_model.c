@@ -90,6 +90,7 @@ struct engine_install {
 enum { WRITE_BUFFER_SIZE = 4 << 10, DISK_UNLIMITED = 1 << 30 };
 
 static struct list shelves;
+static unsigned cold, reads; /* one in `cold` of these misses the cache */
 
 static void *must(void *memory)
 {
@@ -359,6 +360,12 @@ static bool met(struct engine *engine)
 	if (stored != NULL && stored->damaged && (engine->table->index + engine->calls++) % 8 == 0)
 		engine->damaged = true;
 	return engine->damaged;
+}
+
+void engine_model_cold(unsigned one_in)
+{
+	cold = one_in;
+	reads = 0;
 }
 
 void engine_model_reset(void)
@@ -748,6 +755,9 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 
 enum status engine_get_cached(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
 {
+	*row = NULL;
+	if (cold != 0 && ++reads % cold == 0)
+		return STATUS_BUSY;
 	return engine_get(engine, space, key, row);
 }
 

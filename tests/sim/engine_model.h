@@ -22,6 +22,8 @@ void engine_model_fail(const char *dir, int status);
  * False: nothing is there. */
 bool engine_model_damage(const char *dir, struct prng *prng);
 bool engine_model_damaged(void); /* some engine anywhere, found or not */
-void engine_model_reset(void);	 /* forget everything: a new run */
+/* From now on one read in so many finds nothing in the cache; 0: none. */
+void engine_model_cold(unsigned one_in);
+void engine_model_reset(void); /* forget everything: a new run */
 
 #endif

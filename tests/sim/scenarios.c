@@ -141,11 +141,28 @@ static void five_regions(struct world_knobs *knobs)
 	knobs->regions = 5;
 }
 
-static void five_copies(struct world_knobs *knobs)
+static void five_quiet(struct world_knobs *knobs)
 {
 	five_regions(knobs);
 	knobs->copies = 5;
+}
+
+static void five_copies(struct world_knobs *knobs)
+{
+	five_quiet(knobs);
 	knobs->loss_ppm = 100000; /* so that the last words of who leaves go unheard */
+}
+
+static void old_clocks(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->old_clock = knobs->local_reads = true;
+	knobs->cold = 2;
+	knobs->keys = knobs->clients_per_region = 2;
+	knobs->wide = knobs->levels = knobs->follow = knobs->splits = false;
+	knobs->support_us = 300000;
+	knobs->heartbeat_us = 30000;
+	knobs->disk_us = 300;
 }
 
 static void with_bindings(struct world_knobs *knobs)
@@ -221,6 +238,17 @@ static void play_paused(struct world *world)
 	}
 }
 
+/* It takes up what it was asked meanwhile with the clock of before, by which its leases still run. What it says was
+ * overtaken by others' writes; so whoever reads by a lease looks at it again, with a clock read after the value. */
+static void play_old_clock(struct world *world)
+{
+	for (unsigned round = 0; round < 100 && world->failure[0] == '\0'; round++) {
+		node_pause(world, round % world->node_count, world->knobs.support_us * 1000 * 2);
+		world->stats.faults++;
+		wait_ms(world, world->knobs.support_us * 2 / 1000 + 700);
+	}
+}
+
 /* Two halves, neither with a quorum of everything; then the other two. */
 static void play_halves(struct world *world)
 {
@@ -260,6 +288,56 @@ static void play_tightened(struct world *world)
 		apply_world(world, false, 3);
 		wait_ms(world, 6000);
 	}
+}
+
+/* A client that does not say by which rules it judged writes at a node whose replica has no place there any more, while
+ * the group goes on without it. True: there was such a follower. */
+static bool write_outside(struct world *world, struct world_node *at, const char *key)
+{
+	const struct cluster_map *map = node_map(at->node);
+	const struct map_binding *binding = map_binding_of(map, bytes_text(key));
+	const struct map_shard *shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, bytes_text(key));
+	struct hosted *hosted = shard == NULL ? NULL : node_hosted(at->node, shard->id);
+	struct message message = { .kind = MESSAGE_REQUEST, .request = UINT64_MAX };
+	struct peer_identity who = { .role = PEER_CLIENT, .place = world->nodes[0].who.place };
+	uint32_t waiting = at->node->pending_count;
+
+	if (hosted == NULL || hosted->doomed || driver_leads(hosted->driver) ||
+		driver_leader_node(hosted->driver) == 0 || residency_hold(at->node, shard->policy) ||
+		residency_evacuates(at->node, hosted) || !driver_takes_writes(hosted->driver))
+		return false;
+	message.ask = (struct message_request){ .operation = OPERATION_DELETE,
+		.map_epoch = map->epoch,
+		.policy = shard->policy,
+		.shard = shard->id,
+		.client = 1,
+		.sequence = world->now_ns,
+		.low_water = world->now_ns,
+		.key = bytes_text(key) };
+	node_requested(at->node, ADMIN_CLIENT + 1, &who, &message, node_now(at));
+	if (at->node->pending_count > waiting)
+		world_fail(world, "node %u took a write that it may not store, and cannot answer", at->slot);
+	node_kick(at);
+	return true;
+}
+
+/* Followers outside are asked to write while they are led out. A note would tell them that the write is committed, for
+ * notes carry no data; but it never comes to them, so they leave it to the leader. */
+static void play_outside(struct world *world)
+{
+	static const char *const keys[] = { "w/out0", "w/out1", "w/out2", "w/out3" };
+	unsigned asked = 0;
+
+	for (unsigned tick = 0; tick < 2400 && world->failure[0] == '\0'; tick++) {
+		if (tick % 200 == 0)
+			apply_world(world, tick % 400 == 0, tick % 400 == 0 ? 3 : 5);
+		wait_ms(world, 10);
+		for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++)
+			asked += world->nodes[i].node != NULL && write_outside(world, &world->nodes[i], keys[tick % 4]);
+	}
+	world_log(world, "%u times a replica outside was asked", asked);
+	if (world->failure[0] == '\0' && asked == 0)
+		world_fail(world, "no replica outside was ever asked: the run does not count");
 }
 
 /* Five copies, three, five: leaders are voted out, their replicas removed. */
@@ -469,9 +547,12 @@ static const struct scenario scenarios[] = {
 	{ "power-of-all", "everybody loses power at once, five times", calm, play_power_of_all },
 	{ "cut-off", "each node in turn is cut off, then deaf, then mute", calm, play_cut_off },
 	{ "paused", "processes stop for longer than their leases", calm, play_paused },
+	{ "old-clock", "what a paused process was asked it takes up with the clock of before", old_clocks,
+		play_old_clock },
 	{ "halves", "the regions fall into two halves, three ways", lossy, play_halves },
 	{ "moves", "a policy moves its shards while regions come and go", lossy, play_moves },
 	{ "tightened", "most voters of a shard lie outside its tightened policy", five_regions, play_tightened },
+	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
 		play_rebound },

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "server/node_internal.h"
 #include "storage/journal.h"
 #include "tests/sim/checkers.h"
 #include "tests/sim/disk_model.h"
@@ -145,6 +146,22 @@ static uint64_t true_of_local(const struct world_node *node, uint64_t local_ns)
 	return (uint64_t)((double)(local_ns - node->offset_ns) / node->rate) + 1000;
 }
 
+/* A loop that keeps the time of its turn: a process that stops between reading the clock and reading its sockets finds
+ * there what was asked meanwhile. Only requests come with that clock, until the node has looked at its own; all else is
+ * the next turn's. */
+static struct node_time taken_up(struct world_node *node)
+{
+	bool old = node->world->knobs.old_clock && node->paused_until_ns == node->world->now_ns &&
+		   node->before_pause.now_ns >= node->node->time.now_ns;
+
+	return old ? node->before_pause : node_now(node);
+}
+
+static uint64_t next_turn_ns(const struct world_node *node)
+{
+	return node->paused_until_ns + (node->world->knobs.old_clock ? 1000 : 0);
+}
+
 /* --- timers and flushes ---------------------------------------------------------------------------------------------
  */
 
@@ -157,8 +174,8 @@ static void on_timer(struct world *world, void *arg, uint64_t incarnation, struc
 		return;
 	node->timer_ns = UINT64_MAX;
 	if (node->paused_until_ns > world->now_ns) {
-		node->timer_ns = node->paused_until_ns;
-		world_at(world, node->paused_until_ns, on_timer, node, incarnation, NULL);
+		node->timer_ns = next_turn_ns(node);
+		world_at(world, node->timer_ns, on_timer, node, incarnation, NULL);
 		return;
 	}
 	node_expired(node->node, node_now(node));
@@ -175,7 +192,7 @@ static void on_flush_done(struct world *world, void *arg, uint64_t incarnation, 
 	if (node->node == NULL || node->incarnation != incarnation || flush == NULL)
 		return;
 	if (node->paused_until_ns > world->now_ns) {
-		world_at(world, node->paused_until_ns, on_flush_done, node, incarnation, NULL);
+		world_at(world, next_turn_ns(node), on_flush_done, node, incarnation, NULL);
 		return;
 	}
 	status = journal_flush_run(flush);
@@ -214,7 +231,7 @@ static void on_job_done(struct world *world, void *arg, uint64_t incarnation, st
 
 	(void)bytes;
 	if (!job->over && node->paused_until_ns > world->now_ns) {
-		world_at(world, node->paused_until_ns, on_job_done, job, incarnation, NULL);
+		world_at(world, next_turn_ns(node), on_job_done, job, incarnation, NULL);
 		return;
 	}
 	if (!job->over) {
@@ -357,7 +374,7 @@ static void on_peer_delivery(struct world *world, void *arg, uint64_t route, str
 		return;
 	}
 	if (to->paused_until_ns > world->now_ns) {
-		world_at(world, to->paused_until_ns + prng_below(&world->network, 1000000), on_peer_delivery, to, route,
+		world_at(world, next_turn_ns(to) + prng_below(&world->network, 1000000), on_peer_delivery, to, route,
 			buffer_ref(bytes));
 		return;
 	}
@@ -419,7 +436,7 @@ static void on_request(struct world *world, void *arg, uint64_t value, struct bu
 			world_fail(world, "a client's message does not decode");
 		else
 			node_requested(to->node, (uint64_t)request->client + 1 + ((uint64_t)request->region << 32),
-				&request->who, &message, node_now(to));
+				&request->who, &message, taken_up(to));
 		node_kick(to);
 	} else if (lost_fn != NULL) {
 		lost_fn(world, request->client, request->slot, false);
@@ -649,6 +666,8 @@ void node_pause(struct world *world, unsigned slot, uint64_t for_ns)
 	if (node->node == NULL)
 		return;
 	world_log(world, "node %u pauses for %llu ms", slot, (unsigned long long)(for_ns / 1000000));
+	if (node->paused_until_ns <= world->now_ns)
+		node->before_pause = node_now(node);
 	node->paused_until_ns = world->now_ns + for_ns;
 	world->stats.pauses++;
 }
@@ -733,6 +752,7 @@ void world_knobs_from_seed(struct world *world)
 	/* A journal that lost more than can be mended takes its region's copies away: one such loss is what counts. */
 	knobs->damages = prng_below(&prng, 4) == 0 && !knobs->bit_flips;
 	knobs->follow = prng_below(&prng, 3) == 0;
+	knobs->cold = prng_below(&prng, 3) == 0 ? 2 + (unsigned)prng_below(&prng, 4) : 0;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }
@@ -766,6 +786,7 @@ struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose)
 	world_knobs_from_seed(world);
 	if (adjust != NULL)
 		adjust(&world->knobs);
+	engine_model_cold(world->knobs.cold);
 	for (unsigned a = 0; a < WORLD_REGIONS_MAX; a++) {
 		for (unsigned b = 0; b < WORLD_REGIONS_MAX; b++)
 			world->delay_ns[a][b] = world->knobs.wide ? (uint64_t)wide_rtt[a][b] * 500000

@@ -49,6 +49,8 @@ struct world_knobs {
 	bool local_reads; /* of its policies */
 	bool wide;	  /* WAN distances; else a few hundred microseconds */
 	bool levels;	  /* clients read at all levels; else strongly */
+	bool old_clock;	  /* what a paused node is asked it takes up with the clock of before the pause */
+	unsigned cold;	  /* one read in so many misses an engine's cache and blocks; 0: none */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
@@ -67,6 +69,7 @@ struct world_node {
 	uint64_t offset_ns;
 	int64_t wall_error_us;
 	uint64_t paused_until_ns, last_local_ns;
+	struct node_time before_pause;
 	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
 	struct journal_flush *flush;
 	struct list jobs; /* given to threads that may block, not yet done */

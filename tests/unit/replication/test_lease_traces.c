@@ -220,6 +220,48 @@ static void test_another_epoch_is_granted_at_once(void **state)
 	cluster_free(cluster);
 }
 
+/* What was lent under an epoch that is over runs on at its holder, who has heard of nothing: it is waited for. */
+static void test_what_an_ended_epoch_lent_is_waited_for(void **state)
+{
+	(void)state;
+	struct roles of;
+	struct cluster *cluster = settled(21, &of);
+	uint64_t commit = status_of(cluster, of.leader).commit;
+	unsigned readable = 0;
+	cut_off(cluster, of.responder, true);
+	liveness_lent_end(cluster->nodes[of.leader].liveness, NODE_BASE + of.responder + 1);
+	propose(cluster, of.leader, 1);
+	for (; may_read(cluster, of.responder); readable++) {
+		assert_int_equal(status_of(cluster, of.leader).commit, commit);
+		run_ms(cluster, 1);
+	}
+	assert_true(readable > 100);
+	run_ms(cluster, 200);
+	assert_int_equal(status_of(cluster, of.leader).commit, commit + 1);
+	cluster_free(cluster);
+}
+
+/* A learner has the data and no lease: what it lacks holds no write up. */
+static void test_a_learner_reads_by_no_lease(void **state)
+{
+	(void)state;
+	enum { LEARNER = 3 };
+	struct cluster *cluster = begun("vvvl", 22, 500000);
+	unsigned leader = await_leader(cluster, 5000);
+	run_ms(cluster, 1000);
+	propose(cluster, leader, 3);
+	run_ms(cluster, 200);
+	uint64_t commit = status_of(cluster, leader).commit;
+	assert_int_equal(status_of(cluster, LEARNER).last, commit);
+	assert_true(may_read(cluster, (leader + 1) % 3));
+	assert_false(may_read(cluster, LEARNER));
+	wire.hold_from[LEARNER] = commit + 1;
+	propose(cluster, leader, 1);
+	run_ms(cluster, 50);
+	assert_int_equal(status_of(cluster, leader).commit, commit + 1);
+	cluster_free(cluster);
+}
+
 /* --- lent time (N2) ---------------------------------------------------------------------------------------------- */
 
 static void deliver_pong(struct cluster *cluster, const struct roles *of, uint64_t lent_epoch)
@@ -601,6 +643,8 @@ int main(void)
 		cmocka_unit_test(test_a_snapshot_ends_a_lease),
 		cmocka_unit_test(test_support_counts_under_the_epoch_granted),
 		cmocka_unit_test(test_another_epoch_is_granted_at_once),
+		cmocka_unit_test(test_what_an_ended_epoch_lent_is_waited_for),
+		cmocka_unit_test(test_a_learner_reads_by_no_lease),
 		cmocka_unit_test(test_an_older_pong_brings_no_lease_back),
 		cmocka_unit_test(test_a_late_ping_ends_no_lease),
 		cmocka_unit_test(test_no_membership_leaves_a_lease_behind),

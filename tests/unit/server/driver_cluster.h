@@ -60,6 +60,7 @@ struct cluster {
 	struct answer answers[TOKENS_MAX];
 	uint64_t token, chunks_sent, repairs_sent, retries_sent;
 	struct driver_owner owners[NODES + 1];
+	uint64_t unanswered; /* the node that hears no answer to its appends; 0: none */
 };
 
 static struct group_effects test_effects;
@@ -76,6 +77,8 @@ static inline uint64_t replica_of(uint64_t node, unsigned slot)
 static inline void cluster_post(struct cluster *cluster, uint64_t from, uint64_t to, const struct message *message)
 {
 	if (to > NODES || cluster->nodes[from].cut || cluster->nodes[to].cut || !cluster->nodes[to].up)
+		return;
+	if (to == cluster->unanswered && message->kind == MESSAGE_APPEND_REPLY)
 		return;
 	struct packer packer;
 	pack_init(&packer, NULL, 0);

@@ -202,6 +202,33 @@ static void test_a_write_that_a_former_leader_refuses_goes_on(void **state)
 	assert_int_equal(cluster_leader(&cluster, SLOT_SHARD), next);
 }
 
+/* The origin has answered by notes before the leader hears of anything; its client missed the answer and asks the
+ * leader. Both copies are in the log; one took effect, and the answer is that one's. */
+static void test_what_an_origin_answered_counts_once_at_the_leader(void **state)
+{
+	(void)state;
+	char value[16];
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command absent = { .kind = COMMAND_CAS, .key = bytes_text("k"), .value = bytes_text("v") };
+	struct command command = by(absent, 77, 1, false);
+	cluster.unanswered = leader;
+	struct driver_outcome first = await(&cluster, propose(&cluster, origin, &command))->outcome;
+	assert_int_equal(first.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(leader)) < first.index);
+	command.retry = true;
+	uint64_t token = propose(&cluster, leader, &command);
+	cluster_run(&cluster, 20);
+	assert_false(cluster.answers[token].done);
+	assert_true(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last > first.index);
+	cluster.unanswered = 0;
+	struct driver_outcome again = await(&cluster, token)->outcome;
+	assert_int_equal(again.status, STATUS_OK); /* not a conflict with itself */
+	assert_true(again.duplicate);
+	assert_int_equal(again.version, first.version);
+	assert_int_equal(read_at(&cluster, leader, "k", value, sizeof(value)), first.version);
+	assert_converged(&cluster, SLOT_SHARD);
+}
+
 /* What was handed to a leader may be in its log, whoever says later that nobody leads. */
 static void test_what_was_forwarded_ends_as_unknown_without_a_leader(void **state)
 {
@@ -500,6 +527,33 @@ static void test_a_restarted_responder_holds_all_until_it_has_caught_up(void **s
 	assert_string_equal(value, "v");
 }
 
+/* Its table of keys is gone with the process: all that it finds in its log and has not applied holds every read. */
+static void test_a_restarted_responder_knows_of_no_key_that_it_is_untouched(void **state)
+{
+	(void)state;
+	uint64_t leader = local_reads(), responder = other_than(leader, 0), held;
+	uint64_t last = group_status(driver_group(driver_at(responder)), cluster.time.now_ns).last;
+	unsigned asked = 0;
+	cluster.nodes[other_than(leader, 1)].cut = true; /* it reads on for a while: nothing is committed */
+	struct command command = by(put("k", "new"), 77, 1, false);
+	uint64_t write = propose(&cluster, leader, &command);
+	await_in_log(responder, last);
+	cluster_run(&cluster, 2);
+	node_stop(&cluster.nodes[responder], false);
+	node_start(&cluster.nodes[responder]);
+	for (unsigned steps = 0; steps < STEPS_MAX && !cluster.answers[write].done; steps++) {
+		if (asked == 0 && may_read(responder) && driver_applied(driver_at(responder)) <= last) {
+			assert_int_equal(read_key(responder, "k", &held), DRIVER_READ_HELD);
+			assert_int_equal(read_key(responder, "other", &held), DRIVER_READ_HELD);
+			asked++;
+		}
+		cluster_step(&cluster);
+	}
+	assert_int_equal(asked, 1);
+	assert_int_equal(await(&cluster, held)->outcome.status, STATUS_OK);
+	assert_true(driver_applied(driver_at(responder)) > last);
+}
+
 /* --- age ------------------------------------------------------------------------------------------------------ */
 
 static void test_the_state_is_as_young_as_the_last_round(void **state)
@@ -532,6 +586,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_what_was_forwarded_ends_as_unknown_without_a_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_fence_that_only_one_copy_meets_is_no_refusal, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_what_an_origin_answered_counts_once_at_the_leader, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_taken_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_forward_is_refused_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_more_is_sent_to_a_leader_that_gave_up, setup, teardown),
@@ -542,6 +598,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_write_while_a_responder_may_not_know, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_a_restarted_responder_holds_all_until_it_has_caught_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_restarted_responder_knows_of_no_key_that_it_is_untouched, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_state_is_as_young_as_the_last_round, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
