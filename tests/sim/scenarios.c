@@ -350,14 +350,64 @@ static void play_copies(struct world *world)
 	}
 }
 
-/* A key is bound to one policy, then to another, whenever it happens to be absent; clients have old maps. */
+static unsigned meta_leader(const struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct node *node = world->nodes[i].node;
+		const struct group *group = node == NULL ? NULL : node_group(node, META_GROUP);
+
+		if (group != NULL && group_status(group, node->time.now_ns).role == GROUP_LEADER)
+			return i;
+	}
+	return 0;
+}
+
+/* Fences in force at the shards that this node leads. */
+static unsigned fences_led(const struct node *node)
+{
+	unsigned count = 0;
+	struct command fence;
+
+	for (size_t i = 0; node != NULL && i < node->table_size; i++) {
+		if (node->table[i] != NULL && driver_leads(node->table[i]->driver))
+			for (uint32_t at = 0; driver_fence_at(node->table[i]->driver, at, &fence); at++)
+				count++;
+	}
+	return count;
+}
+
+/* The first node, not meta's leader, that puts a fence up at a shard it leads hears nothing more of meta's. */
+static void deafen_who_fences(struct world *world, unsigned meta)
+{
+	unsigned before[WORLD_NODES_MAX];
+
+	for (unsigned i = 0; i < world->node_count; i++)
+		before[i] = fences_led(world->nodes[i].node);
+	for (unsigned ms = 0; ms < 300; ms++) {
+		wait_ms(world, 1);
+		for (unsigned i = 0; i < world->node_count; i++) {
+			if (i == meta || fences_led(world->nodes[i].node) <= before[i])
+				continue;
+			cut(world, meta, i);
+			return;
+		}
+	}
+}
+
+/* A key is bound to one policy, then to another, whenever it happens to be absent. Clients have old maps, and so has
+ * the node that put up the fence: it does not hear that the key lives elsewhere by now, and is written there. */
 static void play_rebound(struct world *world)
 {
 	static const char *const prefixes[] = { "w/k0", "w/k1", "w/k2", "w/k3" };
 
 	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
+		unsigned meta = meta_leader(world);
+
 		bind(world, prefixes[round % 4], round / 4 % 2 == 0 ? "other" : "world");
-		wait_ms(world, 1500);
+		deafen_who_fences(world, meta);
+		wait_ms(world, 900);
+		whole_again(world);
+		wait_ms(world, 400);
 	}
 }
 
