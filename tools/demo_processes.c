@@ -315,24 +315,40 @@ static void copy_lines(int fd, const char *indent)
 	fflush(stdout);
 }
 
-/* Until the command has ended. Nodes that end meanwhile are reaped: who runs the command may have ended them. */
-static int wait_for_command(struct demo *demo, pid_t pid)
+static void node_reaped(struct demo *demo, pid_t pid)
 {
-	int status;
-	pid_t ended;
-
-	while ((ended = waitpid(-1, &status, 0)) != pid) {
-		if (ended < 0 && errno != EINTR)
-			return EXIT_BUG;
-		for (uint32_t i = 0; i < demo->node_count && ended > 0; i++) {
-			if (demo->nodes[i].pid == ended) {
-				demo->nodes[i].pid = 0;
-				demo->nodes[i].ended = true;
-			}
+	for (uint32_t i = 0; i < demo->node_count; i++) {
+		if (demo->nodes[i].pid == pid) {
+			demo->nodes[i].pid = 0;
+			demo->nodes[i].ended = true;
 		}
 	}
-	demo->command_pid = 0;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Until the command has ended. Nodes that end meanwhile are reaped: who runs the command may have ended them. Under the
+ * lock, so that whoever cleans up after a signal knows every pid that it signals to be a child still. */
+static int wait_for_command(struct demo *demo, pid_t pid)
+{
+	siginfo_t child;
+	int status = 0;
+
+	for (;;) {
+		child.si_pid = 0;
+		if (waitid(P_ALL, 0, &child, WEXITED | WNOWAIT) != 0 && errno != EINTR)
+			return EXIT_BUG;
+		if (child.si_pid == 0)
+			continue;
+		pthread_mutex_lock(&demo->lock);
+		if (waitpid(child.si_pid, &status, 0) != child.si_pid)
+			child.si_pid = 0;
+		if (child.si_pid == pid)
+			demo->command_pid = 0;
+		else if (child.si_pid > 0)
+			node_reaped(demo, child.si_pid);
+		pthread_mutex_unlock(&demo->lock);
+		if (child.si_pid == pid)
+			return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	}
 }
 
 int demo_run(struct demo *demo, char *const argv[], const char *indent)
