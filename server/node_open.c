@@ -322,13 +322,15 @@ enum status node_open(const struct node_options *options, const struct node_io *
 	list_init(&node->turns);
 	list_init(&node->later);
 	heap_init(&node->timers, NULL, 0);
-	if (strlen(options->data) >= sizeof(node->data) || strlen(options->cluster) >= sizeof(node->cluster_name)) {
+	size_t data_size = strlen(options->data) + 1, name_size = strlen(options->cluster) + 1;
+
+	if (data_size > sizeof(node->data) || name_size > sizeof(node->cluster_name)) {
 		free(node);
 		*why = "the data directory's path or the cluster's name is too long";
 		return STATUS_INVALID;
 	}
-	strcpy(node->data, options->data);
-	strcpy(node->cluster_name, options->cluster);
+	memcpy(node->data, options->data, data_size);
+	memcpy(node->cluster_name, options->cluster, name_size);
 	node->site.place = options->place;
 	if (!allocate(node)) {
 		node_close(node);

@@ -99,6 +99,17 @@ enum status pki_finish(FILE *file, const char *path, bool written, struct text *
 	return STATUS_IO;
 }
 
+enum status pki_put(const char *fresh, const char *path, enum status status, struct text *why)
+{
+	if (status == STATUS_OK && rename(fresh, path) != 0) {
+		pki_explain(why, path, " cannot be written: ", strerror(errno));
+		status = STATUS_IO;
+	}
+	if (status != STATUS_OK)
+		unlink(fresh);
+	return status;
+}
+
 static enum status write_pair(const char *dir, const char *name, const struct pki_key_pair *pair, struct text *why)
 {
 	enum status status;
@@ -455,13 +466,7 @@ enum status pki_write_cas(const char *dir, const char *out, struct text *why)
 		pki_explain(why, dir, " holds no authority (ca-*.crt); make one first: ", "domctl cert create-ca");
 		status = STATUS_NOT_FOUND;
 	}
-	if (status == STATUS_OK && rename(fresh, path) != 0) {
-		pki_explain(why, path, " cannot be written: ", strerror(errno));
-		status = STATUS_IO;
-	}
-	if (status != STATUS_OK)
-		unlink(fresh);
-	return status;
+	return pki_put(fresh, path, status, why);
 }
 
 /* --- reading ----------------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ enum status pki_make_directory(const char *dir, struct text *why) MUST; /* with 
 FILE *pki_create_file(const char *path, mode_t mode, enum status *status, struct text *why);
 /* Closes the file; what could not be written whole is removed again. */
 enum status pki_finish(FILE *file, const char *path, bool written, struct text *why) MUST;
+/* The file `fresh` takes the place of `path` when status is OK, else it is removed. */
+enum status pki_put(const char *fresh, const char *path, enum status status, struct text *why) MUST;
 X509 *pki_load_certificate(const char *path);
 void pki_free_names(struct dirent **names, int count);
 

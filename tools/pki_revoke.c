@@ -196,13 +196,7 @@ static enum status replace_list(struct revoking *revoking, struct text *why)
 	enum status written =
 		pki_finish(file, fresh, status != STATUS_OK || PEM_write_X509_CRL(file, revoking->fresh) == 1, why);
 	status = status == STATUS_OK ? written : status;
-	if (status == STATUS_OK && rename(fresh, path) != 0) {
-		pki_explain(why, path, " cannot be written: ", strerror(errno));
-		status = STATUS_IO;
-	}
-	if (status != STATUS_OK)
-		unlink(fresh);
-	return status;
+	return pki_put(fresh, path, status, why);
 }
 
 static int is_list(const struct dirent *entry)
@@ -240,13 +234,7 @@ static enum status write_lists(const char *dir, const char *out, struct text *wh
 	pki_free_names(names, count > 0 ? count : 0);
 	ERR_clear_error();
 	status = pki_finish(file, fresh, whole, why);
-	if (status == STATUS_OK && rename(fresh, path) != 0) {
-		pki_explain(why, path, " cannot be written: ", strerror(errno));
-		status = STATUS_IO;
-	}
-	if (status != STATUS_OK)
-		unlink(fresh);
-	return status;
+	return pki_put(fresh, path, status, why);
 }
 
 static void say_revoked(const struct revoking *revoking, const char *out, struct text *said)

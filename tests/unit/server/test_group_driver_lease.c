@@ -275,28 +275,41 @@ static void test_a_fence_that_only_one_copy_meets_is_no_refusal(void **state)
 	assert_int_not_equal(read_at(&cluster, next, "k", value, sizeof(value)), 0);
 }
 
-/* A copy of a forward that comes late proposes nothing: else a refusal could turn into a write. */
-static void test_a_forward_is_taken_once(void **state)
-{
-	(void)state;
-	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
-	struct command command = by(put("k", "v"), 77, 1, false);
+/* A forward as an origin would send it; it lives as long as `forged`. */
+struct forged {
 	uint8_t body[256];
+	struct bytes bytes;
+	struct entry entry;
+};
+static struct message forge(
+	struct forged *forged, uint64_t origin, uint64_t leader, const struct command *command, uint64_t number)
+{
 	struct packer packer;
-	pack_init(&packer, body, sizeof(body));
-	command_encode(&command, &packer);
-	struct bytes bytes = pack_result(&packer);
-	struct entry entry = { .kind = ENTRY_COMMAND, .size = (uint32_t)bytes.size };
+	pack_init(&packer, forged->body, sizeof(forged->body));
+	command_encode(command, &packer);
+	forged->bytes = pack_result(&packer);
+	forged->entry = (struct entry){ .kind = ENTRY_COMMAND, .size = (uint32_t)forged->bytes.size };
 	struct message forward = { .kind = MESSAGE_FORWARD,
 		.group = SHARD_GROUP,
 		.from = replica_of(origin, SLOT_SHARD),
 		.to = replica_of(leader, SLOT_SHARD),
 		.term = term_at(leader) };
 	forward.forward.boot = 5;
-	forward.forward.first = 9;
+	forward.forward.first = number;
 	forward.forward.count = 1;
-	forward.forward.entries = &entry;
-	forward.forward.bodies = &bytes;
+	forward.forward.entries = &forged->entry;
+	forward.forward.bodies = &forged->bytes;
+	return forward;
+}
+
+/* A copy of a forward that comes late proposes nothing: else a refusal could turn into a write. */
+static void test_a_forward_is_taken_once(void **state)
+{
+	(void)state;
+	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
+	struct command command = by(put("k", "v"), 77, 1, false);
+	struct forged forged;
+	struct message forward = forge(&forged, origin, leader, &command, 9);
 	uint64_t last = group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last;
 	for (unsigned i = 0; i < 3; i++) {
 		driver_received_forward(driver_at(leader), origin, &forward, false, cluster.time);
@@ -304,15 +317,11 @@ static void test_a_forward_is_taken_once(void **state)
 	}
 	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last, last + 1);
 	/* From another node than its replica's it is not taken at all. */
-	forward.forward.first = 10;
+	forward = forge(&forged, origin, leader, &command, 10);
 	driver_received_forward(driver_at(leader), other_than(leader, 1), &forward, false, cluster.time);
 	/* Nor what is no write of a client. */
 	command.kind = COMMAND_FENCE;
-	pack_init(&packer, body, sizeof(body));
-	command_encode(&command, &packer);
-	bytes = pack_result(&packer);
-	entry.size = (uint32_t)bytes.size;
-	forward.forward.first = 11;
+	forward = forge(&forged, origin, leader, &command, 11);
 	driver_received_forward(driver_at(leader), origin, &forward, false, cluster.time);
 	cluster_run(&cluster, 50);
 	assert_int_equal(group_status(driver_group(driver_at(leader)), cluster.time.now_ns).last, last + 1);
@@ -347,31 +356,15 @@ static void test_a_forward_is_refused_once(void **state)
 	char value[16];
 	uint64_t leader = cluster_leader(&cluster, SLOT_SHARD), origin = other_than(leader, 0);
 	struct command command = by(put("taken", "v"), 77, 1, false), other = by(put("refused", "v"), 77, 2, false);
-	uint8_t body[256];
-	struct packer packer;
-	pack_init(&packer, body, sizeof(body));
-	command_encode(&command, &packer);
-	struct bytes bytes = pack_result(&packer);
-	struct entry entry = { .kind = ENTRY_COMMAND, .size = (uint32_t)bytes.size };
-	struct message forward = { .kind = MESSAGE_FORWARD,
-		.group = SHARD_GROUP,
-		.from = replica_of(origin, SLOT_SHARD),
-		.to = replica_of(leader, SLOT_SHARD),
-		.term = term_at(leader) };
-	forward.forward.boot = 5;
-	forward.forward.first = 9;
-	forward.forward.count = 1;
-	forward.forward.entries = &entry;
-	forward.forward.bodies = &bytes;
+	struct forged forged;
+	struct message forward = forge(&forged, origin, leader, &command, 9);
 	forward_answered(leader, origin, &forward, 0);
 	assert_int_not_equal(read_at(&cluster, leader, "taken", value, sizeof(value)), 0);
 	lead_from(other_than(leader, 1));
 	forward_answered(leader, origin, &forward, 0);
-	pack_init(&packer, body, sizeof(body));
-	command_encode(&other, &packer);
-	bytes = pack_result(&packer);
-	entry.size = (uint32_t)bytes.size;
-	forward.forward.first = 10;
+	uint64_t term = forward.term;
+	forward = forge(&forged, origin, leader, &other, 10);
+	forward.term = term;
 	forward_answered(leader, origin, &forward, 1);
 	lead_from(leader);
 	forward_answered(leader, origin, &forward, 0);
