@@ -350,16 +350,25 @@ static void play_copies(struct world *world)
 	}
 }
 
-static unsigned meta_leader(const struct world *world)
+/* Slot of the node that leads a group; -1: none does. */
+static int leader_slot_of(const struct world *world, uint64_t id)
 {
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct node *node = world->nodes[i].node;
-		const struct group *group = node == NULL ? NULL : node_group(node, META_GROUP);
+	uint64_t term = 0;
+	int slot = -1;
 
-		if (group != NULL && group_status(group, node->time.now_ns).role == GROUP_LEADER)
-			return i;
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct group *group = world->nodes[i].node == NULL ? NULL : node_group(world->nodes[i].node, id);
+		struct group_status status;
+
+		if (group == NULL)
+			continue;
+		status = group_status(group, world->nodes[i].last_local_ns);
+		if (status.role == GROUP_LEADER && status.term > term) {
+			term = status.term;
+			slot = (int)i;
+		}
 	}
-	return 0;
+	return slot;
 }
 
 /* Fences in force at the shards that this node leads. */
@@ -377,7 +386,7 @@ static unsigned fences_led(const struct node *node)
 }
 
 /* The first node, not meta's leader, that puts a fence up at a shard it leads hears nothing more of meta's. */
-static void deafen_who_fences(struct world *world, unsigned meta)
+static void deafen_who_fences(struct world *world, int meta)
 {
 	unsigned before[WORLD_NODES_MAX];
 
@@ -386,9 +395,9 @@ static void deafen_who_fences(struct world *world, unsigned meta)
 	for (unsigned ms = 0; ms < 300; ms++) {
 		wait_ms(world, 1);
 		for (unsigned i = 0; i < world->node_count; i++) {
-			if (i == meta || fences_led(world->nodes[i].node) <= before[i])
+			if (meta < 0 || i == (unsigned)meta || fences_led(world->nodes[i].node) <= before[i])
 				continue;
-			cut(world, meta, i);
+			cut(world, (unsigned)meta, i);
 			return;
 		}
 	}
@@ -401,7 +410,7 @@ static void play_rebound(struct world *world)
 	static const char *const prefixes[] = { "w/k0", "w/k1", "w/k2", "w/k3" };
 
 	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
-		unsigned meta = meta_leader(world);
+		int meta = leader_slot_of(world, META_GROUP);
 
 		bind(world, prefixes[round % 4], round / 4 % 2 == 0 ? "other" : "world");
 		deafen_who_fences(world, meta);
@@ -456,28 +465,6 @@ static bool of_world(const struct cluster_map *map, const struct map_shard *shar
 	const struct policy *policy = map_policy_find(map, shard->policy);
 
 	return policy != NULL && strcmp(policy->name, "world") == 0;
-}
-
-/* Slot of the node that leads a shard; -1: none does. */
-static int leader_slot_of(const struct world *world, uint64_t shard)
-{
-	uint64_t term = 0;
-	int slot = -1;
-
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct group *group =
-			world->nodes[i].node == NULL ? NULL : node_group(world->nodes[i].node, shard);
-		struct group_status status;
-
-		if (group == NULL)
-			continue;
-		status = group_status(group, world->nodes[i].last_local_ns);
-		if (status.role == GROUP_LEADER && status.term > term) {
-			term = status.term;
-			slot = (int)i;
-		}
-	}
-	return slot;
 }
 
 /* Plays on for so long and counts how often leaders of the world's shards changed. */
