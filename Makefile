@@ -131,7 +131,7 @@ $(foreach f,$(FOLDERS) tools bench,$(eval $(call UNIT_RULE,$(f))))
 # Under a sanitizer the randomised tests make fewer runs; the seeds that they do make are the same.
 UNIT_ENV_asan := RUNS=10 DRIVER_RUNS=4
 UNIT_ENV_ubsan := $(UNIT_ENV_asan)
-UNIT_ENV_tsan := RUNS=3 DRIVER_RUNS=2
+UNIT_ENV_tsan := RUNS=3 DRIVER_RUNS=2 TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp
 unit: $(UNIT_BINS)
 	$(Q)$(UNIT_ENV_$(VARIANT)) tests/run-unit $(UNIT_BINS)
 
