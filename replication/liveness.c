@@ -17,15 +17,15 @@
 
 enum {
 	PING_BACKOFF_US = 1000000, /* an unreachable peer is pinged at least once a second */
-	RTT_SAMPLES_YOUNG = 8,
+	RTT_WINDOW = 8,		   /* round trips of which the shortest is believed */
 };
 
 struct peer {
 	uint64_t node; /* 0: free */
 	uint32_t watches;
-	uint32_t rtt_us;	    /* 0: unknown */
-	uint32_t rtt_samples;	    /* up to RTT_SAMPLES_YOUNG */
-	uint64_t boot, boot_before; /* 0: never heard */
+	uint32_t rtts_us[RTT_WINDOW]; /* the last ones, in turn; 0: none yet */
+	uint32_t rtt_at;	      /* where the next one goes */
+	uint64_t boot, boot_before;   /* 0: never heard */
 	uint64_t heard_ns;
 	uint64_t ping_at_ns;
 	uint64_t ping_interval_us;
@@ -381,6 +381,24 @@ static void borrow(struct liveness *liveness, struct peer *peer, const struct me
 	}
 }
 
+/* What holds a round trip up (a queue, a busy node, the connection's own handshake, a partition whose pings are
+ * answered when it heals, many at once) only ever makes it longer: the shortest of the last few is the way itself. A
+ * mean would remember a partition of seconds for many rounds, and elections wait by it. */
+static void rtt_keep(struct peer *peer, uint64_t rtt_us)
+{
+	peer->rtts_us[peer->rtt_at] = (uint32_t)(rtt_us < 1 ? 1 : rtt_us > UINT32_MAX ? UINT32_MAX : rtt_us);
+	peer->rtt_at = (peer->rtt_at + 1) % RTT_WINDOW;
+}
+
+static uint32_t rtt_of(const struct peer *peer)
+{
+	uint32_t least = 0;
+	for (unsigned i = 0; i < RTT_WINDOW; i++)
+		if (peer->rtts_us[i] != 0 && (least == 0 || peer->rtts_us[i] < least))
+			least = peer->rtts_us[i];
+	return least;
+}
+
 static void ponged(struct liveness *liveness, struct peer *peer, const struct message_pong *pong, uint64_t now_ns,
 	struct liveness_effects *out)
 {
@@ -388,15 +406,7 @@ static void ponged(struct liveness *liveness, struct peer *peer, const struct me
 		return;
 	if (!heard(liveness, peer, pong->boot, pong->echo_ns, now_ns, out))
 		return;
-	uint64_t rtt_us = (now_ns - pong->echo_ns) / 1000;
-	rtt_us = rtt_us < 1 ? 1 : rtt_us > UINT32_MAX / 8 ? UINT32_MAX / 8 : rtt_us;
-	/* The first rounds pay for the connection itself: until the mean has settled, the shortest is believed. */
-	if (peer->rtt_samples < RTT_SAMPLES_YOUNG) {
-		peer->rtt_us = peer->rtt_us == 0 || rtt_us < peer->rtt_us ? (uint32_t)rtt_us : peer->rtt_us;
-		peer->rtt_samples++;
-	} else {
-		peer->rtt_us = (uint32_t)((7 * (uint64_t)peer->rtt_us + rtt_us) / 8);
-	}
+	rtt_keep(peer, (now_ns - pong->echo_ns) / 1000);
 
 	bool supported = false;
 	uint64_t support_us = pong->support_us;
@@ -447,7 +457,7 @@ static void ping(
 	message->ping.boot = liveness->config.boot;
 	message->ping.heard_boot = peer->boot;
 	message->ping.map_epoch = map_epoch;
-	message->ping.rtt_us = peer->rtt_us;
+	message->ping.rtt_us = rtt_of(peer);
 	uint64_t longest_us = heartbeat_us > PING_BACKOFF_US ? heartbeat_us : PING_BACKOFF_US;
 	if (reachable(liveness, peer, now_ns))
 		peer->ping_interval_us = heartbeat_us;
@@ -605,7 +615,7 @@ bool liveness_alive(const struct liveness *liveness, uint64_t node, uint64_t now
 uint32_t liveness_rtt_us(const struct liveness *liveness, uint64_t node)
 {
 	const struct peer *peer = peer_find(liveness, node);
-	return peer ? peer->rtt_us : 0;
+	return peer ? rtt_of(peer) : 0;
 }
 
 void liveness_check(const struct liveness *liveness)

@@ -19,6 +19,7 @@ struct pair {
 	uint64_t now, offset[3];
 	int64_t drift_ppm[3]; /* of the node's clock */
 	bool cut[3];	      /* messages towards the node are lost */
+	bool held[3];	      /* messages towards the node wait, as on a connection that a partition did not end */
 	unsigned up[3], down[3], restarted[3], pings[3];
 	struct {
 		uint64_t at;
@@ -112,7 +113,7 @@ static void run_ms(struct pair *pair, unsigned ms)
 	for (unsigned i = 0; i < ms; i++) {
 		pair->now += MS;
 		for (unsigned n = 0; n < pair->wire_count;) {
-			if (pair->wire[n].at > pair->now) {
+			if (pair->wire[n].at > pair->now || pair->held[pair->wire[n].to]) {
 				n++;
 				continue;
 			}
@@ -261,6 +262,40 @@ static void test_watches_count_and_promises_stay(void **state)
 	pair_free(pair);
 }
 
+/* What waited while a partition lasted is answered when it heals, all of it; elections must not wait by that. */
+static void test_an_outage_is_no_round_trip(void **state)
+{
+	(void)state;
+	struct pair *pair = pair_new();
+	for (unsigned deaf = A; deaf <= B; deaf++) {
+		run_ms(pair, 1000);
+		pair->held[deaf] = true;
+		run_ms(pair, 10000);
+		assert_false(liveness_alive(pair->at[deaf], 3 - deaf, clock_of(pair, deaf)));
+		pair->held[deaf] = false;
+		run_ms(pair, 200);
+		for (unsigned node = A; node <= B; node++) {
+			assert_true(liveness_alive(pair->at[node], 3 - node, clock_of(pair, node)));
+			assert_in_range(liveness_rtt_us(pair->at[node], 3 - node), 4000, 6000);
+		}
+	}
+	pair_free(pair);
+}
+
+/* A way that has become longer is believed in once nothing shorter has been seen for eight rounds. */
+static void test_a_longer_way_is_learnt(void **state)
+{
+	(void)state;
+	struct pair *pair = pair_new();
+	run_ms(pair, 1500);
+	pair->latency = 20 * MS;
+	run_ms(pair, 300);
+	assert_in_range(liveness_rtt_us(pair->at[A], B), 4000, 6000);
+	run_ms(pair, 1200);
+	assert_in_range(liveness_rtt_us(pair->at[A], B), 40000, 42000);
+	pair_free(pair);
+}
+
 static void test_forged_and_late_answers(void **state)
 {
 	(void)state;
@@ -299,6 +334,8 @@ int main(void)
 		cmocka_unit_test(test_a_restart_is_told_and_waits),
 		cmocka_unit_test(test_a_withdrawal_is_for_ever_and_told),
 		cmocka_unit_test(test_watches_count_and_promises_stay),
+		cmocka_unit_test(test_an_outage_is_no_round_trip),
+		cmocka_unit_test(test_a_longer_way_is_learnt),
 		cmocka_unit_test(test_forged_and_late_answers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
