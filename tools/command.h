@@ -45,6 +45,7 @@ struct command {
 	const struct flag *const *flags; /* ended with a NULL; NULL: none */
 	const char *kind;		 /* of its JSON, and name of its schema file; NULL: text only */
 	bool mutates;			 /* honours --dry-run */
+	bool only_does;			 /* changes files that no cluster judges: refused with --dry-run */
 	bool hidden;
 	int (*run)(const struct invocation *invocation); /* the exit code */
 };

@@ -327,6 +327,10 @@ static bool check_flags(const struct invocation *invocation, struct complaint *c
 			flag_among(invocation->command->flags, name, strlen(name)) == NULL)
 			return unknown_flag(complaint, invocation->command, name, strlen(name));
 	}
+	if (invocation->dry_run && invocation->command->only_does)
+		return refuse(complaint, "DOM-U002", "--dry-run is not known here",
+			"this writes files, and no cluster judges them",
+			"leave --dry-run out, or write elsewhere with --out");
 	return true;
 }
 

@@ -7,9 +7,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
-enum { LISTS_MAX = 256 };
+enum { LISTS_MAX = 256, FILE_SIZE_MAX = 16 * 1024 * 1024 };
 
 struct revocations {
 	_Atomic unsigned refs;
@@ -88,6 +89,12 @@ enum status revocations_read(const char *file, struct revocations **out, const c
 	if (!from) {
 		*why = "it cannot be read";
 		return STATUS_NOT_FOUND;
+	}
+	struct stat stat;
+	if (fstat(fileno(from), &stat) != 0 || stat.st_size > FILE_SIZE_MAX) {
+		fclose(from);
+		*why = "it is larger than 16 MiB";
+		return STATUS_TOO_LARGE;
 	}
 	struct revocations *made = calloc(1, sizeof(*made));
 	if (!made) {

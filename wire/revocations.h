@@ -12,8 +12,9 @@ struct X509_name_st;
 struct stack_st_X509_CRL;
 struct revocations;
 
-/* NOT_FOUND: the file cannot be read. INVALID: no list, a torn one, a partial one, two of one authority. For all here:
- * *why is static or per-thread text for people. */
+/* NOT_FOUND: the file cannot be read. INVALID: no list, a torn one, a partial one, two of one authority. TOO_LARGE:
+ * more than 16 MiB (some 300,000 certificates) or 256 lists. For all here: *why is static or per-thread text for
+ * people. */
 enum status revocations_read(const char *file, struct revocations **out, const char **why) MUST;
 struct revocations *revocations_ref(struct revocations *revocations); /* NULL is none, here and below */
 void revocations_unref(struct revocations *revocations);

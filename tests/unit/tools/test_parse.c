@@ -120,6 +120,9 @@ static void a_flag_wins_over_its_variable(void **state)
 	assert_string_equal(invocation.endpoint, "c:3");
 	assert_int_equal(invocation.timeout_ms, 250);
 	assert_int_equal(invocation.output, OUTPUT_TABLE);
+	assert_false(parse("cert revoke app.crt --ca-dir ca --dry-run"));
+	assert_string_equal(complaint.code, "DOM-U002");
+	assert_non_null(strstr(complaint.what, "--dry-run"));
 }
 
 static void a_bad_variable_is_an_error(void **state)

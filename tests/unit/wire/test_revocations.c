@@ -93,6 +93,9 @@ static void files_that_are_no_lists_are_named(void **state)
 	check_unread(STATUS_INVALID, "the list of 'ca-eu' is there twice");
 	list_write(&cast.eu, "list", "w", &(struct list_form){ .number = 1, .extension = "critical,onlyuser:TRUE" });
 	check_unread(STATUS_INVALID, "not understood");
+	list_write(&cast.eu, "list", "w", &(struct list_form){ .number = 1 });
+	edit("truncate -s 16777217 list.pem");
+	check_unread(STATUS_TOO_LARGE, "larger than 16 MiB");
 }
 
 static void check_follow(const struct list_form *old_form, const struct list_form *fresh_form, enum status wanted)
