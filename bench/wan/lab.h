@@ -20,6 +20,7 @@ enum {
 	LAB_HOSTS_MAX = TOPOLOGY_REGIONS_MAX * (LAB_NODES_PER_REGION_MAX + 1),
 	LAB_NAME_MAX = 32,
 	LAB_PATH_MAX = 160,
+	LAB_CONGESTION_MAX = 16,
 	LAB_CLIENT = 100, /* the last part of a client's address */
 };
 #define LAB_ROOT "/run/wanlab"
@@ -29,9 +30,10 @@ struct lab_host {
 	char netns[LAB_PATH_MAX]; /* the namespace's path */
 	uint32_t region, address; /* host byte order */
 	bool client;
-	int wire_fd;		 /* the TUN device; -1: none yet */
-	int device_fd;		 /* /proc/net/dev inside */
-	uint64_t dropped_before; /* by the device, before counting began */
+	int wire_fd;			     /* the TUN device; -1: none yet */
+	int device_fd;			     /* /proc/net/dev inside */
+	char congestion[LAB_CONGESTION_MAX]; /* control of its TCP */
+	uint64_t dropped_before;	     /* by the device, before counting began */
 };
 struct lab {
 	char name[LAB_NAME_MAX];

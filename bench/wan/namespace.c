@@ -126,7 +126,32 @@ static int give_name(const char *path)
 	return mount(OWN, path, "none", MS_BIND, NULL) != 0 ? errno : 0;
 }
 
-int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, int *device_fd)
+/* Each namespace has its own, at first its parent's. What a machine happens to have decides the tail of latencies: bbr
+ * keeps to four packets a round trip for a while in every ten seconds, and who sends more waits a round trip longer. A
+ * kernel may refuse cubic here when the machine's own is another; reno is always allowed. */
+static void choose_congestion(char *congestion, size_t capacity)
+{
+	static const char file[] = "/proc/sys/net/ipv4/tcp_congestion_control", *const choices[] = { "cubic", "reno" };
+	bool chosen = false;
+	ssize_t size;
+	int fd;
+
+	for (unsigned i = 0; i < 2 && !chosen; i++) {
+		fd = open(file, O_WRONLY | O_CLOEXEC);
+		chosen = fd >= 0 && write(fd, choices[i], strlen(choices[i])) > 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	size = fd < 0 ? 0 : read(fd, congestion, capacity - 1);
+	congestion[size > 0 ? size : 0] = '\0';
+	congestion[strcspn(congestion, "\n")] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, int *device_fd, char *congestion,
+	size_t congestion_capacity)
 {
 	int own = open(OWN, O_RDONLY | O_CLOEXEC), error = 0;
 
@@ -139,6 +164,8 @@ int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, 
 		error = give_name(path);
 	if (error == 0)
 		error = open_wire(address, mtu, wire_fd);
+	if (error == 0)
+		choose_congestion(congestion, congestion_capacity);
 	if (error == 0 && (*device_fd = open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC)) < 0)
 		error = errno;
 	if (setns(own, CLONE_NEWNET) != 0)

@@ -5,6 +5,7 @@
 #define DOMICILE_BENCH_WAN_NAMESPACE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -14,8 +15,11 @@ enum { NAMESPACE_MTU_MIN = 576, NAMESPACE_MTU_MAX = 9000 };
 const char *namespace_unavailable(void);
 
 /* Makes the namespace and in it a device `wan0` with the address and a route to all of 10.77.0.0/16. What is read from
- * *wire_fd left the namespace, what is written arrives in it. */
-int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, int *device_fd);
+ * *wire_fd left the namespace, what is written arrives in it. TCP there has Debian's congestion control, cubic,
+ * whatever the machine's own is, or where the kernel refuses that, reno; `congestion` is the one in force, "" when it
+ * is not known. */
+int namespace_create(const char *path, uint32_t address, int mtu, int *wire_fd, int *device_fd, char *congestion,
+	size_t congestion_capacity);
 void namespace_remove(const char *path); /* fine when it is not there */
 
 int namespace_enter(const char *path);

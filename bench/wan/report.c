@@ -16,8 +16,8 @@ static json_t *host_of(const struct lab_host *host)
 	char address[16];
 
 	lab_address_text(host->address, address, sizeof(address));
-	return json_pack("{s:s, s:i, s:s, s:s, s:b}", "name", host->name, "region", (int)host->region, "address",
-		address, "netns", host->netns, "client", host->client);
+	return json_pack("{s:s, s:i, s:s, s:s, s:b, s:s}", "name", host->name, "region", (int)host->region, "address",
+		address, "netns", host->netns, "client", host->client, "congestion_control", host->congestion);
 }
 
 static json_t *pair_of(const struct lab *lab, uint32_t from, uint32_t to)

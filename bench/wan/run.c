@@ -240,7 +240,8 @@ static int make_lab(struct run *run)
 	for (uint32_t i = 0; i < run->lab.host_count; i++) {
 		struct lab_host *host = &run->lab.hosts[i];
 
-		error = namespace_create(host->netns, host->address, (int)run->mtu, &host->wire_fd, &host->device_fd);
+		error = namespace_create(host->netns, host->address, (int)run->mtu, &host->wire_fd, &host->device_fd,
+			host->congestion, sizeof(host->congestion));
 		if (error != 0)
 			return failed(host->netns, error);
 	}
