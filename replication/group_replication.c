@@ -212,8 +212,20 @@ static void send_append(struct group *group, struct follower *follower, uint64_t
 	}
 	if (follower->state == FOLLOWER_REPLICATE)
 		follower->next += count;
+	if (count == 0)
+		follower->notice_sent = group->probe;
 	if (follower->retry_at_ns == NEVER)
 		follower->retry_at_ns = retry_after(group, follower);
+}
+
+/* What is committed is told with the next append; alone, when none is under way, or, where reads are held until it is
+ * known, one at a time. */
+static bool may_notice(const struct group *group, const struct follower *follower)
+{
+	if (follower->inflight_count == 0)
+		return true;
+	return membership_in_force(group)->local_reads && follower->state == FOLLOWER_REPLICATE &&
+	       follower->notice_sent <= follower->probe_acked;
 }
 
 /* One append, if there is reason for one and room. */
@@ -232,7 +244,7 @@ static bool feed_once(struct group *group, struct follower *follower, struct gro
 		send_append(group, follower, count, out);
 		return true;
 	}
-	bool untold = follower->commit_sent < group->commit && follower->inflight_count == 0;
+	bool untold = follower->commit_sent < group->commit && may_notice(group, follower);
 	if (untold || follower->poke || reads_await(group, follower->probe_sent))
 		send_append(group, follower, 0, out);
 	return false;
@@ -355,6 +367,7 @@ void leader_reply(struct group *group, const struct message *message, struct gro
 		return;
 	if (reply->probe >= follower->probe_acked)
 		follower->incarnation = reply->incarnation;
+	const bool news = reply->probe > follower->probe_acked || reply->match > follower->match;
 	answered(follower, reply->probe);
 	follower->commit = max_u64(follower->commit, reply->commit);
 	if (reply->rejected) {
@@ -362,7 +375,7 @@ void leader_reply(struct group *group, const struct message *message, struct gro
 		return;
 	}
 	bound_under(group, follower, reply->support_epoch);
-	if (reply->match > follower->match || reply->probe >= follower->probe_sent) {
+	if (news) { /* what is still under way is given its time from now on: its answers come in turn */
 		follower->backoff = 0;
 		follower->retry_at_ns = NEVER;
 	}

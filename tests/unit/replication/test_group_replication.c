@@ -48,6 +48,65 @@ static void test_commit_keeps_up_with_constant_load(void **state)
 	cluster_free(cluster);
 }
 
+static unsigned carried[NODES_MAX][LOG_MAX]; /* appends with that entry, to whom */
+
+static bool count_entries(struct cluster *cluster, const struct message *message)
+{
+	(void)cluster;
+	if (message->kind == MESSAGE_APPEND)
+		for (uint64_t index = message->append.first; index <= message->append.last; index++)
+			carried[message->to - 1][index]++;
+	return true;
+}
+
+/* Entries and news of commits that are under way together on a long way: an answer to the older is a sign of life.
+ * Taken for silence, entries go again, and the next ones wait for a round trip. */
+static void test_nothing_goes_twice_on_a_long_way(void **state)
+{
+	(void)state;
+	struct cluster *cluster = cluster_begin("vvv", 3);
+	for (unsigned i = 0; i < 3; i++)
+		cluster->far_us[i] = 10000; /* round trips of 42 ms; 50 ms are waited for an answer */
+	unsigned leader = await_leader(cluster, 5000);
+	run_ms(cluster, 500);
+	uint64_t first = status_of(cluster, leader).last + 1;
+	memset(carried, 0, sizeof(carried));
+	cluster->filter = count_entries;
+	for (unsigned gap = 1; gap < 120; gap += 7) {
+		propose(cluster, leader, 1);
+		run_ms(cluster, gap);
+		propose(cluster, leader, 1);
+		run_ms(cluster, 70);
+	}
+	run_ms(cluster, 200);
+	for (uint64_t index = first; index <= status_of(cluster, leader).last; index++)
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(carried[i][index], i == leader ? 0 : 1);
+	cluster_free(cluster);
+}
+
+/* Where reads are held until a commit is known, news of it do not wait for the answer to what is under way. */
+static void test_commits_are_told_at_once_where_reads_are_held(void **state)
+{
+	(void)state;
+	struct membership membership = membership_of("vvv");
+	membership.local_reads = true;
+	struct cluster *cluster = cluster_new(3, &membership, 3);
+	cluster_start(cluster);
+	for (unsigned i = 0; i < 3; i++)
+		cluster->far_us[i] = 10000;
+	unsigned leader = await_leader(cluster, 5000);
+	run_ms(cluster, 2000);
+	propose(cluster, leader, 1);
+	uint64_t index = status_of(cluster, leader).last;
+	run_ms(cluster, 35);
+	propose(cluster, leader, 1); /* under way when the first one commits, at 42 ms */
+	run_ms(cluster, 32);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(status_of(cluster, i).commit >= index); /* at 42 + 21 ms */
+	cluster_free(cluster);
+}
+
 /* Figure 8 (C01): an entry of an old term on a majority is not committed by counting, and may be replaced. */
 static void test_figure_8(void **state)
 {
@@ -473,6 +532,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_entries_commit_and_apply_everywhere),
 		cmocka_unit_test(test_commit_keeps_up_with_constant_load),
+		cmocka_unit_test(test_nothing_goes_twice_on_a_long_way),
+		cmocka_unit_test(test_commits_are_told_at_once_where_reads_are_held),
 		cmocka_unit_test(test_figure_8),
 		cmocka_unit_test(test_old_terms_are_not_counted),
 		cmocka_unit_test(test_nothing_commits_before_it_is_durable),
