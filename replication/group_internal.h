@@ -58,7 +58,6 @@ struct follower {
 	uint64_t commit_sent; /* what it was told */
 	uint64_t met;	      /* it holds ours up to here, perhaps not yet durably; 0: not known */
 	uint64_t probe_sent, probe_acked;
-	uint64_t notice_sent; /* the last append without an entry */
 	uint64_t probe_from;  /* answers to earlier appends say nothing about `next` any more */
 	uint64_t epoch;	      /* of its node's support, to which it bound itself in this term; 0: unbound */
 	uint64_t incarnation; /* of its log, as last told; 0: not yet */

@@ -212,20 +212,18 @@ static void send_append(struct group *group, struct follower *follower, uint64_t
 	}
 	if (follower->state == FOLLOWER_REPLICATE)
 		follower->next += count;
-	if (count == 0)
-		follower->notice_sent = group->probe;
 	if (follower->retry_at_ns == NEVER)
 		follower->retry_at_ns = retry_after(group, follower);
 }
 
-/* What is committed is told with the next append; alone, when none is under way, or, where reads are held until it is
- * known, one at a time. */
+/* What is committed is told with the next entry; alone, when nothing is under way, or, where reads are held until it is
+ * known, as long as more than half of the window is left to entries. */
 static bool may_notice(const struct group *group, const struct follower *follower)
 {
 	if (follower->inflight_count == 0)
 		return true;
 	return membership_in_force(group)->local_reads && follower->state == FOLLOWER_REPLICATE &&
-	       follower->notice_sent <= follower->probe_acked;
+	       follower->inflight_count < window(group) / 2;
 }
 
 /* One append, if there is reason for one and room. */

@@ -485,6 +485,16 @@ static enum status birth_write(struct driver *driver, const struct membership *m
 	return status == STATUS_OK ? engine_flush(driver->engine, &flushed) : status;
 }
 
+/* What was begun on the disk goes, so that the next attempt finds nothing there. */
+static void birth_undo(const struct driver *driver)
+{
+	enum status status = engine_remove(driver->options.engines, driver->options.replica);
+	if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+		log_warn("a replica could neither be made nor what was begun of it be removed",
+			LOG_H("group", driver->options.group), LOG_U("replica", driver->options.replica),
+			LOG_S("status", status_name(status)));
+}
+
 enum status driver_create(const struct driver_options *options, const struct membership *membership,
 	struct node_time time, struct driver **out)
 {
@@ -497,6 +507,7 @@ enum status driver_create(const struct driver_options *options, const struct mem
 	if (!driver)
 		return STATUS_NO_MEMORY;
 	enum status status = driver_log_clear(driver);
+	bool begun = status == STATUS_OK;
 	if (status == STATUS_OK)
 		status = engine_open(options->engines, options->replica, true, &driver->engine);
 	if (status == STATUS_OK)
@@ -514,6 +525,8 @@ enum status driver_create(const struct driver_options *options, const struct mem
 	if (status != STATUS_OK) {
 		if (driver->engine)
 			engine_close(driver->engine);
+		if (begun && status != STATUS_CONFLICT)
+			birth_undo(driver);
 		driver_free(driver);
 		return status;
 	}

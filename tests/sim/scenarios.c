@@ -7,6 +7,7 @@
 #include "policy/paths.h"
 #include "server/group_driver.h"
 #include "server/node_internal.h"
+#include "tests/sim/disk_model.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
 
@@ -287,6 +288,37 @@ static void play_tightened(struct world *world)
 		wait_ms(world, 10000);
 		apply_world(world, false, 3);
 		wait_ms(world, 6000);
+	}
+}
+
+static void quotas(struct world *world, uint64_t free_bytes)
+{
+	for (unsigned i = 0; i < world->node_count; i++)
+		disk_model_quota(world->nodes[i].dir, free_bytes);
+}
+
+/* Where a replica should have been made while the disk was full there is one soon after. */
+static void play_born_full(struct world *world)
+{
+	for (unsigned round = 0; round < 4 && world->failure[0] == '\0'; round++) {
+		quotas(world, 1 << 20); /* enough for what is small; engines find it full */
+		apply_world(world, round % 2 == 0, 3);
+		wait_ms(world, 1500);
+		quotas(world, UINT64_MAX);
+		wait_ms(world, 12000);
+		const struct cluster_map *map = node_map(world->nodes[0].node);
+		for (uint32_t i = 0; i < map->shard_count; i++) {
+			const struct map_shard *shard = &map->shards[i];
+
+			for (unsigned j = 0; j < shard->wanted_count && world->failure[0] == '\0'; j++) {
+				struct world_node *at = world_node_by_id(world, shard->wanted[j].node);
+				struct hosted *hosted = node_hosted(at->node, shard->id);
+
+				if (hosted == NULL || driver_replica_id(hosted->driver) != shard->wanted[j].replica)
+					world_fail(world, "node %u has no replica of shard %llu", at->slot,
+						(unsigned long long)shard->id);
+			}
+		}
 	}
 }
 
@@ -589,6 +621,7 @@ static const struct scenario scenarios[] = {
 	{ "halves", "the regions fall into two halves, three ways", lossy, play_halves },
 	{ "moves", "a policy moves its shards while regions come and go", lossy, play_moves },
 	{ "tightened", "most voters of a shard lie outside its tightened policy", five_regions, play_tightened },
+	{ "born-full", "replicas are to be made while disks are full", five_regions, play_born_full },
 	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,

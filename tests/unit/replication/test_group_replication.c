@@ -92,18 +92,24 @@ static void test_commits_are_told_at_once_where_reads_are_held(void **state)
 	struct membership membership = membership_of("vvv");
 	membership.local_reads = true;
 	struct cluster *cluster = cluster_new(3, &membership, 3);
+	cluster->append_window = 16;
 	cluster_start(cluster);
 	for (unsigned i = 0; i < 3; i++)
 		cluster->far_us[i] = 10000;
 	unsigned leader = await_leader(cluster, 5000);
 	run_ms(cluster, 2000);
-	propose(cluster, leader, 1);
 	uint64_t index = status_of(cluster, leader).last;
-	run_ms(cluster, 35);
-	propose(cluster, leader, 1); /* under way when the first one commits, at 42 ms */
-	run_ms(cluster, 32);
+	propose(cluster, leader, 1);
+	run_ms(cluster, 15);
+	propose(cluster, leader, 1);
+	run_ms(cluster, 20);
+	propose(cluster, leader, 1); /* under way when the first two commit, at 42 and 57 ms */
+	run_ms(cluster, 30);
 	for (unsigned i = 0; i < 3; i++)
-		assert_true(status_of(cluster, i).commit >= index); /* at 42 + 21 ms */
+		assert_true(status_of(cluster, i).commit >= index + 1); /* at 42 + 21 ms */
+	run_ms(cluster, 15);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(status_of(cluster, i).commit >= index + 2);
 	cluster_free(cluster);
 }
 
