@@ -405,6 +405,17 @@ enum status engine_get(struct engine *engine, enum engine_space space, struct by
 	return get(engine, engine->shared->read, space, key, row);
 }
 
+/* A memtable's own account goes in steps of its blocks, which is too coarse for a small shard. */
+uint64_t engine_size(struct engine *engine)
+{
+	uint64_t files = 0;
+	pthread_rwlock_rdlock(&engine->swap);
+	if (engine->db && rocksdb_property_int(engine->db, "rocksdb.live-sst-files-size", &files) != 0)
+		files = 0;
+	pthread_rwlock_unlock(&engine->swap);
+	return files + engine->unflushed;
+}
+
 enum status engine_get_cached(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row)
 {
 	return get(engine, engine->shared->read_cached, space, key, row);

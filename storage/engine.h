@@ -109,6 +109,10 @@ bool engine_shared_flush_wanted(struct engine_shared *shared);
 bool engine_full(const struct engine *engine);
 uint64_t engine_flushed(const struct engine *engine); /* known to be durable: as of the last flush that ended OK */
 
+/* Bytes of the rows, about: of its files, and what was put since the last flush. What a copy of it would take, as far
+ * as nothing was written over since files were last merged. */
+uint64_t engine_size(struct engine *engine);
+
 /* NOT_FOUND. The row is the caller's reference. */
 enum status engine_get(struct engine *engine, enum engine_space space, struct bytes key, struct buffer **row) MUST;
 /* The same without blocking: BUSY when it would have to read the disk. */

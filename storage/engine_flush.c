@@ -57,6 +57,7 @@ void engine_memtable_gone(struct engine *engine)
 {
 	unwant(engine);
 	resize(engine, 0);
+	engine->unflushed = 0;
 }
 
 static void measure(struct engine *engine)
@@ -89,6 +90,7 @@ void engine_grown(struct engine *engine, size_t size)
 {
 	struct engine_shared *shared = engine->shared;
 	engine->grown += size;
+	engine->unflushed += size;
 	if (engine->applies++ % MEASURE_APPLIES != 0 && engine->grown < MEASURE_BYTES)
 		return;
 	engine->grown = 0;
@@ -141,6 +143,7 @@ enum status engine_flush_begin(struct engine *engine)
 		return STATUS_NO_SPACE;
 	engine->users++; /* no install takes the instance away */
 	engine->flush_index = engine->applied_index;
+	engine->flushing_bytes = engine->unflushed;
 	engine->flushing = true;
 	return STATUS_OK;
 }
@@ -167,8 +170,10 @@ enum status engine_flush_end(struct engine *engine, enum status ran, uint64_t *f
 	pthread_mutex_unlock(&engine->shared->lock);
 	assert(engine->users > 0);
 	engine->users--;
-	if (ran == STATUS_OK)
+	if (ran == STATUS_OK) {
 		engine->flushed = engine->flush_index;
+		engine->unflushed -= engine->flushing_bytes;
+	}
 	*flushed = engine->flushed;
 	return ran;
 }

@@ -56,6 +56,8 @@ struct engine {
 	_Atomic uint64_t errors_seen; /* RocksDB's background errors that were found bearable */
 	_Atomic uint64_t behind; /* reopened, and not readable by others until this is applied again; 0: readable */
 	pthread_t behind_by;
+	_Atomic uint64_t unflushed; /* bytes put since what the last flush took; flushing_bytes: those it takes */
+	uint64_t flushing_bytes;
 	uint64_t grown;	  /* bytes since the memtable was measured; the writer's */
 	uint32_t applies; /* likewise */
 };

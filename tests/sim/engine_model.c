@@ -728,6 +728,15 @@ uint64_t engine_flushed(const struct engine *engine)
 	return engine->flushed;
 }
 
+uint64_t engine_size(struct engine *engine)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < engine->table->count; i++)
+		size += row_key(engine->table->rows[i]).size + row_value(engine->table->rows[i]).size;
+	return size;
+}
+
 static size_t tagged(uint8_t out[ENGINE_KEY_MAX + 1], enum engine_space space, struct bytes key)
 {
 	assert(key.size <= ENGINE_KEY_MAX);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/prng.h"
 #include "storage/disk.h"
 #include "storage/engine.h"
 
@@ -93,6 +94,39 @@ static void check_applied(struct engine *engine, uint64_t index, uint64_t term)
 	engine_applied(engine, &got_index, &got_term);
 	assert_int_equal(got_index, index);
 	assert_int_equal(got_term, term);
+}
+
+static bool size_about(struct engine *engine, uint64_t size)
+{
+	uint64_t got = engine_size(engine);
+	return got >= size && got <= size + size / 10;
+}
+
+/* What was put and what lies in files: the same before and after a flush, and after a restart. */
+static void size_is_of_the_rows(void **state)
+{
+	(void)state;
+	struct engine *engine = open_engine(1, true);
+	struct prng prng;
+	char value[8001] = { 0 };
+	uint64_t flushed, empty = engine_size(engine);
+	assert_true(empty < 10000);
+	prng_seed(&prng, 7);
+	for (uint64_t i = 0; i < 20; i++) {
+		char key[2] = { (char)('a' + i), 0 };
+		for (unsigned j = 0; j < 8000; j++) /* does not compress */
+			value[j] = (char)(1 + prng_below(&prng, 255));
+		put(engine, key, value, i + 1);
+		if (i == 9)
+			assert_int_equal(engine_flush(engine, &flushed), STATUS_OK);
+	}
+	assert_true(size_about(engine, 20 * 8000)); /* half in a file */
+	assert_int_equal(engine_flush(engine, &flushed), STATUS_OK);
+	assert_true(size_about(engine, 20 * 8000));
+	engine_close(engine);
+	engine = open_engine(1, false);
+	assert_true(size_about(engine, 20 * 8000));
+	engine_close(engine);
 }
 
 static void rows_and_position(void **state)
@@ -569,6 +603,7 @@ static void labels(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(size_is_of_the_rows, setup, teardown),
 		cmocka_unit_test_setup_teardown(rows_and_position, setup, teardown),
 		cmocka_unit_test_setup_teardown(iterators, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot_round_trip, setup, teardown),
