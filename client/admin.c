@@ -14,6 +14,7 @@ enum { ASK_PAUSE_MS = 100, ASK_SILENCE_MS = 2000 };
 
 struct ask {
 	uint8_t kind;
+	bool plans;	     /* a change that is only asked about: a map is the answer */
 	bool repeatable;     /* done twice is as good as done once */
 	bool maybe_proposed; /* went out and was not answered */
 	uint64_t node;	     /* to ask; ADMIN_ANY_NODE */
@@ -225,6 +226,10 @@ void ask_answered(struct run *run, struct slot *slot, const struct message *mess
 	struct endpoint *endpoint = slot->endpoint;
 	uint64_t now_ns = client_now(), sent_ns = slot->sent_ns;
 	ask->open_ns = 0;
+	if (ask->plans && message->kind == MESSAGE_MAP_REPLY) { /* as it would be: not for the router */
+		answered_map(call, &message->map_reply);
+		return;
+	}
 	if ((ask->kind == ASK_MAP) != (message->kind == MESSAGE_MAP_REPLY)) {
 		if (message->kind == MESSAGE_REPLY)
 			note(ask, (enum status)message->reply.status, message->reply.detail);
@@ -288,6 +293,7 @@ static dom_call *ask_new(dom_client *client, unsigned kind, uint64_t node, const
 	ask->kind = (uint8_t)kind;
 	ask->node = node;
 	ask->repeatable = repeatable;
+	ask->plans = strcmp(verb, "plan") == 0;
 	if (fits)
 		memcpy(ask->verb, verb, strlen(verb) + 1);
 	else
@@ -312,11 +318,10 @@ dom_call *client_admin(dom_client *client, uint64_t node, const char *verb, stru
 	return ask_new(client, ASK_ADMIN, node, verb, body, ends_with_status(verb), timeout_ms);
 }
 
-dom_call *client_change(dom_client *client, const struct change *change, uint32_t timeout_ms)
+static dom_call *change_new(
+	dom_client *client, const struct change *change, const char *verb, bool repeatable, uint32_t timeout_ms)
 {
 	struct packer count, packer;
-	bool repeatable = change->dry_run || change->kind == CHANGE_APPLY || change->kind == CHANGE_BINDING_SET ||
-			  change->kind == CHANGE_SHARD_LEAD;
 	pack_init(&count, NULL, 0);
 	change_encode(change, &count);
 	uint8_t *body = malloc(count.size);
@@ -325,9 +330,24 @@ dom_call *client_change(dom_client *client, const struct change *change, uint32_
 	pack_init(&packer, body, count.size);
 	change_encode(change, &packer);
 	assert(!packer.overflow);
-	dom_call *call = ask_new(client, ASK_CHANGE, 0, "change", pack_result(&packer), repeatable, timeout_ms);
+	dom_call *call = ask_new(client, ASK_CHANGE, 0, verb, pack_result(&packer), repeatable, timeout_ms);
 	free(body);
 	return call;
+}
+
+dom_call *client_change(dom_client *client, const struct change *change, uint32_t timeout_ms)
+{
+	bool repeatable = change->dry_run || change->kind == CHANGE_APPLY || change->kind == CHANGE_BINDING_SET ||
+			  change->kind == CHANGE_SHARD_LEAD;
+	/* Done once, the plan holds no more: asked again, it would be refused for what it did itself. */
+	if (change->plan != 0)
+		repeatable = false;
+	return change_new(client, change, "change", repeatable, timeout_ms);
+}
+
+dom_call *client_plan(dom_client *client, const struct change *change, uint32_t timeout_ms)
+{
+	return change_new(client, change, "plan", true, timeout_ms);
 }
 
 dom_call *client_ping(dom_client *client, uint64_t node, uint32_t timeout_ms)

@@ -17,6 +17,9 @@ DOM_MUST dom_call *client_admin(
  * the id made (operation, node), and row 0's value is the packed new epoch (u64). Refused: message has reason and cure.
  */
 DOM_MUST dom_call *client_change(dom_client *client, const struct change *change, uint32_t timeout_ms);
+/* What the change would do, asked of meta's leader like a change: on success row 0's value is the encoded map as it
+ * would be, its epoch one above the map's that the answer was made from. Refused: as client_change. */
+DOM_MUST dom_call *client_plan(dom_client *client, const struct change *change, uint32_t timeout_ms);
 /* Measured round trip to a node: a fresh ping. version(0): microseconds. */
 DOM_MUST dom_call *client_ping(dom_client *client, uint64_t node, uint32_t timeout_ms);
 /* Where an operation on this key would go from here and why, without sending anything: see client/router.h. */

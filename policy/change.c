@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHANGE_FORMAT = 1, FLAG_DRY_RUN = 1 };
+enum { CHANGE_FORMAT = 2, FLAG_DRY_RUN = 1 };
 static_assert(sizeof(double) == sizeof(uint64_t), "coordinates travel as the bits of a double");
 
 static void pack_double(struct packer *packer, double value)
@@ -219,6 +219,7 @@ void change_encode(const struct change *change, struct packer *packer)
 	pack_u8(packer, change->kind);
 	pack_u8(packer, change->dry_run ? FLAG_DRY_RUN : 0);
 	pack_u64(packer, change->epoch);
+	pack_u64(packer, change->plan);
 	pack_u64(packer, change->now_us);
 	switch ((enum change_kind)change->kind) {
 	case CHANGE_INIT:
@@ -289,6 +290,7 @@ enum status change_decode(struct bytes bytes, const struct change_scratch *scrat
 	uint8_t flags = unpack_u8(&unpacker);
 	change->dry_run = (flags & FLAG_DRY_RUN) != 0;
 	change->epoch = unpack_u64(&unpacker);
+	change->plan = unpack_u64(&unpacker);
 	change->now_us = unpack_u64(&unpacker);
 	if (unpacker.bad || (flags & ~FLAG_DRY_RUN) != 0)
 		return STATUS_INVALID;

@@ -30,9 +30,11 @@ struct change_binding {
 	uint32_t line;		      /* in the file; for flaws */
 };
 struct change {
-	uint8_t kind;	 /* enum change_kind */
-	bool dry_run;	 /* check and answer, change nothing */
-	uint64_t epoch;	 /* apply only if the map is at this epoch; 0: at any */
+	uint8_t kind;	/* enum change_kind */
+	bool dry_run;	/* check and answer, change nothing */
+	uint64_t epoch; /* apply only if the map is at this epoch; 0: at any */
+	uint64_t
+		plan; /* apply only if that is the plan's id (policy/plan.h), so its outcome; 0: whatever comes of it */
 	uint64_t now_us; /* proposer's wall clock: for operations' times only */
 	/* INIT */
 	char name[CLUSTER_NAME_MAX];

@@ -5,6 +5,7 @@
 #include "policy/map.h"
 
 #include <assert.h>
+#include <string.h>
 
 const struct map_limits map_limits_default = {
 	.regions = MAP_REGIONS_MAX,
@@ -64,6 +65,36 @@ struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limi
 	};
 	lay_out(map, memory, limits);
 	return map;
+}
+
+bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
+{
+	struct cluster_map head = *map;
+	bool fits = map->region_count <= to->region_max && map->node_count <= to->node_max &&
+		    map->policy_count <= to->policy_max && map->binding_count <= to->binding_max &&
+		    map->shard_count <= to->shard_max && map->operation_count <= to->operation_max;
+	if (!fits)
+		head = (struct cluster_map){ 0 };
+	head.region_max = to->region_max;
+	head.node_max = to->node_max;
+	head.policy_max = to->policy_max;
+	head.binding_max = to->binding_max;
+	head.shard_max = to->shard_max;
+	head.operation_max = to->operation_max;
+	head.regions = to->regions;
+	head.nodes = to->nodes;
+	head.policies = to->policies;
+	head.bindings = to->bindings;
+	head.shards = to->shards;
+	head.operations = to->operations;
+	*to = head;
+	memcpy(to->regions, map->regions, to->region_count * sizeof(*to->regions));
+	memcpy(to->nodes, map->nodes, to->node_count * sizeof(*to->nodes));
+	memcpy(to->policies, map->policies, to->policy_count * sizeof(*to->policies));
+	memcpy(to->bindings, map->bindings, to->binding_count * sizeof(*to->bindings));
+	memcpy(to->shards, map->shards, to->shard_count * sizeof(*to->shards));
+	memcpy(to->operations, map->operations, to->operation_count * sizeof(*to->operations));
+	return fits;
 }
 
 /* --- regions, nodes, policies ------------------------------------------------------------------------ */

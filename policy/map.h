@@ -122,6 +122,8 @@ struct map_limits {
 extern const struct map_limits map_limits_default;
 size_t cluster_map_size(const struct map_limits *limits);
 struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limits); /* memory zeroed by the caller */
+/* All of it; false: the other one's limits are too small, and it is empty. */
+bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to) MUST;
 void cluster_map_encode(const struct cluster_map *map, struct packer *packer);
 /* Into an initialised map; on failure the map is empty (epoch 0). */
 enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map) MUST;

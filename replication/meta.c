@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "policy/plan.h"
 
 enum { META_GROUP_ID = 1, META_VOTERS_MAX = 5, NODE_DEPTH = 2 };
 
@@ -467,6 +468,26 @@ static bool judge_epoch(const struct cluster_map *map, const struct change *chan
 	return true;
 }
 
+/* What was planned is what happens, or nothing does. */
+static bool judge_plan(const struct cluster_map *map, const struct change *change, struct meta_result *result)
+{
+	char named[24], now[24];
+	struct text text;
+	if (change->plan == 0)
+		return true;
+	uint64_t id = plan_id(map, change);
+	if (id == change->plan)
+		return true;
+	text_init(&text, named, sizeof(named));
+	text_add_hex64(&text, change->plan);
+	text_init(&text, now, sizeof(now));
+	text_add_hex64(&text, id);
+	return meta_refuse(result, STATUS_CONFLICT, 0,
+		TEXTS("the plan ", named,
+			" no longer holds: nodes, rules, copies, or the file itself have changed since"),
+		TEXTS("look at what it would do now, plan ", now, ": domctl policy plan"));
+}
+
 void meta_apply(struct cluster_map *map, const struct change *change, struct meta_result *result)
 {
 	assert(map);
@@ -474,7 +495,8 @@ void meta_apply(struct cluster_map *map, const struct change *change, struct met
 	uint64_t id_next = map->id_next;
 	bool changed = true;
 	memset(result, 0, sizeof(*result));
-	bool taken = judge_epoch(map, change, result) && dispatch(map, change, result, &changed);
+	bool taken = judge_epoch(map, change, result) && judge_plan(map, change, result) &&
+		     dispatch(map, change, result, &changed);
 	assert(taken == (result->status == STATUS_OK));
 	if (!taken)
 		result->id = 0;

@@ -42,6 +42,8 @@
  *    OPERATION_PLACE.
  *  - SHARD_REPORT: generation one above (else CONFLICT: stale); replicas as in the committed membership. When
  *    they equal wanted, the operation's step is done; when all its steps are done, the operation is.
+ *  - ... with the id of a plan: only if just that plan would be carried out (policy/plan.h), else CONFLICT. The id is
+ *    looked at here, in the log's order, so nothing can come between.
  *  - META_REPORT: which nodes are meta voters in fact (meta_voting).
  *
  * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the

@@ -5,6 +5,7 @@
  *   change        body: a packed change of the rules or of placement, from an administrator; from a node, over the
  *                 peer protocol, what a shard that it holds did.
  *   rtt           from a node, over the peer protocol: its row of round trips (server/rtt.h).
+ *   plan          body: likewise, from an administrator: what it would do (server/plan.c).
  *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
  *   node.status   JSON: this node's replicas, RTT row, residency counters. */
 #include "server/node_internal.h"
@@ -26,7 +27,7 @@ static void refuse(struct node *node, uint64_t connection, uint64_t request, enu
 	gateway_reply(node, connection, request, status, reason);
 }
 
-static void not_leader(struct node *node, uint64_t connection, uint64_t request)
+void admin_not_leader(struct node *node, uint64_t connection, uint64_t request)
 {
 	uint64_t leader = node->meta == NULL ? 0 : driver_leader_node(node->meta->driver);
 	struct message reply = { .kind = MESSAGE_REPLY, .request = request };
@@ -56,7 +57,7 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 }
 
 /* A decoded change needs room for its policies and bindings: big, rare, and freed at once. */
-static enum status decode_change(struct bytes body, struct change *change, void **memory)
+enum status admin_change_decode(struct bytes body, struct change *change, void **memory)
 {
 	struct change_scratch scratch = { .policy_max = ADMIN_POLICIES_MAX, .binding_max = ADMIN_BINDINGS_MAX };
 	enum status status;
@@ -102,7 +103,7 @@ static void propose(
 }
 
 /* Answers as if the change had been applied. */
-static void answer_judged(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind,
+void admin_answer_judged(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind,
 	const struct meta_result *result)
 {
 	struct driver_outcome outcome = { .status = STATUS_OK, .meta = result };
@@ -132,10 +133,10 @@ static void admin_change(
 		return;
 	}
 	if (node->meta == NULL || !driver_leads(node->meta->driver)) {
-		not_leader(node, connection, message->request);
+		admin_not_leader(node, connection, message->request);
 		return;
 	}
-	status = decode_change(message->admin.body, &change, &memory);
+	status = admin_change_decode(message->admin.body, &change, &memory);
 	if (status != STATUS_OK) {
 		refuse(node, connection, message->request, status,
 			"the change does not decode; is this tool of another version?");
@@ -152,7 +153,7 @@ static void admin_change(
 		struct meta_result result;
 
 		meta_apply(node->map, &change, &result);
-		answer_judged(node, connection, message->request, PENDING_CHANGE, &result);
+		admin_answer_judged(node, connection, message->request, PENDING_CHANGE, &result);
 	} else {
 		propose(node, connection, message->request, PENDING_CHANGE, &change);
 	}
@@ -182,7 +183,7 @@ static void cluster_init(
 				      : "this node is configured to join; start one without `join`");
 		return;
 	}
-	status = decode_change(message->admin.body, &change, &memory);
+	status = admin_change_decode(message->admin.body, &change, &memory);
 	if (status != STATUS_OK || change.kind != CHANGE_INIT) {
 		refuse(node, connection, message->request, STATUS_INVALID, "not a change that begins a cluster");
 		free(status == STATUS_OK ? memory : NULL);
@@ -278,7 +279,7 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 		return;
 	}
 	if (node->meta == NULL || !driver_leads(node->meta->driver)) {
-		not_leader(node, connection, message->request);
+		admin_not_leader(node, connection, message->request);
 		return;
 	}
 	memset(&change, 0, sizeof(change));
@@ -312,7 +313,7 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 	meta_apply(node->map, &change, &result);
 	change.dry_run = false;
 	if (known || result.status != STATUS_OK)
-		answer_judged(node, connection, message->request, PENDING_JOIN, &result);
+		admin_answer_judged(node, connection, message->request, PENDING_JOIN, &result);
 	else
 		propose(node, connection, message->request, PENDING_JOIN, &change);
 }
@@ -355,7 +356,7 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 	if (node->meta == NULL || !driver_leads(node->meta->driver) ||
 		!bytes_equal(message->admin.verb, bytes_text("change")))
 		return;
-	if (decode_change(message->admin.body, &change, &memory) != STATUS_OK)
+	if (admin_change_decode(message->admin.body, &change, &memory) != STATUS_OK)
 		return;
 	if (!may_report(node->map, from, &change)) {
 		node->dropped++;
@@ -419,6 +420,8 @@ static void status_replica(const struct node *node, const struct hosted *hosted,
 	json_u64(text, "commit", status.commit);
 	text_add(text, ",");
 	json_u64(text, "applied", driver_applied(hosted->driver));
+	text_add(text, ",");
+	json_u64(text, "size", engine_size(driver_engine(hosted->driver)));
 	text_add(text, ",");
 	json_id(text, "leader_node", driver_leader_node(hosted->driver));
 	text_add(text, ",\"lease\":");
@@ -553,6 +556,8 @@ void admin_request(
 			node_status(node, connection, message->request);
 	} else if (bytes_equal(verb, bytes_text("change"))) {
 		admin_change(node, connection, who, message);
+	} else if (bytes_equal(verb, bytes_text("plan"))) {
+		plan_request(node, connection, who, message);
 	} else if (bytes_equal(verb, bytes_text("cluster.init"))) {
 		cluster_init(node, connection, who, message);
 	} else {

@@ -170,7 +170,18 @@ void admin_request(
 	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void admin_join(struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 void admin_init_continue(struct node *node);
+/* Answers NOT_LEADER, with who leads meta. */
+void admin_not_leader(struct node *node, uint64_t connection, uint64_t request);
+/* A change of an administrator or a node; *memory is the caller's to free when it is OK, NULL otherwise. */
+enum status admin_change_decode(struct bytes body, struct change *change, void **memory) MUST;
+/* Answers as if the change had been applied. */
+void admin_answer_judged(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind,
+	const struct meta_result *result);
 void admin_from_peer(struct node *node, uint64_t from, const struct message *message);
+
+/* plan.c */
+void plan_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 
 /* mover.c */
 void mover_run(struct node *node);

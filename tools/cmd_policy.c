@@ -9,6 +9,7 @@
 #include "tools/form.h"
 #include "tools/judge.h"
 #include "tools/output.h"
+#include "tools/plan.h"
 #include "tools/policies.h"
 #include "tools/session.h"
 
@@ -318,20 +319,88 @@ static struct change_binding *hashed_bindings(const struct policy_file *file, co
 	return bindings;
 }
 
-int policies_apply(struct session *session, const struct policy_file *file, struct change_answer *answer)
+/* The bindings are the caller's to free. */
+static void change_of(const struct policy_file *file, const struct cluster_map *map, struct change *change)
+{
+	memset(change, 0, sizeof(*change));
+	change->kind = CHANGE_APPLY;
+	change->policies = file->policies;
+	change->policy_count = file->policy_count;
+	change->bindings = hashed_bindings(file, map);
+	change->binding_count = file->binding_count;
+}
+
+/* plan: its id, or 0. */
+static int apply_planned(
+	struct session *session, const struct policy_file *file, uint64_t plan, struct change_answer *answer)
 {
 	static struct change change;
 	int code;
 
-	memset(&change, 0, sizeof(change));
-	change.kind = CHANGE_APPLY;
-	change.policies = file->policies;
-	change.policy_count = file->policy_count;
-	change.bindings = hashed_bindings(file, session->map);
-	change.binding_count = file->binding_count;
+	change_of(file, session->map, &change);
+	change.plan = plan;
 	code = session_change(session, &change, "the policies are not applied", answer);
 	free(change.bindings);
 	return code;
+}
+
+int policies_apply(struct session *session, const struct policy_file *file, struct change_answer *answer)
+{
+	return apply_planned(session, file, 0, answer);
+}
+
+/* --- plan ------------------------------------------------------------------------------------------- */
+
+static int show_plan(struct session *session, struct change *change)
+{
+	const struct invocation *invocation = session->invocation;
+	struct plan plan;
+	json_t *items;
+	int code = plan_ask(session, change, &plan);
+
+	if (code != EXIT_OK)
+		return code;
+	items = json_array();
+	json_array_append_new(items, plan_item(session, change, &plan, invocation->arguments[0]));
+	if (!output_machine(invocation, "PolicyPlan", session_cluster(session), items, "id"))
+		plan_print(json_array_get(items, 0));
+	json_decref(items);
+	if (plan.code != NULL)
+		code = fail(invocation, plan.code, "the policies would not be applied", NULL, "%s", plan.refusal);
+	plan_free(&plan);
+	return code;
+}
+
+int run_policy_plan(const struct invocation *invocation)
+{
+	static struct change change;
+	struct policy_file file;
+	struct session session;
+	int code = policies_load(invocation, invocation->arguments[0], &file);
+
+	if (code != EXIT_OK)
+		return code;
+	code = session_open_with_map(&session, invocation, AS_ADMIN);
+	if (code == EXIT_OK) {
+		change_of(&file, session.map, &change);
+		code = show_plan(&session, &change);
+		free(change.bindings);
+	}
+	session_close(&session);
+	policy_file_free(&file);
+	return code;
+}
+
+/* 16 hexadecimal digits. */
+static bool plan_given(const char *text, uint64_t *plan)
+{
+	*plan = 0;
+	if (text == NULL)
+		return true;
+	if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+		return false;
+	*plan = strtoull(text, NULL, 16);
+	return *plan != 0;
 }
 
 int policies_running(const struct session *session, uint64_t ids[MAP_OPERATIONS_MAX])
@@ -401,15 +470,20 @@ int run_policy_apply(const struct invocation *invocation)
 	struct change_answer answer;
 	struct policy_file file;
 	struct session session;
-	uint64_t id_before;
-	int code = policies_load(invocation, invocation->arguments[0], &file);
+	uint64_t id_before, plan;
+	int code;
 
+	if (!plan_given(flag_text(invocation, "plan"), &plan))
+		return fail(invocation, "DOM-U003", "--plan is not the id of a plan",
+			"`domctl policy plan FILE` prints it: 16 hexadecimal digits", "it is '%s'",
+			flag_text(invocation, "plan"));
+	code = policies_load(invocation, invocation->arguments[0], &file);
 	if (code != EXIT_OK)
 		return code;
 	code = session_open_with_map(&session, invocation, AS_ADMIN);
 	if (code == EXIT_OK) {
 		id_before = session.map->id_next;
-		code = policies_apply(&session, &file, &answer);
+		code = apply_planned(&session, &file, plan, &answer);
 		if (code == EXIT_OK)
 			code = report_apply(&session, &file, id_before, &answer);
 	}

@@ -36,6 +36,7 @@ static json_t *hex_id(uint64_t value)
 json_t *shard_item(const struct session *session, const struct statuses *statuses, const struct map_shard *shard)
 {
 	json_t *item = json_object(), *nodes = json_array(), *regions = json_array(), *labels = json_array();
+	json_t *sizes = json_array();
 	const struct policy *policy = map_policy_find(session->map, shard->policy);
 	uint64_t leader = statuses_leader(statuses, shard->id);
 	char label[PLACE_TEXT_MAX];
@@ -43,10 +44,13 @@ json_t *shard_item(const struct session *session, const struct statuses *statuse
 
 	for (unsigned i = 0; i < shard->replica_count; i++) {
 		const char *region = region_of_node(session->map, shard->replicas[i].node);
+		const json_t *said = statuses_replica(statuses, shard->replicas[i].node, shard->id);
 
 		node_label(session->map, shard->replicas[i].node, label);
 		json_array_append_new(nodes, json_id(shard->replicas[i].node));
 		json_array_append_new(labels, json_string(label));
+		json_array_append_new(
+			sizes, said == NULL ? json_null() : json_integer((json_int_t)field_u64(said, "size")));
 		if (!listed(regions, region))
 			json_array_append_new(regions, json_string(region));
 		voters += shard->replicas[i].role == ROLE_VOTER;
@@ -66,6 +70,7 @@ json_t *shard_item(const struct session *session, const struct statuses *statuse
 	set(item, "regions", regions);
 	set(item, "nodes", nodes);
 	set(item, "labels", labels);
+	set(item, "sizes", sizes);
 	set(item, "operation", shard->operation == 0 ? json_null() : json_id(shard->operation));
 	return item;
 }

@@ -95,6 +95,7 @@ int run_node_show(const struct invocation *invocation);
 int run_policy_lint(const struct invocation *invocation);
 int run_policy_list(const struct invocation *invocation);
 int run_policy_show(const struct invocation *invocation);
+int run_policy_plan(const struct invocation *invocation);
 int run_policy_apply(const struct invocation *invocation);
 int run_policy_test(const struct invocation *invocation);
 int run_binding_list(const struct invocation *invocation);

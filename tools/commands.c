@@ -33,6 +33,7 @@ FLAG(floor, "floor", 0, FLAG_SWITCH, NULL, "beside it the floor of light in fibr
 FLAG(until, "until", 0, FLAG_WORD, "healthy|settled", "what to wait for (default healthy)");
 FLAG(wait, "wait", 0, FLAG_SWITCH, NULL, "wait for the operations that this starts (default on a terminal)");
 FLAG(detach, "detach", 0, FLAG_SWITCH, NULL, "do not wait, print the operations' ids");
+FLAG(plan, "plan", 0, FLAG_TEXT, "ID", "only if it would do just what this plan said");
 FLAG(key, "key", 0, FLAG_TEXT, "KEY", "the key in question");
 FLAG(from, "from", 0, FLAG_TEXT, "REGION", "the region, or place, of the client in question");
 FLAG(op, "op", 0, FLAG_WORD, "get|put", "the operation in question (default get)");
@@ -195,6 +196,22 @@ const struct command commands[] = {
 		.kind = "Policy",
 		.run = run_policy_show },
 	{ .noun = "policy",
+		.verb = "plan",
+		.arguments = "FILE",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_FILE,
+		.summary = "what `policy apply` of this file would do; changes nothing",
+		.detail =
+			"Judged by meta's leader with the code that applies: rules before and after, copies that come "
+			"and\n"
+			"go, bytes to move and to erase, what is survived, expected latencies. Its id names just this\n"
+			"outcome: `policy apply FILE --plan ID` is refused (exit 16) when another one would come of "
+			"it.",
+		.example = "domctl policy plan policies.yaml",
+		.kind = "PolicyPlan",
+		.run = run_policy_plan },
+	{ .noun = "policy",
 		.verb = "apply",
 		.arguments = "FILE",
 		.argument_min = 1,
@@ -205,7 +222,7 @@ const struct command commands[] = {
 			  "move, or a\n"
 			  "binding must be fenced, an operation is started.",
 		.example = "domctl policy apply policies.yaml --wait",
-		.flags = FLAGS(&flag_wait, &flag_detach),
+		.flags = FLAGS(&flag_plan, &flag_wait, &flag_detach),
 		.kind = "ChangeResult",
 		.mutates = true,
 		.run = run_policy_apply },

@@ -95,7 +95,8 @@ const struct error_code error_codes[] = {
 	{ "DOM-P005", EXIT_CONFLICT, "the world has changed",
 		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already, a "
 		"shard that\n"
-		"another operation moves, an epoch that has passed. Look again, then repeat." },
+		"another operation moves, an epoch that has passed, a plan that no longer holds. Look again, then "
+		"repeat." },
 	{ "DOM-Q001", EXIT_QUORUM, "no quorum",
 		"Nothing was proposed: the shard (or meta) has no majority that can hear each other. `domctl status` "
 		"names the\n"

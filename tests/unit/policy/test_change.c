@@ -129,6 +129,7 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 	change->kind = kind;
 	change->dry_run = prng_chance(prng, 500000);
 	change->epoch = prng_next(prng);
+	change->plan = prng_next(prng);
 	change->now_us = prng_next(prng);
 	if (kind == CHANGE_INIT) {
 		random_text(prng, change->name, sizeof(change->name));

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
+#include "policy/plan.h"
 #include "tests/unit/replication/meta_map.h"
 
 /* A refused or judged change leaves every byte; an accepted one holds the invariants. */
@@ -1114,6 +1115,104 @@ static void test_random_runs(void **state)
 	}
 }
 
+/* --- plans --------------------------------------------------------------------------------------------------- */
+
+/* The map as the change would leave it, made as meta's leader makes it. */
+static struct cluster_map *planned(const struct cluster_map *map, struct change *change, struct meta_result *result)
+{
+	struct cluster_map *after = map_new();
+	uint64_t digest = meta_digest(map);
+	assert_true(cluster_map_copy(map, after));
+	assert_int_equal(meta_digest(after), digest);
+	meta_apply(after, change, result);
+	assert_int_equal(meta_digest(map), digest);
+	return after;
+}
+
+/* Plans, then applies under the plan's id: what was planned is the map, to the byte. A second time the plan is stale.
+ */
+static void plan_and_apply(struct cluster_map *map, struct policy *policies, uint32_t policy_count,
+	struct change_binding *bindings, uint32_t binding_count)
+{
+	struct change change = { .kind = CHANGE_APPLY,
+		.policies = policies,
+		.policy_count = policy_count,
+		.bindings = bindings,
+		.binding_count = binding_count,
+		.now_us = 5000 };
+	struct meta_result result;
+	struct cluster_map *after = planned(map, &change, &result);
+	assert_int_equal(result.status, STATUS_OK);
+	change.plan = plan_id(map, &change);
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_int_equal(meta_digest(map), meta_digest(after));
+	if (plan_id(map, &change) != change.plan)
+		assert_refused(apply(map, &change), STATUS_CONFLICT, "no longer holds");
+	free(after);
+}
+
+static void finish_moves(struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		struct change report = report_of(&map->shards[i], 10 + map->shards[i].generation);
+		if (map->shards[i].operation != 0)
+			assert_int_equal(apply(map, &report).status, STATUS_OK);
+	}
+}
+
+static void test_what_was_planned_is_what_happens(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy home = policy_of("home", "eu", 3, SPREAD_REGION), open = policy_of("open", "*", 3, SPREAD_REGION);
+	struct change_binding bindings[] = { binding_of("a/", "home"), binding_of("b/", "open"), exact_of(7, "home") };
+	plan_and_apply(map, (struct policy[]){ home, open }, 2, bindings, 2);
+	plan_and_apply(map, &home, 1, bindings, 1); /* nothing to do */
+	home = policy_of("home", "eu", 2, SPREAD_ZONE);
+	plan_and_apply(map, &home, 1, NULL, 0); /* fewer */
+	finish_moves(map);
+	home = policy_of("home", "eu", 4, SPREAD_NODE);
+	plan_and_apply(map, &home, 1, NULL, 0); /* more */
+	finish_moves(map);
+	selectors_add(&home.never_in, "eu/se");
+	plan_and_apply(map, &home, 1, NULL, 0); /* elsewhere */
+	finish_moves(map);
+	home.reads = READS_LOCAL;
+	plan_and_apply(map, &home, 1, NULL, 0); /* rules only */
+	open = policy_of("open", "us", 2, SPREAD_ZONE);
+	plan_and_apply(map, &open, 1, NULL, 0);
+	finish_moves(map);
+	struct policy fresh = policy_of("fresh", "*", 3, SPREAD_REGION);
+	struct change_binding both[] = { binding_of("c/", "fresh"), binding_of("", "fresh") };
+	plan_and_apply(map, &fresh, 1, both, 2);
+	plan_and_apply(map, NULL, 0, &bindings[2], 1); /* asks shards */
+	free(map);
+}
+
+static void test_a_plan_is_stale_when_the_world_has_moved(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy home = policy_of("home", "eu", 3, SPREAD_REGION);
+	struct change change = { .kind = CHANGE_APPLY, .policies = &home, .policy_count = 1 };
+	change.plan = plan_id(map, &change);
+	home.copies = 2; /* another file */
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "no longer holds");
+	home.copies = 3;
+	/* A node has come: copies might go there. */
+	uint64_t before = change.plan;
+	add_node(map, "eu/de/eu-central-1/c/n9");
+	assert_refused(apply(map, &change), STATUS_CONFLICT, "no longer holds");
+	assert_null(map_policy_by_name(map, "home"));
+	change.plan = plan_id(map, &change);
+	assert_int_not_equal(change.plan, before);
+	/* What has no say is no reason. */
+	map->nodes[0].addresses.count = 0;
+	assert_int_equal(apply(map, &change).status, STATUS_OK);
+	assert_non_null(map_policy_by_name(map, "home"));
+	free(map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1143,6 +1242,8 @@ int main(void)
 		cmocka_unit_test(test_copy_in_by_hand),
 		cmocka_unit_test(test_shard_lead),
 		cmocka_unit_test(test_malformed_changes),
+		cmocka_unit_test(test_what_was_planned_is_what_happens),
+		cmocka_unit_test(test_a_plan_is_stale_when_the_world_has_moved),
 		cmocka_unit_test(test_random_runs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
