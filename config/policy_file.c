@@ -473,3 +473,61 @@ bool policy_file_check_bindings(const struct policy_file *file, const char *sour
 	}
 	return ok;
 }
+
+static void doubt(struct config_errors *errors, const char *source, uint32_t line, uint32_t column,
+	const char *const reason[], const char *cure)
+{
+	struct config_error *error = config_error_add(errors, source, line, column);
+	struct text text;
+	error->warning = true;
+	text_init(&text, error->reason, sizeof(error->reason));
+	for (; *reason; reason++)
+		text_add(&text, *reason);
+	text_init(&text, error->cure, sizeof(error->cure));
+	text_add(&text, cure);
+}
+
+/* An address of mail, or as many digits in a row as a number of a card or an account has. */
+static bool looks_personal(struct bytes prefix)
+{
+	enum { DIGITS_MIN = 12 };
+	const uint8_t *bytes = prefix.data;
+	size_t digits = 0;
+	for (size_t i = 0; i < prefix.size; i++) {
+		digits = bytes[i] >= '0' && bytes[i] <= '9' ? digits + 1 : 0;
+		if (digits == DIGITS_MIN)
+			return true;
+		if (bytes[i] == '@' && i > 0 && memchr(bytes + i, '.', prefix.size - i))
+			return true;
+	}
+	return false;
+}
+
+static bool is_bound(const struct policy_file *file, const char *policy)
+{
+	for (uint32_t i = 0; i < file->binding_count; i++) {
+		if (strcmp(file->bindings[i].policy, policy) == 0)
+			return true;
+	}
+	return false;
+}
+
+void policy_file_doubts(const struct policy_file *file, const char *source, struct config_errors *errors)
+{
+	for (uint32_t i = 0; file->binding_count > 0 && i < file->policy_count; i++) {
+		const struct policy *policy = &file->policies[i];
+		const char *const reason[] = { "policy ", policy->name, ": no binding of the file names it", NULL };
+		if (!is_bound(file, policy->name))
+			doubt(errors, source, policy->line, 1, reason,
+				"bind a prefix to it, or take it out if nothing in the cluster is bound to it");
+	}
+	for (uint32_t i = 0; i < file->binding_count; i++) {
+		const struct binding_text *binding = &file->bindings[i];
+		static const char *const reason[] = {
+			"the prefix looks as if it named a person, and every node and client knows all prefixes", NULL
+		};
+		if (!binding->exact && looks_personal(bytes_of(binding->bytes, binding->size)))
+			doubt(errors, source, binding->line, binding->column, reason,
+				"bind the key as exact, of which only a keyed hash is known, or a shorter prefix");
+	}
+}

@@ -41,4 +41,8 @@ void policy_file_free(struct policy_file *file);
 bool policy_file_check_bindings(const struct policy_file *file, const char *source,
 	bool (*known)(const void *context, const char *policy), const void *context, struct config_errors *errors) MUST;
 
+/* For lint: warnings of what can be applied and is hardly meant: a policy that no binding of the file names, and a
+ * prefix that looks as if it held something about a person, which every node and client would know. */
+void policy_file_doubts(const struct policy_file *file, const char *source, struct config_errors *errors);
+
 #endif

@@ -14,6 +14,7 @@ const struct map_limits map_limits_default = {
 	.bindings = MAP_BINDINGS_MAX,
 	.shards = MAP_SHARDS_MAX,
 	.operations = MAP_OPERATIONS_MAX,
+	.versions = MAP_VERSIONS_MAX,
 };
 
 /* --- memory ---------------------------------------------------------------------------------------- */
@@ -41,6 +42,7 @@ static size_t lay_out(struct cluster_map *map, uint8_t *block, const struct map_
 	map->bindings = carve(block, &at, sizeof(*map->bindings), limits->bindings);
 	map->shards = carve(block, &at, sizeof(*map->shards), limits->shards);
 	map->operations = carve(block, &at, sizeof(*map->operations), limits->operations);
+	map->versions = carve(block, &at, sizeof(*map->versions), limits->versions);
 	return at;
 }
 
@@ -62,6 +64,7 @@ struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limi
 		.binding_max = limits->bindings,
 		.shard_max = limits->shards,
 		.operation_max = limits->operations,
+		.version_max = limits->versions,
 	};
 	lay_out(map, memory, limits);
 	return map;
@@ -72,7 +75,8 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	struct cluster_map head = *map;
 	bool fits = map->region_count <= to->region_max && map->node_count <= to->node_max &&
 		    map->policy_count <= to->policy_max && map->binding_count <= to->binding_max &&
-		    map->shard_count <= to->shard_max && map->operation_count <= to->operation_max;
+		    map->shard_count <= to->shard_max && map->operation_count <= to->operation_max &&
+		    map->version_count <= to->version_max;
 	if (!fits)
 		head = (struct cluster_map){ 0 };
 	head.region_max = to->region_max;
@@ -81,12 +85,14 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	head.binding_max = to->binding_max;
 	head.shard_max = to->shard_max;
 	head.operation_max = to->operation_max;
+	head.version_max = to->version_max;
 	head.regions = to->regions;
 	head.nodes = to->nodes;
 	head.policies = to->policies;
 	head.bindings = to->bindings;
 	head.shards = to->shards;
 	head.operations = to->operations;
+	head.versions = to->versions;
 	*to = head;
 	memcpy(to->regions, map->regions, to->region_count * sizeof(*to->regions));
 	memcpy(to->nodes, map->nodes, to->node_count * sizeof(*to->nodes));
@@ -94,6 +100,7 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	memcpy(to->bindings, map->bindings, to->binding_count * sizeof(*to->bindings));
 	memcpy(to->shards, map->shards, to->shard_count * sizeof(*to->shards));
 	memcpy(to->operations, map->operations, to->operation_count * sizeof(*to->operations));
+	memcpy(to->versions, map->versions, to->version_count * sizeof(*to->versions));
 	return fits;
 }
 
@@ -212,6 +219,26 @@ const struct policy *map_policy_by_name(const struct cluster_map *map, const cha
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		if (strcmp(map->policies[i].name, name) == 0)
 			return &map->policies[i];
+	return NULL;
+}
+
+const struct policy *map_policy_as_of(
+	const struct cluster_map *map, uint64_t policy, uint64_t epoch, uint64_t *since_us, uint64_t *until_us)
+{
+	const struct policy *now = map_policy_find(map, policy);
+	*since_us = *until_us = 0;
+	if (now && now->epoch <= epoch) {
+		*since_us = now->changed_us;
+		return now;
+	}
+	for (uint32_t i = map->version_count; i > 0; i--) {
+		const struct policy_version *version = &map->versions[i - 1];
+		if (version->rules.id != policy || version->rules.epoch > epoch || version->until_epoch <= epoch)
+			continue;
+		*since_us = version->since_us;
+		*until_us = version->until_us;
+		return &version->rules;
+	}
 	return NULL;
 }
 

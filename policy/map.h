@@ -25,6 +25,8 @@ enum {
 	ADDRESSES_MAX = 8,
 	CLUSTER_NAME_MAX = 64,
 	OPERATION_TEXT_MAX = 256,
+	MAP_VERSIONS_MAX = 512,	 /* former rules of all policies together */
+	POLICY_VERSIONS_MAX = 8, /* of one policy */
 };
 
 struct map_region {
@@ -99,6 +101,13 @@ struct map_operation {
 	uint64_t shards_done[SHARDS_PER_POLICY * 8];
 };
 
+/* The rules of a policy that others have taken the place of. */
+struct policy_version {
+	struct policy rules; /* their epoch: in force from there */
+	uint64_t since_us;   /* the proposer's wall clock then, as all times in the map; 0: not known */
+	uint64_t until_epoch, until_us;
+};
+
 struct cluster_map {
 	uint64_t epoch; /* +1 with each change; 0: no cluster yet */
 	uint8_t cluster[16];
@@ -106,18 +115,19 @@ struct cluster_map {
 	uint8_t hash_secret[16];
 	uint8_t admin_spki_sha256[32];
 	uint64_t id_next; /* nodes, replicas, policies, shards, operations: one counter, never reused */
-	uint32_t region_count, node_count, policy_count, binding_count, shard_count, operation_count;
-	uint32_t region_max, node_max, policy_max, binding_max, shard_max, operation_max;
+	uint32_t region_count, node_count, policy_count, binding_count, shard_count, operation_count, version_count;
+	uint32_t region_max, node_max, policy_max, binding_max, shard_max, operation_max, version_max;
 	struct map_region *regions;
 	struct map_node *nodes;
 	struct policy *policies;
 	struct map_binding *bindings;	  /* sorted by map_binding_compare, no two equal */
 	struct map_shard *shards;	  /* sorted by (policy, hash_first) */
 	struct map_operation *operations; /* newest last; the oldest ended ones make room */
+	struct policy_version *versions;  /* newest last; the oldest make room */
 };
 
 struct map_limits {
-	uint32_t regions, nodes, policies, bindings, shards, operations;
+	uint32_t regions, nodes, policies, bindings, shards, operations, versions;
 };
 extern const struct map_limits map_limits_default;
 size_t cluster_map_size(const struct map_limits *limits);
@@ -125,7 +135,8 @@ struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limi
 /* All of it; false: the other one's limits are too small, and it is empty. */
 bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to) MUST;
 void cluster_map_encode(const struct cluster_map *map, struct packer *packer);
-/* Into an initialised map; on failure the map is empty (epoch 0). */
+/* Into an initialised map; on failure the map is empty (epoch 0). Of former rules as many as there is room for are
+ * kept, the newest; whatever else does not fit is TOO_LARGE. */
 enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map) MUST;
 
 const struct map_region *map_region_find(const struct cluster_map *map, const char *name_or_place);
@@ -134,6 +145,10 @@ const struct map_node *map_node_find(const struct cluster_map *map, uint64_t id)
 const struct map_node *map_node_by_place(const struct cluster_map *map, const char *place_or_last_components);
 const struct policy *map_policy_find(const struct cluster_map *map, uint64_t id);
 const struct policy *map_policy_by_name(const struct cluster_map *map, const char *name);
+/* The rules that the policy had at that epoch, and when they came; NULL: none then, or forgotten. *since_us, *until_us
+ * 0: not known, still in force. */
+const struct policy *map_policy_as_of(
+	const struct cluster_map *map, uint64_t policy, uint64_t epoch, uint64_t *since_us, uint64_t *until_us);
 const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t id);
 /* The order of bindings[]: exact ones first, by hash; then prefixes, the longest first, equally long ones by bytes. */
 int map_binding_compare(const struct map_binding *a, const struct map_binding *b);

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 1 };
+enum { MAP_VERSION = 2 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -276,6 +276,26 @@ static void operation_decode(struct unpacker *unpacker, struct map_operation *op
 		operation->shards_done[i] = unpack_u64(unpacker);
 }
 
+static void version_encode(const struct policy_version *version, struct packer *packer)
+{
+	policy_encode(&version->rules, packer);
+	pack_u64(packer, version->since_us);
+	pack_u64(packer, version->until_epoch);
+	pack_u64(packer, version->until_us);
+}
+
+static enum status version_decode(struct unpacker *unpacker, struct policy_version *version)
+{
+	*version = (struct policy_version){ 0 };
+	enum status status = policy_decode(unpacker, &version->rules);
+	version->since_us = unpack_u64(unpacker);
+	version->until_epoch = unpack_u64(unpacker);
+	version->until_us = unpack_u64(unpacker);
+	if (version->until_epoch <= version->rules.epoch)
+		unpacker->bad = true;
+	return status;
+}
+
 /* --- the map ---------------------------------------------------------------------------------------------- */
 
 void cluster_map_encode(const struct cluster_map *map, struct packer *packer)
@@ -296,6 +316,11 @@ void cluster_map_encode(const struct cluster_map *map, struct packer *packer)
 	pack_u32(packer, map->policy_count);
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		policy_encode(&map->policies[i], packer);
+	for (uint32_t i = 0; i < map->policy_count; i++)
+		pack_u64(packer, map->policies[i].changed_us);
+	pack_u32(packer, map->version_count);
+	for (uint32_t i = 0; i < map->version_count; i++)
+		version_encode(&map->versions[i], packer);
 	pack_u32(packer, map->binding_count);
 	for (uint32_t i = 0; i < map->binding_count; i++)
 		binding_encode(&map->bindings[i], packer);
@@ -339,11 +364,28 @@ static void regions_and_nodes_decode(struct unpacker *unpacker, struct cluster_m
 	}
 }
 
+/* The newest, as many as there is room for: nothing else hangs on them. */
+static void versions_decode(struct unpacker *unpacker, struct cluster_map *map, enum status *status)
+{
+	struct policy_version surplus;
+	uint32_t count = unpack_u32(unpacker);
+	if (count > MAP_VERSIONS_MAX)
+		unpacker->bad = true;
+	for (uint32_t i = 0; !unpacker->bad && i < count; i++) {
+		bool kept = count - i <= map->version_max;
+		*status = version_decode(unpacker, kept ? &map->versions[map->version_count] : &surplus);
+		map->version_count += kept && !unpacker->bad;
+	}
+}
+
 static void rules_decode(struct unpacker *unpacker, struct cluster_map *map, bool *too_large, enum status *status)
 {
 	uint32_t count = unpack_count(unpacker, map->policy_max, too_large);
 	for (; !unpacker->bad && map->policy_count < count; map->policy_count++)
 		*status = policy_decode(unpacker, &map->policies[map->policy_count]);
+	for (uint32_t i = 0; i < map->policy_count; i++)
+		map->policies[i].changed_us = unpack_u64(unpacker);
+	versions_decode(unpacker, map, status);
 	count = unpack_count(unpacker, map->binding_max, too_large);
 	for (uint32_t i = 0; !unpacker->bad && i < count; map->binding_count = ++i) {
 		map->bindings[i] = (struct map_binding){ 0 };
@@ -378,7 +420,7 @@ static void map_empty(struct cluster_map *map)
 	memset(map->hash_secret, 0, sizeof(map->hash_secret));
 	memset(map->admin_spki_sha256, 0, sizeof(map->admin_spki_sha256));
 	map->region_count = map->node_count = map->policy_count = 0;
-	map->binding_count = map->shard_count = map->operation_count = 0;
+	map->binding_count = map->shard_count = map->operation_count = map->version_count = 0;
 }
 
 enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map)
@@ -391,7 +433,7 @@ enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map)
 	uint8_t version = unpack_u8(&unpacker);
 	if (unpacker.bad || version == 0)
 		return STATUS_INVALID;
-	if (version > MAP_VERSION)
+	if (version != MAP_VERSION)
 		return STATUS_UNSUPPORTED;
 	map->epoch = unpack_u64(&unpacker);
 	unpack_into(&unpacker, map->cluster, sizeof(map->cluster));

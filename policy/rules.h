@@ -33,7 +33,8 @@ struct policy {
 	char name[POLICY_NAME_MAX]; /* [a-z0-9][a-z0-9-]* */
 	uint64_t id;		    /* given by meta; 0 in a file */
 	uint64_t epoch;		    /* of the map that last changed it */
-	uint32_t line;		    /* in the file it came from; 0: none. Not stored */
+	uint64_t changed_us; /* the proposer's wall clock then; 0 in a file. Stored in the map, not with the rules */
+	uint32_t line;	     /* in the file it came from; 0: none. Not stored */
 	struct selectors store_in, never_in, lead_in, read_from, write_from;
 	struct copy_rule copy_in[COPY_RULES_MAX];
 	uint8_t copy_in_count;

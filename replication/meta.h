@@ -23,8 +23,9 @@
  *  - APPLY: every policy is checked by itself and placed on the registered nodes, then all bindings on the map
  *    as it would be. A new policy gets SHARDS_PER_POLICY shards with equal hash ranges, placed (replicas ==
  *    wanted, generation 0). A changed one: placement_choose per shard with `current`; shards whose wanted set
- *    differs get an OPERATION_POLICY. CONFLICT while an operation of that policy runs. A policy that leaves the
- *    file stays. Bindings: as BINDING_SET.
+ *    differs get an OPERATION_POLICY. CONFLICT while an operation of that policy runs. What it said before is
+ *    kept, of each policy the last POLICY_VERSIONS_MAX, of all MAP_VERSIONS_MAX; the oldest are forgotten. A policy
+ *    that leaves the file stays. Bindings: as BINDING_SET.
  *  - BINDING_SET: a binding under which keys may already live elsewhere (another one covers them): pending, and
  *    an OPERATION_BINDING starts: the shards of the covering policy fence the prefix and report how many keys
  *    they hold. No key anywhere: in force; fences stay until then and are lifted by the epoch. A key somewhere:

@@ -122,6 +122,26 @@ static void check_shards(const struct cluster_map *map)
 	}
 }
 
+static void check_versions(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->version_count; i++) {
+		const struct policy_version *version = &map->versions[i];
+		const struct policy *now = map_policy_find(map, version->rules.id);
+		unsigned of_it = 1;
+		assert(now);
+		assert(strcmp(now->name, version->rules.name) == 0);
+		assert(version->rules.epoch < version->until_epoch);
+		assert(version->until_epoch <= now->epoch);
+		assert(i == 0 || map->versions[i - 1].until_epoch <= version->until_epoch);
+		for (uint32_t j = 0; j < i; j++) {
+			of_it += map->versions[j].rules.id == now->id;
+			assert(map->versions[j].rules.id != now->id ||
+				map->versions[j].until_epoch <= version->rules.epoch);
+		}
+		assert(of_it <= POLICY_VERSIONS_MAX);
+	}
+}
+
 static void check_tightens(const struct cluster_map *map, const struct map_binding *inner)
 {
 	struct site sites[MAP_REGIONS_MAX];
@@ -205,6 +225,7 @@ void meta_check(const struct cluster_map *map)
 	assert(map->binding_count <= map->binding_max);
 	assert(map->shard_count <= map->shard_max);
 	assert(map->operation_count <= map->operation_max);
+	assert(map->version_count <= map->version_max);
 	if (map->epoch == 0) {
 		assert(map->region_count + map->node_count + map->policy_count == 0);
 		assert(map->binding_count + map->shard_count + map->operation_count == 0);
@@ -212,6 +233,7 @@ void meta_check(const struct cluster_map *map)
 	}
 	check_regions_and_nodes(map);
 	check_shards(map);
+	check_versions(map);
 	check_bindings(map);
 	check_operations(map);
 	check_ids_once(map);
@@ -278,6 +300,19 @@ static void mix_policy(struct digest *digest, const struct policy *policy)
 	policy_encode(policy, &packer);
 	assert(!packer.overflow);
 	mix(digest, bytes, packer.size);
+}
+
+static void mix_versions(struct digest *digest, const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->policy_count; i++)
+		mix_u64(digest, map->policies[i].changed_us);
+	mix_u64(digest, map->version_count);
+	for (uint32_t i = 0; i < map->version_count; i++) {
+		mix_policy(digest, &map->versions[i].rules);
+		mix_u64(digest, map->versions[i].since_us);
+		mix_u64(digest, map->versions[i].until_epoch);
+		mix_u64(digest, map->versions[i].until_us);
+	}
 }
 
 static void mix_binding(struct digest *digest, const struct map_binding *binding)
@@ -357,6 +392,7 @@ uint64_t meta_digest(const struct cluster_map *map)
 	mix_u64(&digest, map->policy_count);
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		mix_policy(&digest, &map->policies[i]);
+	mix_versions(&digest, map);
 	mix_u64(&digest, map->binding_count);
 	for (uint32_t i = 0; i < map->binding_count; i++)
 		mix_binding(&digest, &map->bindings[i]);

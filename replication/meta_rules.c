@@ -601,6 +601,35 @@ static void shards_move(struct trial *trial, const struct policy *policy)
 		trial->result->id = operation->id;
 }
 
+static void version_forget(struct cluster_map *map, uint32_t at)
+{
+	map->version_count--;
+	memmove(&map->versions[at], &map->versions[at + 1], (map->version_count - at) * sizeof(*map->versions));
+}
+
+/* What the policy said until now, for who asks later or wants it back. */
+static void version_keep(struct trial *trial, const struct policy *now)
+{
+	struct cluster_map *map = trial->map;
+	uint32_t of_it = 0, oldest = 0;
+	if (map->version_max == 0)
+		return;
+	for (uint32_t i = map->version_count; i > 0; i--) {
+		if (map->versions[i - 1].rules.id != now->id)
+			continue;
+		of_it++;
+		oldest = i - 1;
+	}
+	if (of_it == POLICY_VERSIONS_MAX)
+		version_forget(map, oldest);
+	else if (map->version_count == map->version_max)
+		version_forget(map, 0);
+	map->versions[map->version_count++] = (struct policy_version){ .rules = *now,
+		.since_us = now->changed_us,
+		.until_epoch = map->epoch + 1,
+		.until_us = trial->change->now_us };
+}
+
 static void commit_policies(struct trial *trial)
 {
 	struct cluster_map *map = trial->map;
@@ -612,9 +641,12 @@ static void commit_policies(struct trial *trial)
 		struct policy *policy = now ? &map->policies[now - map->policies] : &map->policies[map->policy_count++];
 		uint64_t id = now ? now->id : map->id_next++;
 		assert(map->policy_count <= map->policy_max);
+		if (now)
+			version_keep(trial, now);
 		*policy = *from;
 		policy->id = id;
 		policy->epoch = map->epoch + 1;
+		policy->changed_us = trial->change->now_us;
 		policy->line = 0;
 		if (now)
 			shards_move(trial, policy);

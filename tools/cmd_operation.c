@@ -2,15 +2,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/units.h"
 #include "tools/errors.h"
 #include "tools/output.h"
 #include "tools/session.h"
 
+enum { STATUS_TIMEOUT_MS = 3000 };
+
 static const struct column operation_columns[] = { { .title = "ID", .field = "id", .right = true },
 	{ .title = "KIND", .field = "operation_kind" }, { .title = "STATE", .field = "state" },
 	{ .title = "DONE", .field = "steps_done", .right = true }, { .title = "OF", .field = "steps", .right = true },
+	{ .title = "STARTED", .field = "started_at" }, { .title = "ENDED", .field = "ended_at", .wide = true },
+	{ .title = "WHAT", .field = "text" }, { 0 } };
+
+static const struct column left_columns[] = { { .title = "ID", .field = "id", .right = true },
+	{ .title = "KIND", .field = "operation_kind" }, { .title = "STATE", .field = "state" },
+	{ .title = "DONE", .field = "steps_done", .right = true }, { .title = "OF", .field = "steps", .right = true },
+	{ .title = "BYTES LEFT", .field = "bytes_left", .right = true },
+	{ .title = "SECONDS LEFT", .field = "seconds_left", .right = true },
 	{ .title = "STARTED", .field = "started_at" }, { .title = "ENDED", .field = "ended_at", .wide = true },
 	{ .title = "WHAT", .field = "text" }, { 0 } };
 
@@ -50,6 +61,72 @@ int run_operation_list(const struct invocation *invocation)
 	return code;
 }
 
+/* --- what is left of one ---------------------------------------------------------------------------- */
+
+static const json_t *said_of(const struct statuses *statuses, uint64_t node, const struct map_shard *shard)
+{
+	return statuses_replica(statuses, node, shard->id);
+}
+
+/* What the new copies of the shard lack, by what the nodes hold: the largest copy less what is at each of them. False:
+ * nobody has said how large it is. */
+static bool shard_left(const struct statuses *statuses, const struct map_shard *shard, uint64_t *left, uint64_t *whole)
+{
+	uint64_t largest = 0;
+	bool known = false;
+
+	for (unsigned i = 0; i < shard->replica_count; i++) {
+		const json_t *said = said_of(statuses, shard->replicas[i].node, shard);
+
+		known |= said != NULL;
+		if (field_u64(said, "size") > largest)
+			largest = field_u64(said, "size");
+	}
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		const json_t *said = said_of(statuses, shard->wanted[i].node, shard);
+		uint64_t there = said == NULL ? 0 : field_u64(said, "size");
+		bool member = false;
+
+		for (unsigned j = 0; j < shard->replica_count; j++)
+			member |= shard->replicas[j].node == shard->wanted[i].node;
+		if (member)
+			continue;
+		*whole += largest;
+		*left += largest > there ? largest - there : 0;
+	}
+	return known;
+}
+
+/* Of a move under way: bytes that its new copies still lack, and when they are there if it goes on as it went. */
+static void add_left(struct session *session, const struct map_operation *operation, json_t *item)
+{
+	static struct statuses statuses;
+	const struct cluster_map *map = session->map;
+	struct timespec now;
+	uint64_t left = 0, whole = 0, now_us;
+	bool known = true, moves = operation->state == OPERATION_RUNNING && operation->kind != OPERATION_BINDING;
+
+	if (moves) {
+		session_statuses(session, STATUS_TIMEOUT_MS, &statuses);
+		for (uint32_t i = 0; i < map->shard_count; i++) {
+			if (map->shards[i].operation == operation->id)
+				known &= shard_left(&statuses, &map->shards[i], &left, &whole);
+		}
+		statuses_free(&statuses);
+	}
+	set(item, "bytes_left", moves && known ? json_integer((json_int_t)left) : json_null());
+	/* By shards: those that are done were as large as any, for keys are spread evenly over them. */
+	double part = operation->steps == 0 ? 0 : (double)operation->steps_done / operation->steps;
+	if (whole > left)
+		part += (1 - part) * (double)(whole - left) / (double)whole;
+	clock_gettime(CLOCK_REALTIME, &now);
+	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	bool guess = moves && known && part > 0.01 && now_us > operation->started_us;
+	set(item, "seconds_left",
+		guess ? json_integer((json_int_t)((double)(now_us - operation->started_us) / 1e6 * (1 - part) / part))
+		      : json_null());
+}
+
 static int named_operations(const struct session *session, uint64_t ids[64])
 {
 	const struct invocation *invocation = session->invocation;
@@ -62,18 +139,25 @@ static int named_operations(const struct session *session, uint64_t ids[64])
 	return EXIT_OK;
 }
 
-static int show(const struct session *session, const uint64_t *ids, uint32_t count)
+/* left: nodes are asked what a move under way still lacks. */
+static int show(struct session *session, const uint64_t *ids, uint32_t count, bool left)
 {
 	json_t *items = json_array();
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct map_operation *operation = map_operation_find(session->map, ids[i]);
 
-		if (operation != NULL)
-			json_array_append_new(items, operation_item(session, operation));
+		json_t *item;
+
+		if (operation == NULL)
+			continue;
+		item = operation_item(session, operation);
+		if (left)
+			add_left(session, operation, item);
+		json_array_append_new(items, item);
 	}
-	return output_items(
-		session->invocation, "OperationList", session_cluster(session), items, operation_columns, "id");
+	return output_items(session->invocation, "OperationList", session_cluster(session), items,
+		left ? left_columns : operation_columns, "id");
 }
 
 int run_operation_show(const struct invocation *invocation)
@@ -85,7 +169,7 @@ int run_operation_show(const struct invocation *invocation)
 	if (code == EXIT_OK)
 		code = named_operations(&session, ids);
 	if (code == EXIT_OK)
-		code = show(&session, ids, 1);
+		code = show(&session, ids, 1, true);
 	session_close(&session);
 	return code;
 }
@@ -102,7 +186,7 @@ int run_operation_wait(const struct invocation *invocation)
 		code = session_wait_operations(&session, ids, invocation->argument_count,
 			flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
 	if (code == EXIT_OK)
-		code = show(&session, ids, invocation->argument_count);
+		code = show(&session, ids, invocation->argument_count, false);
 	session_close(&session);
 	return code;
 }

@@ -50,6 +50,7 @@ int run_policy_lint(const struct invocation *invocation)
 		config_errors_init(&errors);
 		if (policy_file_load(invocation->arguments[i], &file, &errors)) {
 			(void)!policy_file_check_bindings(&file, invocation->arguments[i], NULL, NULL, &errors);
+			policy_file_doubts(&file, invocation->arguments[i], &errors);
 			policy_file_free(&file);
 		}
 		wrong |= add_flaws(items, &errors);
@@ -118,53 +119,75 @@ static void file_judge(const struct policy_file *file, struct bytes key, const s
 	snprintf(judgement->cure, sizeof(judgement->cure), "add a binding; the prefix \"\" catches every key");
 }
 
-int run_policy_test(const struct invocation *invocation)
+/* One key; false: refused. */
+static bool test_key(const struct invocation *invocation, const struct policy_file *file, struct bytes key,
+	const struct site *site, const char *op, json_t *items)
 {
-	const char *key_text = flag_text(invocation, "key"), *from = flag_text(invocation, "from");
-	const char *op = flag_text(invocation, "op"), *why = NULL;
 	const struct binding_text *binding;
 	struct judgement judgement;
+	json_t *item = json_object();
+
+	file_judge(file, key, site, strcmp(op, "put") == 0, &judgement, &binding);
+	set_bytes(item, "key", form_of(invocation, "key-format"), key);
+	set(item, "op", json_string(op));
+	set(item, "from", json_string(site->place.text));
+	set(item, "allowed", json_boolean(judgement.code == NULL));
+	set(item, "policy", judgement.policy == NULL ? json_null() : json_string(judgement.policy->name));
+	set(item, "rule", json_string(judgement.rule));
+	set(item, "code", judgement.code == NULL ? json_null() : json_string(judgement.code));
+	set(item, "reason", json_string(judgement.reason));
+	json_array_append_new(items, item);
+	return judgement.code == NULL;
+}
+
+static void print_verdict(const json_t *item, bool alone)
+{
+	const char *op = field_text(item, "op"), *from = field_text(item, "from");
+	const char *space = alone ? "" : " ", *key = alone ? "" : field_text(item, "key");
+
+	if (json_is_true(json_object_get(item, "allowed")))
+		printf("allowed  %s%s%s from %s: policy %s has %s\n", op, space, key, from, field_text(item, "policy"),
+			field_text(item, "rule"));
+	else
+		printf("REFUSED  %s%s%s from %s: %s\n", op, space, key, from, field_text(item, "reason"));
+}
+
+int run_policy_test(const struct invocation *invocation)
+{
+	const char *from = flag_text(invocation, "from"), *op = flag_text(invocation, "op"), *why = NULL;
 	struct policy_file file;
-	struct owned_bytes key;
 	struct site site = { 0 };
-	json_t *items = json_array(), *item = json_object();
+	json_t *items;
+	bool allowed = true;
 	int code;
 
 	if (op == NULL)
 		op = "get";
-	if (key_text == NULL || from == NULL || !place_parse(from, &site.place, &why)) {
-		json_decref(items);
-		json_decref(item);
+	if (!flag_given(invocation, "key") || from == NULL || !place_parse(from, &site.place, &why))
 		return fail(invocation, "DOM-U003", "which key, from where?",
-			"give --key KEY and --from PLACE, such as eu/ie/eu-west-1", "%s",
+			"give --key KEY, as often as there are keys, and --from PLACE, such as eu/ie/eu-west-1", "%s",
 			why == NULL ? "both are needed" : why);
+	code = policies_load(invocation, invocation->arguments[0], &file);
+	if (code != EXIT_OK)
+		return code;
+	items = json_array();
+	for (int at = flag_next(invocation, "key", -1); at >= 0 && code == EXIT_OK;
+		at = flag_next(invocation, "key", at)) {
+		struct owned_bytes key;
+
+		code = argument_key(invocation, invocation->given[at].value, &key);
+		if (code != EXIT_OK)
+			break;
+		allowed &= test_key(invocation, &file, owned(&key), &site, op, items);
+		free(key.data);
 	}
-	code = argument_key(invocation, key_text, &key);
-	if (code == EXIT_OK && (code = policies_load(invocation, invocation->arguments[0], &file)) == EXIT_OK) {
-		file_judge(&file, owned(&key), &site, strcmp(op, "put") == 0, &judgement, &binding);
-		set_bytes(item, "key", form_of(invocation, "key-format"), owned(&key));
-		set(item, "op", json_string(op));
-		set(item, "from", json_string(from));
-		set(item, "allowed", json_boolean(judgement.code == NULL));
-		set(item, "policy", judgement.policy == NULL ? json_null() : json_string(judgement.policy->name));
-		set(item, "rule", json_string(judgement.rule));
-		set(item, "code", judgement.code == NULL ? json_null() : json_string(judgement.code));
-		set(item, "reason", json_string(judgement.reason));
-		json_array_append(items, item);
-		if (!output_machine(invocation, "Verdict", NULL, items, "allowed")) {
-			if (judgement.code == NULL)
-				printf("allowed  %s from %s: policy %s has %s\n", op, from, judgement.policy->name,
-					judgement.rule);
-			else
-				printf("REFUSED  %s from %s: %s\n", op, from, judgement.reason);
-		}
-		code = judgement.code == NULL ? EXIT_OK : EXIT_RESIDENCY;
-		policy_file_free(&file);
+	if (code == EXIT_OK && !output_machine(invocation, "Verdict", NULL, items, "allowed")) {
+		for (size_t i = 0; i < json_array_size(items); i++)
+			print_verdict(json_array_get(items, i), json_array_size(items) == 1);
 	}
-	free(key.data);
 	json_decref(items);
-	json_decref(item);
-	return code;
+	policy_file_free(&file);
+	return code == EXIT_OK && !allowed ? EXIT_RESIDENCY : code;
 }
 
 /* --- in force --------------------------------------------------------------------------------------- */
@@ -275,13 +298,19 @@ static void print_policy(const struct session *session, const struct policy *pol
 
 int run_policy_show(const struct invocation *invocation)
 {
+	const char *as_of = flag_text(invocation, "as-of");
 	const struct policy *policy = NULL;
+	static struct policy then;
 	struct session session;
 	json_t *items = json_array(), *item;
 	int code = session_open_with_map(&session, invocation, AS_READER);
 
 	if (code == EXIT_OK && (policy = session_policy(&session, invocation->arguments[0])) == NULL)
 		code = EXIT_NOT_FOUND;
+	if (code == EXIT_OK && as_of != NULL) {
+		code = policies_as_of(&session, invocation->arguments[0], as_of, &then);
+		policy = &then;
+	}
 	if (code == EXIT_OK) {
 		item = policy_item(&session, policy);
 		json_array_append_new(items, item);

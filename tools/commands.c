@@ -34,7 +34,9 @@ FLAG(until, "until", 0, FLAG_WORD, "healthy|settled", "what to wait for (default
 FLAG(wait, "wait", 0, FLAG_SWITCH, NULL, "wait for the operations that this starts (default on a terminal)");
 FLAG(detach, "detach", 0, FLAG_SWITCH, NULL, "do not wait, print the operations' ids");
 FLAG(plan, "plan", 0, FLAG_TEXT, "ID", "only if it would do just what this plan said");
-FLAG(key, "key", 0, FLAG_TEXT, "KEY", "the key in question");
+FLAG(as_of, "as-of", 0, FLAG_TEXT, "EPOCH", "the rules that were in force at that epoch of the map");
+FLAG(to, "to", 0, FLAG_TEXT, "EPOCH", "the epoch whose rules come back");
+FLAG(key, "key", 0, FLAG_TEXT, "KEY", "the key in question; `policy test` takes several");
 FLAG(from, "from", 0, FLAG_TEXT, "REGION", "the region, or place, of the client in question");
 FLAG(op, "op", 0, FLAG_WORD, "get|put", "the operation in question (default get)");
 FLAG(exact, "exact", 0, FLAG_SWITCH, NULL, "bind this one key, not a prefix; the map keeps only its keyed hash");
@@ -193,6 +195,7 @@ const struct command commands[] = {
 		.complete = COMPLETE_POLICY,
 		.summary = "one policy: rules, bindings, shards",
 		.example = "domctl policy show eu-health",
+		.flags = FLAGS(&flag_as_of),
 		.kind = "Policy",
 		.run = run_policy_show },
 	{ .noun = "policy",
@@ -227,13 +230,72 @@ const struct command commands[] = {
 		.mutates = true,
 		.run = run_policy_apply },
 	{ .noun = "policy",
+		.verb = "diff",
+		.arguments = "A B",
+		.argument_min = 2,
+		.argument_max = 2,
+		.complete = COMPLETE_FILE,
+		.summary = "what differs between two files, or a file and the cluster",
+		.detail = "Each is a file, or the name of a policy in the cluster. One policy on each side: those two, "
+			  "whatever they\n"
+			  "are called. Exit 0: the same; 14: they differ.",
+		.example = "domctl policy diff eu-health policies.yaml",
+		.kind = "PolicyDiff",
+		.run = run_policy_diff },
+	{ .noun = "policy",
+		.verb = "history",
+		.arguments = "NAME",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_POLICY,
+		.summary = "a policy's rules of before, since when, and what changed",
+		.detail = "The last 8 versions of each policy are kept before the one in force, at most 512 of all "
+			  "together.",
+		.example = "domctl policy history eu-health",
+		.kind = "PolicyHistory",
+		.run = run_policy_history },
+	{ .noun = "policy",
+		.verb = "rollback",
+		.arguments = "NAME",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_POLICY,
+		.summary = "bring rules of before into force again",
+		.detail = "A change like any other: judged by the nodes and bindings of now, and refused where they "
+			  "forbid it.\n"
+			  "Bindings stay as they are.",
+		.example = "domctl policy rollback eu-health --to 12",
+		.flags = FLAGS(&flag_to, &flag_wait, &flag_detach),
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_policy_rollback },
+	{ .noun = "policy",
+		.verb = "verify",
+		.summary = "are all copies that nodes hold as the rules in force say?",
+		.detail = "Asks every node what it holds. Exit 0: yes; 14: there are findings, and one is that a node "
+			  "does not answer.",
+		.example = "domctl policy verify",
+		.kind = "FindingList",
+		.run = run_policy_verify },
+	{ .noun = "policy",
+		.verb = "explain",
+		.arguments = "[FIELD]",
+		.argument_max = 1,
+		.complete =
+			"store_in|never_in|copies|spread|copy_in|survive|ack|reads|lead_in|follow|read_from|write_from|"
+			"transit|isolated",
+		.summary = "what a field of a policy means; needs no cluster",
+		.example = "domctl policy explain survive",
+		.kind = "FieldList",
+		.run = run_policy_explain },
+	{ .noun = "policy",
 		.verb = "test",
 		.arguments = "FILE",
 		.argument_min = 1,
 		.argument_max = 1,
 		.complete = COMPLETE_FILE,
 		.summary = "would this file allow it? needs no cluster",
-		.detail = "Exit 0: allowed; 3: refused.",
+		.detail = "Exit 0: allowed; 3: refused, or one of several keys is.",
 		.example = "domctl policy test policies.yaml --key pat/eu/4711 --from us/us-east-1 --op get",
 		.flags = FLAGS(&flag_key, &flag_from, &flag_op, &flag_key_format),
 		.kind = "Verdict",

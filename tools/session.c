@@ -14,7 +14,7 @@
 #include "tools/output.h"
 #include "tools/pki.h"
 
-enum { WAIT_STEP_MS = 100, CHANGE_BYTES_MAX = 4 << 20 };
+enum { BAR_WIDTH = 24, WAIT_STEP_MS = 100, CHANGE_BYTES_MAX = 4 << 20 };
 
 /* --- certificates ----------------------------------------------------------------------------------- */
 
@@ -291,8 +291,14 @@ static void progress(const struct session *session, const struct map_operation *
 	if (session->invocation->quiet || (!redraw && now_ns - *said_ns < 5000000000u))
 		return;
 	*said_ns = now_ns;
-	fprintf(stderr, "%soperation %llu: %u of %u shards done%s", redraw ? "\r\033[K" : "",
-		(unsigned long long)operation->id, operation->steps_done, operation->steps, redraw ? "" : "\n");
+	if (redraw) {
+		uint32_t done = operation->steps == 0 ? 0 : BAR_WIDTH * operation->steps_done / operation->steps;
+
+		fprintf(stderr, "\r\033[K[%.*s%.*s] ", (int)done, "########################", (int)(BAR_WIDTH - done),
+			"........................");
+	}
+	fprintf(stderr, "operation %llu: %u of %u shards done%s", (unsigned long long)operation->id,
+		operation->steps_done, operation->steps, redraw ? "" : "\n");
 	fflush(stderr);
 }
 

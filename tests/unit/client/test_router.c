@@ -80,7 +80,7 @@ static void test_maps_come_and_stay(void **state)
 	assert_int_equal(world_learn(router, map), STATUS_OK);
 	assert_int_equal(router_epoch(router), 7);
 	assert_int_equal(router_learn_map(router, bytes_text("not a map")), STATUS_UNSUPPORTED);
-	assert_int_equal(router_learn_map(router, bytes_text("\001not a map")), STATUS_INVALID);
+	assert_int_equal(router_learn_map(router, bytes_text("\002not a map")), STATUS_INVALID);
 	assert_int_equal(router_epoch(router), 7);
 	map->epoch = 9;
 	map->cluster[0] ^= 1;

@@ -167,6 +167,34 @@ static void test_warnings(void **state)
 	policy_file_free(&file);
 }
 
+static void test_doubts(void **state)
+{
+	(void)state;
+	char line[CONFIG_ERROR_TEXT_MAX];
+	assert_true(parse("policies:\n  used: { store_in: [eu] }\n  idle: { store_in: [eu] }\n"
+			  "bindings:\n  \"a/\": used\n  \"mail/ann@example.net/\": used\n"
+			  "  \"card/4111111111111111/\": used\n  \"ann@example.net\": { exact: used }\n"
+			  "  \"2026-11-26/\": used\n  \"@home.x\": used\n"));
+	assert_int_equal(errors.count, 0);
+	policy_file_doubts(&file, "p.yaml", &errors);
+	assert_int_equal(errors.count, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_true(errors.at[i].warning);
+	assert_string_equal(config_error_format(&errors.at[0], line, sizeof(line)),
+		"p.yaml:3:1: warning: policy idle: no binding of the file names it; bind a prefix to it, or take it "
+		"out if "
+		"nothing in the cluster is bound to it");
+	assert_int_equal(errors.at[1].line, 6);
+	assert_non_null(strstr(errors.at[1].reason, "named a person"));
+	assert_int_equal(errors.at[2].line, 7);
+	policy_file_free(&file);
+	/* A file of policies alone changes rules of what is bound already. */
+	assert_true(parse("policies:\n  idle: { store_in: [eu] }\n"));
+	policy_file_doubts(&file, "p.yaml", &errors);
+	assert_int_equal(errors.count, 0);
+	policy_file_free(&file);
+}
+
 /* `no` is Norway to us, not a truth value; so are null and numbers where a place may stand. */
 static void test_scalars_are_text(void **state)
 {
@@ -374,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_doubts),
 		cmocka_unit_test(test_scalars_are_text),
 		cmocka_unit_test(test_acks),
 		cmocka_unit_test(test_mistakes),

@@ -410,7 +410,7 @@ static void expect_empty(const struct cluster_map *copy)
 	static const uint8_t zeroes[16];
 	assert_int_equal(copy->epoch, 0);
 	assert_int_equal(copy->region_count + copy->node_count + copy->policy_count, 0);
-	assert_int_equal(copy->binding_count + copy->shard_count + copy->operation_count, 0);
+	assert_int_equal(copy->binding_count + copy->shard_count + copy->operation_count + copy->version_count, 0);
 	assert_memory_equal(copy->hash_secret, zeroes, sizeof(zeroes));
 }
 
@@ -449,9 +449,13 @@ static void test_damaged_bytes(void **state)
 	}
 	assert_true(accepted > 1000); /* most bytes are free: ids, keys */
 	memcpy(bad, bytes, encoded.size);
-	bad[0] = 2;
-	assert_int_equal(cluster_map_decode(bytes_of(bad, encoded.size), copy), STATUS_UNSUPPORTED);
-	expect_empty(copy);
+	for (unsigned version = 1; version < 256; version++) { /* newer ones, and older ones, are refused by name */
+		bad[0] = (uint8_t)version;
+		if (version == bytes[0])
+			continue;
+		assert_int_equal(cluster_map_decode(bytes_of(bad, encoded.size), copy), STATUS_UNSUPPORTED);
+		expect_empty(copy);
+	}
 	copy->binding_max = map->binding_count - 1;
 	assert_int_equal(cluster_map_decode(encoded, copy), STATUS_TOO_LARGE);
 	expect_empty(copy);
@@ -482,17 +486,93 @@ static void test_order_is_asked(void **state)
 	free(copy);
 }
 
+/* Three versions of a policy at the epochs 3, 5 and 9. */
+static void add_versions(struct cluster_map *in)
+{
+	static const uint64_t epochs[] = { 3, 5, 9 };
+	struct policy policy = policy_named("p", "eu");
+	policy.copies = 3;
+	policy.spread = SPREAD_NODE;
+	policy_complete(&policy, FIELD_STORE_IN | FIELD_COPIES | FIELD_SPREAD);
+	policy.id = 70;
+	for (unsigned i = 0; i < 2; i++) {
+		in->versions[i] = (struct policy_version){ .rules = policy,
+			.since_us = epochs[i] * 100,
+			.until_epoch = epochs[i + 1],
+			.until_us = epochs[i + 1] * 100 };
+		in->versions[i].rules.epoch = epochs[i];
+		in->versions[i].rules.copies = (uint8_t)(i + 1);
+	}
+	in->version_count = 2;
+	policy.epoch = epochs[2];
+	policy.changed_us = 900;
+	in->policies[0] = policy;
+	in->policy_count = 1;
+}
+
+static void test_rules_as_of(void **state)
+{
+	(void)state;
+	add_versions(map);
+	uint64_t since, until;
+	assert_null(map_policy_as_of(map, 70, 2, &since, &until));
+	assert_null(map_policy_as_of(map, 71, 5, &since, &until));
+	assert_int_equal(map_policy_as_of(map, 70, 3, &since, &until)->copies, 1);
+	assert_int_equal(since, 300);
+	assert_int_equal(until, 500);
+	assert_int_equal(map_policy_as_of(map, 70, 4, &since, &until)->copies, 1);
+	assert_int_equal(map_policy_as_of(map, 70, 8, &since, &until)->copies, 2);
+	assert_int_equal(map_policy_as_of(map, 70, 9, &since, &until)->copies, 3);
+	assert_int_equal(since, 900);
+	assert_int_equal(until, 0);
+	assert_int_equal(map_policy_as_of(map, 70, 1000, &since, &until)->copies, 3);
+}
+
+/* There and back; a map with room for less keeps the newest. */
+static void test_versions_as_bytes(void **state)
+{
+	(void)state;
+	static uint8_t bytes[16 * 1024];
+	struct packer packer;
+	uint64_t since, until;
+	add_versions(map);
+	pack_init(&packer, bytes, sizeof(bytes));
+	cluster_map_encode(map, &packer);
+	assert_false(packer.overflow);
+	struct map_limits limits = map_limits_default;
+	for (limits.versions = 0; limits.versions < 4; limits.versions++) {
+		void *memory = calloc(1, cluster_map_size(&limits));
+		assert_non_null(memory);
+		struct cluster_map *copy = cluster_map_init(memory, &limits);
+		assert_int_equal(cluster_map_decode(pack_result(&packer), copy), STATUS_OK);
+		assert_int_equal(copy->version_count, limits.versions > 2 ? 2 : limits.versions);
+		assert_int_equal(copy->policies[0].changed_us, 900);
+		const struct policy *first = map_policy_as_of(copy, 70, 3, &since, &until);
+		assert_true((first != NULL) == (limits.versions >= 2));
+		const struct policy *second = map_policy_as_of(copy, 70, 5, &since, &until);
+		assert_true((second != NULL) == (limits.versions >= 1));
+		free(memory);
+	}
+	map->versions[0].until_epoch = map->versions[0].rules.epoch; /* never in force */
+	pack_init(&packer, bytes, sizeof(bytes));
+	cluster_map_encode(map, &packer);
+	struct cluster_map *copy = map_new();
+	assert_int_equal(cluster_map_decode(pack_result(&packer), copy), STATUS_INVALID);
+	assert_int_equal(copy->version_count, 0);
+	free(copy);
+}
+
 static void test_memory_is_laid_out_apart(void **state)
 {
 	(void)state;
-	struct map_limits limits = { 1, 3, 1, 5, 7, 2 };
+	struct map_limits limits = { 1, 3, 1, 5, 7, 2, 3 };
 	size_t size = cluster_map_size(&limits);
 	uint8_t *memory = calloc(1, size);
 	assert_non_null(memory);
 	struct cluster_map *small = cluster_map_init(memory, &limits);
 	const void *arrays[] = { small->regions, small->nodes, small->policies, small->bindings, small->shards,
-		small->operations };
-	for (unsigned i = 0; i < 6; i++)
+		small->operations, small->versions };
+	for (unsigned i = 0; i < 7; i++)
 		assert_int_equal((uintptr_t)arrays[i] % 8, 0);
 	/* the last byte of each is ours: the sanitizer watches */
 	memset(small->regions, 1, sizeof(*small->regions));
@@ -501,10 +581,12 @@ static void test_memory_is_laid_out_apart(void **state)
 	memset(small->bindings, 4, 5 * sizeof(*small->bindings));
 	memset(small->shards, 5, 7 * sizeof(*small->shards));
 	memset(small->operations, 6, 2 * sizeof(*small->operations));
+	memset(small->versions, 7, 3 * sizeof(*small->versions));
 	assert_int_equal(small->region_max, 1);
 	assert_int_equal(((const uint8_t *)small->regions)[sizeof(*small->regions) - 1], 1);
 	assert_int_equal(((const uint8_t *)small->bindings)[5 * sizeof(*small->bindings) - 1], 4);
-	assert_true((const uint8_t *)(small->operations + 2) <= memory + size);
+	assert_true((const uint8_t *)(small->operations + 2) <= (const uint8_t *)small->versions);
+	assert_true((const uint8_t *)(small->versions + 3) <= memory + size);
 	free(memory);
 }
 
@@ -523,6 +605,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bytes_and_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order_is_asked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rules_as_of, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_versions_as_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_is_laid_out_apart, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,7 @@
 #include "replication/meta.h"
 
 static const struct map_limits test_limits = {
-	.regions = 6, .nodes = 24, .policies = 16, .bindings = 40, .shards = 128, .operations = 6
+	.regions = 6, .nodes = 24, .policies = 16, .bindings = 40, .shards = 128, .operations = 6, .versions = 12
 };
 
 static inline struct cluster_map *map_new(void)

@@ -1115,6 +1115,50 @@ static void test_random_runs(void **state)
 	}
 }
 
+/* --- former rules ---------------------------------------------------------------------------------------------- */
+
+static void test_former_rules_are_kept(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy home = policy_of("home", "eu", 3, SPREAD_REGION), open = policy_of("open", "*", 1, SPREAD_NODE);
+	uint64_t since, until, epochs[12];
+	assert_int_equal(apply_rules(map, (struct policy[]){ home, open }, 2, NULL, 0).status, STATUS_OK);
+	assert_int_equal(map->version_count, 0);
+	uint64_t id = map_policy_by_name(map, "home")->id;
+	epochs[0] = map->epoch;
+	assert_int_equal(apply_rules(map, &home, 1, NULL, 0).status, STATUS_OK); /* the same: no version of it */
+	assert_int_equal(map->version_count, 0);
+	for (uint32_t i = 1; i < 12; i++) {
+		home.isolated_stale_ms = i;
+		assert_int_equal(apply_rules(map, &home, 1, NULL, 0).status, STATUS_OK);
+		epochs[i] = map->epoch;
+		assert_int_equal(map->version_count, i < POLICY_VERSIONS_MAX ? i : POLICY_VERSIONS_MAX);
+	}
+	/* Eight before the one in force; the first three are forgotten. */
+	for (uint32_t i = 0; i < 12; i++) {
+		const struct policy *then = map_policy_as_of(map, id, epochs[i], &since, &until);
+		assert_true((then != NULL) == (i >= 3));
+		if (then)
+			assert_int_equal(then->isolated_stale_ms, i);
+		if (then)
+			assert_int_equal(since, 5000);
+	}
+	/* Those of all policies: twelve here. The oldest go, whosever they are. */
+	for (uint32_t i = 1; i < 8; i++) {
+		open.isolated_stale_ms = i;
+		assert_int_equal(apply_rules(map, &open, 1, NULL, 0).status, STATUS_OK);
+	}
+	assert_int_equal(map->version_count, 12);
+	assert_null(map_policy_as_of(map, id, epochs[5], &since, &until));
+	assert_non_null(map_policy_as_of(map, id, epochs[6], &since, &until));
+	/* What is refused or only asked leaves none. */
+	home.copies = 7;
+	assert_int_not_equal(apply_rules(map, &home, 1, NULL, 0).status, STATUS_OK);
+	assert_int_equal(map->version_count, 12);
+	free(map);
+}
+
 /* --- plans --------------------------------------------------------------------------------------------------- */
 
 /* The map as the change would leave it, made as meta's leader makes it. */
@@ -1242,6 +1286,7 @@ int main(void)
 		cmocka_unit_test(test_copy_in_by_hand),
 		cmocka_unit_test(test_shard_lead),
 		cmocka_unit_test(test_malformed_changes),
+		cmocka_unit_test(test_former_rules_are_kept),
 		cmocka_unit_test(test_what_was_planned_is_what_happens),
 		cmocka_unit_test(test_a_plan_is_stale_when_the_world_has_moved),
 		cmocka_unit_test(test_random_runs),
