@@ -232,6 +232,10 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_NODE_ADDRESSES:
 		node_encode(&change->node, packer);
 		return;
+	case CHANGE_LEDGER_HEAD:
+		pack_u64(packer, change->node.id);
+		ledger_head_encode(&change->node.ledger, packer);
+		return;
 	case CHANGE_APPLY:
 	case CHANGE_BINDING_SET:
 	case CHANGE_BINDING_UNSET:
@@ -260,6 +264,10 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_NODE_ADMIT:
 	case CHANGE_NODE_ADDRESSES:
 		node_decode(unpacker, &change->node);
+		return STATUS_OK;
+	case CHANGE_LEDGER_HEAD:
+		change->node.id = unpack_u64(unpacker);
+		ledger_head_decode(unpacker, &change->node.ledger);
 		return STATUS_OK;
 	case CHANGE_APPLY:
 	case CHANGE_BINDING_SET:

@@ -19,6 +19,7 @@ enum change_kind {
 	CHANGE_SHARD_REPORT = 10,  /* the shard's leader: a membership has been committed */
 	CHANGE_FENCE_REPORT = 11,  /* the shard's leader: the fence of an operation is applied; keys found behind it */
 	CHANGE_META_REPORT = 12,   /* meta's leader: meta's own membership, as committed */
+	CHANGE_LEDGER_HEAD = 13,   /* node: how far its ledger goes, signed */
 };
 
 struct change_binding {
@@ -41,7 +42,7 @@ struct change {
 	uint8_t cluster[16], hash_secret[16], admin_spki_sha256[32];
 	/* INIT, REGION_ADD */
 	struct map_region region;
-	/* INIT, NODE_ADMIT, NODE_ADDRESSES (id) */
+	/* INIT, NODE_ADMIT, NODE_ADDRESSES (id), LEDGER_HEAD (id, ledger) */
 	struct map_node node;
 	/* APPLY, BINDING_SET (one), BINDING_UNSET (one) */
 	uint32_t policy_count, binding_count;

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/pack.h"
+#include "policy/ledger_record.h"
 #include "policy/rules.h"
 
 enum {
@@ -55,9 +56,10 @@ struct map_node {
 	struct place place;
 	uint16_t region; /* position in regions[] */
 	struct address_list addresses;
-	uint64_t meta_replica; /* its replica of meta's group */
-	bool meta_voter;       /* wanted */
-	bool meta_voting;      /* in fact, as meta's leader last reported */
+	uint64_t meta_replica;	   /* its replica of meta's group */
+	bool meta_voter;	   /* wanted */
+	bool meta_voting;	   /* in fact, as meta's leader last reported */
+	struct ledger_head ledger; /* the newest that it told; not a rule, so the epoch does not move with it */
 };
 struct map_binding {
 	uint64_t policy;

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 2 };
+enum { MAP_VERSION = 3 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -128,6 +128,7 @@ static void node_encode(const struct map_node *node, struct packer *packer)
 	pack_u64(packer, node->meta_replica);
 	pack_u8(packer, node->meta_voter);
 	pack_u8(packer, node->meta_voting);
+	ledger_head_encode(&node->ledger, packer);
 }
 
 static void node_decode(struct unpacker *unpacker, const struct cluster_map *map, struct map_node *node)
@@ -141,6 +142,7 @@ static void node_decode(struct unpacker *unpacker, const struct cluster_map *map
 	node->meta_replica = unpack_u64(unpacker);
 	node->meta_voter = unpack_flag(unpacker);
 	node->meta_voting = unpack_flag(unpacker);
+	ledger_head_decode(unpacker, &node->ledger);
 }
 
 static void binding_encode(const struct map_binding *binding, struct packer *packer)

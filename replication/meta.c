@@ -374,6 +374,28 @@ static bool apply_node_addresses(
 	return true;
 }
 
+/* The epoch stays: nobody needs a new map because a ledger has grown. */
+static bool apply_ledger_head(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
+{
+	const struct ledger_head *head = &change->node.ledger;
+	struct map_node *node = find_node(map, change->node.id);
+	*changed = false;
+	if (!node)
+		return meta_refuse_node(result, change->node.id);
+	const struct ledger_position *kept = &node->ledger.at;
+	if (head->at.sequence < kept->sequence ||
+		(head->at.sequence == kept->sequence && memcmp(head->at.hash, kept->hash, SHA256_SIZE) != 0))
+		return meta_refuse(result, STATUS_CONFLICT, 0,
+			TEXTS("the ledger of node ", meta_number(node->id).text,
+				" does not continue the one at sequence ", meta_number(kept->sequence).text),
+			TEXTS("domctl audit verify; do not let this node go on"));
+	result->id = node->id;
+	if (!change->dry_run && head->at.sequence > kept->sequence)
+		node->ledger = *head;
+	return true;
+}
+
 /* --- meta's own membership ------------------------------------------------------------------------------ */
 
 static bool apply_meta_report(
@@ -450,6 +472,8 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_fence_report(map, change, result, changed);
 	case CHANGE_META_REPORT:
 		return apply_meta_report(map, change, result, changed);
+	case CHANGE_LEDGER_HEAD:
+		return apply_ledger_head(map, change, result, changed);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));

@@ -9,7 +9,7 @@
  *
  * A change is refused as a whole: nothing of it stays. The flaw says what, why, and what to do. A report that repeats
  * what is known (a node that asks again, a membership or fence reported twice) is OK and changes nothing, not even the
- * epoch; every other change that is taken makes the epoch grow by one.
+ * epoch; every other change that is taken makes the epoch grow by one, but for LEDGER_HEAD: it changes no rule.
  *
  * What each change does:
  *  - INIT: only on an empty map (else CONFLICT). Region, node (id 2, meta's only voter, replica id 3; 1 is
@@ -46,6 +46,8 @@
  *  - ... with the id of a plan: only if just that plan would be carried out (policy/plan.h), else CONFLICT. The id is
  *    looked at here, in the log's order, so nothing can come between.
  *  - META_REPORT: which nodes are meta voters in fact (meta_voting).
+ *  - LEDGER_HEAD: kept if it is ahead of the one kept. One that goes back, or has another hash at the same
+ *    sequence: CONFLICT, the node's past is not what it said it was.
  *
  * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the
  * map during the call; about 120 KiB of stack. */

@@ -289,6 +289,8 @@ static void mix_node(struct digest *digest, const struct map_node *node)
 	mix_u64(digest, node->meta_replica);
 	mix_u64(digest, node->meta_voter);
 	mix_u64(digest, node->meta_voting);
+	mix_u64(digest, node->ledger.at.sequence);
+	mix(digest, node->ledger.at.hash, sizeof(node->ledger.at.hash));
 }
 
 static void mix_policy(struct digest *digest, const struct policy *policy)

@@ -7,7 +7,9 @@
  *   rtt           from a node, over the peer protocol: its row of round trips (server/rtt.h).
  *   plan          body: likewise, from an administrator: what it would do (server/plan.c).
  *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
- *   node.status   JSON: this node's replicas, RTT row, residency counters. */
+ *   node.status   JSON: this node's replicas, RTT row, residency counters.
+ *   ledger.read   from an administrator: a part of a file of this node's ledger (server/node_ledger.h).
+ *   ledger.heads  from an administrator: the heads that meta keeps. */
 #include "server/node_internal.h"
 
 #include <assert.h>
@@ -325,7 +327,7 @@ static bool may_report(const struct cluster_map *map, uint64_t from, const struc
 {
 	const struct map_shard *shard;
 
-	if (change->kind == CHANGE_NODE_ADDRESSES)
+	if (change->kind == CHANGE_NODE_ADDRESSES || change->kind == CHANGE_LEDGER_HEAD)
 		return change->node.id == from;
 	if (change->kind != CHANGE_SHARD_REPORT && change->kind != CHANGE_FENCE_REPORT)
 		return false;
@@ -560,6 +562,12 @@ void admin_request(
 		plan_request(node, connection, who, message);
 	} else if (bytes_equal(verb, bytes_text("cluster.init"))) {
 		cluster_init(node, connection, who, message);
+	} else if (bytes_equal(verb, bytes_text("ledger.read")) || bytes_equal(verb, bytes_text("ledger.heads"))) {
+		if (who->role != PEER_ADMIN)
+			refuse(node, connection, message->request, STATUS_DENIED,
+				"only an administrator reads the ledger; use an admin certificate");
+		else
+			node_ledger_requested(node, connection, message);
 	} else {
 		refuse(node, connection, message->request, STATUS_INVALID,
 			"this node knows no such verb; is the tool newer than the node?");

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "server/ledger_sign.h"
 #include "server/listener.h"
 #include "server/peers.h"
 #include "server/self_test.h"
@@ -286,7 +287,7 @@ void certificates_reload(struct server *server)
 	}
 	trust_regions(loaded.tls, node_map(server->node));
 	adopt(server, &loaded);
-	node_set_certificate(server->node, loaded.issuer_spki_sha256, loaded.ends_s);
+	node_set_certificate(server->node, loaded.issuer_spki_sha256, loaded.ends_s, ledger_certificate(server->tls));
 	log_info("certificates reloaded", LOG_I("days_left", days_left(server)));
 	remind(server);
 }

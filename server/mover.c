@@ -431,6 +431,8 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	struct membership birth;
 	enum status status;
 
+	if (hosted == NULL)
+		node_ledger_unborn(node, shard->id, own == NULL ? 0 : own->replica);
 	if (own == NULL && hosted == NULL)
 		return true;
 	if (own != NULL && hosted != NULL && driver_replica_id(hosted->driver) == own->replica)

@@ -52,6 +52,7 @@ void node_map_noticed(struct node *node)
 		return;
 	node->map_epoch_seen = map->epoch;
 	node->mover_wanted = true;
+	node_ledger_map(node);
 	if (!map_site(map, &node->options.place, &node->site)) {
 		memset(&node->site, 0, sizeof(node->site));
 		node->site.place = node->options.place;
@@ -257,6 +258,7 @@ static void group_received(struct node *node, uint64_t from, const struct messag
 	}
 	if (!residency_receive(node, hosted, from, message))
 		return;
+	node_ledger_snapshot(node, hosted, from, message, false);
 	if (message->kind == MESSAGE_FORWARD)
 		driver_received_forward(hosted->driver, from, message, residency_evacuates(node, hosted), node->time);
 	else
@@ -378,6 +380,7 @@ void node_expired(struct node *node, struct node_time time)
 	if (node->tick_ns <= time.now_ns) {
 		node->tick_ns = time.now_ns + (uint64_t)TICK_MS * 1000000;
 		rtt_tick(node);
+		node_ledger_tick(node);
 		node->mover_wanted = node->mover_wanted || node->leads_move;
 	}
 	for (unsigned i = 0; i < 4096;
@@ -503,10 +506,12 @@ enum status node_admits(const struct node *node, const struct peer_identity *who
 	return memcmp(who->issuer_spki_sha256, region->spki_sha256, 32) == 0 ? STATUS_OK : STATUS_DENIED;
 }
 
-void node_set_certificate(struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s)
+void node_set_certificate(
+	struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s, struct bytes certificate)
 {
 	memcpy(node->options.issuer_spki_sha256, issuer_spki_sha256, 32);
 	node->options.certificate_ends_s = ends_s;
+	node_ledger_certificate(node, certificate);
 }
 
 bool node_resign(struct node *node, struct node_time time)

@@ -46,6 +46,8 @@ struct node_io {
 	 * itself. */
 	void (*block)(void *arg, void (*job)(void *), void (*done)(void *), void *job_arg);
 	uint64_t (*random)(void *arg);
+	/* Signs with the key of our certificate. False: it cannot. NULL: nobody signs here, no head is told. */
+	bool (*sign)(void *arg, struct bytes text, uint8_t *signature, size_t capacity, size_t *size);
 	/* CLOCK_BOOTTIME read at this very moment, ns: a read lease is checked with nothing older. */
 	uint64_t (*now)(void *arg);
 };
@@ -56,6 +58,7 @@ struct node_options {
 	struct place place;		/* attested: the certificate's */
 	uint8_t issuer_spki_sha256[32]; /* of our own certificate */
 	int64_t certificate_ends_s;	/* since 1970; 0: not known */
+	struct bytes certificate;	/* our own, DER; borrowed for the call; empty: none (the simulator) */
 	struct address_list addresses;
 	uint64_t cache_size, journal_segment_size, memory_size; /* bytes */
 	uint64_t support_us, heartbeat_us;
@@ -95,8 +98,9 @@ void node_hello(const struct node *node, struct message *message);
 /* May this certificate's holder speak to us as that role under the map's pins? DENIED with a reason otherwise.
  * Before there is a map: only what the local cas.pem says (checked by TLS). */
 enum status node_admits(const struct node *node, const struct peer_identity *who, const char **why) MUST;
-/* Our own certificate was renewed: who signed it and when it ends. */
-void node_set_certificate(struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s);
+/* Our own certificate was renewed: who signed it, when it ends, itself. */
+void node_set_certificate(
+	struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s, struct bytes certificate);
 /* The JOIN message this node should send to a node it was told to join; after the answer it has an id. */
 void node_join_message(const struct node *node, struct message *message);
 /* OK: admitted, the identity is stored. */

@@ -114,8 +114,10 @@ static void on_send(void *arg, struct driver *driver, uint64_t to, const struct 
 	struct node *node = arg;
 	struct hosted *hosted = hosted_of(node, driver);
 
-	if (hosted != NULL && to != node->identity.node && residency_send(node, hosted, to, message))
-		node->io.send(node->io.arg, to, message);
+	if (hosted == NULL || to == node->identity.node || !residency_send(node, hosted, to, message))
+		return;
+	node_ledger_snapshot(node, hosted, to, message, true);
+	node->io.send(node->io.arg, to, message);
 }
 
 static void on_proposed(void *arg, struct driver *driver, uint64_t token, const struct driver_outcome *outcome)
@@ -352,6 +354,9 @@ enum status node_host(
 	struct hosted *hosted;
 	enum status status;
 
+	status = node_ledger_host(node, group, replica, policy);
+	if (status != STATUS_OK)
+		return status;
 	hosted_options(node, group, replica, &options);
 	status = driver_create(&options, birth, node->time, &driver);
 	if (status != STATUS_OK)
@@ -381,6 +386,8 @@ void node_unhost(struct node *node, struct hosted *hosted)
 	free(hosted);
 	log_info("replica removed", LOG_H("group", group), LOG_U("replica", replica),
 		LOG_S("status", status_name(status)));
-	if (status != STATUS_OK)
+	if (status == STATUS_OK)
+		node_ledger_removed(node, group, replica);
+	else
 		node->io.fatal(node->io.arg, status, "a removed replica's files could not be deleted");
 }

@@ -9,6 +9,7 @@
 #include "policy/leading.h"
 #include "server/group_driver.h"
 #include "server/node.h"
+#include "server/node_ledger.h"
 #include "server/rtt.h"
 #include "storage/identity.h"
 
@@ -33,7 +34,8 @@ struct hosted {
 	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
 	struct leading leading;
-	bool follows; /* it is led here, and its leader goes where the writers are */
+	bool follows;			/* it is led here, and its leader goes where the writers are */
+	struct snapshot_told snapshots; /* in the ledger */
 	/* residency_evacuates, as judged by this map and membership */
 	uint64_t evacuates_epoch, evacuates_index, evacuates_term;
 	bool evacuates;
@@ -85,6 +87,8 @@ struct node {
 	uint64_t boot;
 	struct journal *journal;
 	struct engine_shared *engines;
+	struct node_ledger *ledger; /* NULL: not running */
+	struct buffer *certificate; /* our own, DER; NULL: none */
 	struct liveness *liveness;
 	struct liveness_effects *liveness_out;
 	struct cluster_map *map; /* changed by meta's replica */

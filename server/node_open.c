@@ -166,6 +166,9 @@ enum status node_begin(struct node *node, const char **why)
 	liveness.fresh = node->identity.boot == 0; /* nothing was begun with this identity, so nothing was promised */
 	if (liveness.support_max_us < node->identity.support_max_us)
 		liveness.support_max_us = node->identity.support_max_us;
+	status = node_ledger_begin(node, why);
+	if (status != STATUS_OK)
+		return status;
 	node->identity.support_max_us = liveness.support_max_us;
 	node->identity.boot = node->boot;
 	status = identity_store(node->data, &node->identity);
@@ -221,6 +224,9 @@ enum status node_begin(struct node *node, const char **why)
 		if (node->table[i] != NULL)
 			driver_set_journal(node->table[i]->driver, node->journal);
 	}
+	status = node_ledger_reconcile(node, why);
+	if (status != STATUS_OK)
+		return status;
 	node->running = true;
 	node_journal_judged(node);
 	return start_replicas(node, why);
@@ -296,6 +302,7 @@ static bool allocate(struct node *node)
 static void unbegin(struct node *node)
 {
 	assert(node->hosted_count == 0);
+	node_ledger_end(node);
 	journal_close(node->journal);
 	engine_shared_close(node->engines);
 	node->journal = NULL;
@@ -332,7 +339,10 @@ enum status node_open(const struct node_options *options, const struct node_io *
 	memcpy(node->data, options->data, data_size);
 	memcpy(node->cluster_name, options->cluster, name_size);
 	node->site.place = options->place;
-	if (!allocate(node)) {
+	node->options.certificate = bytes_of(NULL, 0); /* the caller's: kept as a copy */
+	if (options->certificate.size > 0)
+		node->certificate = buffer_copy(options->certificate);
+	if (!allocate(node) || (options->certificate.size > 0 && node->certificate == NULL)) {
 		node_close(node);
 		return STATUS_NO_MEMORY;
 	}
@@ -365,6 +375,7 @@ void node_close(struct node *node)
 		if (node->pending[i].kind != PENDING_FREE)
 			pending_release(node, &node->pending[i]);
 	}
+	node_ledger_end(node);
 	if (node->journal != NULL)
 		journal_close(node->journal);
 	if (node->engines != NULL)
@@ -383,6 +394,7 @@ void node_close(struct node *node)
 	free(node->scratch);
 	free(node->pending);
 	free(node->rtt);
+	buffer_unref(node->certificate);
 	free(node);
 }
 

@@ -24,6 +24,7 @@
 #include "server/certificates.h"
 #include "server/join.h"
 #include "server/journal_thread.h"
+#include "server/ledger_sign.h"
 #include "server/listener.h"
 #include "server/peers.h"
 #include "server/server_internal.h"
@@ -347,6 +348,12 @@ static uint64_t io_now(void *arg)
 	return clock_boot_ns();
 }
 
+static bool io_sign(void *arg, struct bytes text, uint8_t *signature, size_t capacity, size_t *size)
+{
+	const struct server *server = arg;
+	return ledger_sign(server->tls, text, signature, capacity, size);
+}
+
 static bool open_node(struct server *server, struct server_failure *failure)
 {
 	const struct node_io io = {
@@ -358,6 +365,7 @@ static bool open_node(struct server *server, struct server_failure *failure)
 		.fatal = io_fatal,
 		.block = io_block,
 		.random = io_random,
+		.sign = io_sign,
 		.now = io_now,
 	};
 	const struct server_config *config = &server->config;
@@ -380,6 +388,7 @@ static bool open_node(struct server *server, struct server_failure *failure)
 	const char *why = "";
 	memcpy(options.issuer_spki_sha256, server->own.issuer_spki_sha256, 32);
 	options.certificate_ends_s = server->own.ends_s;
+	options.certificate = ledger_certificate(server->tls);
 	enum status status = node_open(&options, &io, &server->node, &why);
 	if (status == STATUS_OK)
 		return true;

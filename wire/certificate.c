@@ -321,3 +321,41 @@ enum status certificate_pem_to_der(struct bytes pem, uint8_t *der, size_t capaci
 	ERR_clear_error();
 	return status;
 }
+
+/* --- signatures -------------------------------------------------------------------------------------- */
+
+static const EVP_MD *digest_for(EVP_PKEY *key)
+{
+	return EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448") ? NULL : EVP_sha256();
+}
+
+enum status certificate_sign(EVP_PKEY *key, struct bytes text, uint8_t *signature, size_t capacity, size_t *size)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	enum status status = STATUS_INVALID;
+	size_t needed = 0;
+	if (context && EVP_DigestSignInit(context, NULL, digest_for(key), NULL, key) == 1 &&
+		EVP_DigestSign(context, NULL, &needed, text.data, text.size) == 1) {
+		*size = capacity;
+		if (needed > capacity)
+			status = STATUS_TOO_LARGE;
+		else if (EVP_DigestSign(context, signature, size, text.data, text.size) == 1)
+			status = STATUS_OK;
+	}
+	EVP_MD_CTX_free(context);
+	ERR_clear_error();
+	return status;
+}
+
+enum status certificate_signed(X509 *certificate, struct bytes text, struct bytes signature)
+{
+	EVP_PKEY *key = X509_get0_pubkey(certificate);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	enum status status = STATUS_DENIED;
+	if (key && context && EVP_DigestVerifyInit(context, NULL, digest_for(key), NULL, key) == 1 &&
+		EVP_DigestVerify(context, signature.data, signature.size, text.data, text.size) == 1)
+		status = STATUS_OK;
+	EVP_MD_CTX_free(context);
+	ERR_clear_error();
+	return status;
+}

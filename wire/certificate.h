@@ -33,6 +33,12 @@ int64_t certificate_ends_s(struct x509_st *certificate); /* since 1970; 0: not t
 /* A region's CA: is a CA, self-signed, and its critical name constraint permits exactly this place's subtree. */
 enum status certificate_check_region_ca(
 	struct x509_st *ca, const char *place, const char *cluster, const char **why) MUST;
+/* What is signed here is a text of its own, never a certificate: ECDSA and RSA over SHA-256, or Ed25519. DENIED. */
+enum status certificate_signed(struct x509_st *certificate, struct bytes text, struct bytes signature) MUST;
+struct evp_pkey_st;
+/* *size: of the signature. TOO_LARGE: it does not fit. */
+enum status certificate_sign(
+	struct evp_pkey_st *key, struct bytes text, uint8_t *signature, size_t capacity, size_t *size) MUST;
 /* PEM file or text -> DER into out. */
 enum status certificate_pem_to_der(struct bytes pem, uint8_t *der, size_t capacity, size_t *size) MUST;
 

@@ -332,6 +332,11 @@ X509 *tls_context_certificate(const struct tls_context *context)
 	return SSL_CTX_get0_certificate(context->ssl);
 }
 
+EVP_PKEY *tls_context_key(const struct tls_context *context)
+{
+	return SSL_CTX_get0_privatekey(context->ssl);
+}
+
 enum status tls_context_check(const struct tls_context *context, X509 **issuer, const char **why)
 {
 	static _Thread_local char text[160];

@@ -34,6 +34,8 @@ enum status tls_context_revoke(
 	struct tls_context *context, struct revocations *revocations, unsigned *strangers, const char **why) MUST;
 struct x509_st;
 struct x509_st *tls_context_certificate(const struct tls_context *context); /* our own; borrowed */
+struct evp_pkey_st;
+struct evp_pkey_st *tls_context_key(const struct tls_context *context); /* its key; borrowed */
 /* Would a peer with our CAs accept our own certificate? Expired, not yet valid or signed by none of ca_file: DENIED
  * with the reason. *issuer, when wanted, is the CA that signed it; borrowed from the context. */
 enum status tls_context_check(const struct tls_context *context, struct x509_st **issuer, const char **why) MUST;

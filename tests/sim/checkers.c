@@ -11,6 +11,7 @@
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
+#include "tests/sim/ledgers.h"
 
 enum { GROUPS_MAX = 256, BUCKETS = 1024, CHECK_EVERY = 64 };
 
@@ -37,6 +38,7 @@ struct checkers {
 	unsigned group_count;
 	uint16_t buckets[BUCKETS]; /* position in groups + 1, by group; linear probing */
 	uint64_t observed;
+	struct ledgers *ledgers;
 };
 
 static struct fact *facts_find(struct facts *facts, uint64_t group, uint64_t number)
@@ -88,6 +90,7 @@ struct checkers *checkers_new(struct world *world)
 	(void)world;
 	if (checkers == NULL)
 		abort();
+	checkers->ledgers = ledgers_new();
 	return checkers;
 }
 
@@ -95,6 +98,7 @@ void checkers_free(struct checkers *checkers)
 {
 	free(checkers->leaders.at);
 	free(checkers->commits.at);
+	ledgers_free(checkers->ledgers);
 	free(checkers);
 }
 
@@ -193,6 +197,7 @@ void checkers_observe(struct world *world, struct world_node *node)
 		if (node->node->table[i] != NULL)
 			look_at_group(world, node, node->node->table[i]);
 	}
+	ledgers_observe(world, world->checkers->ledgers, node);
 	if (world->checkers->observed++ % CHECK_EVERY == 0)
 		node_check(node->node);
 	for (unsigned i = 0; i < RESIDENCY_LAYERS; i++) {
@@ -275,6 +280,11 @@ void checkers_search(struct world *world)
 		disk_model_files(world->nodes[i].dir, search_file, &search);
 		engine_model_rows(world->nodes[i].dir, search_row, &search);
 	}
+}
+
+void checkers_ledgers(struct world *world)
+{
+	ledgers_check(world, world->checkers->ledgers);
 }
 
 bool checkers_converged(struct world *world)

@@ -18,6 +18,8 @@ void checkers_sent(
 	struct world *world, const struct world_node *from, const struct world_node *to, const struct message *message);
 /* Disks and engines of every node that may hold none of it. */
 void checkers_search(struct world *world);
+/* Ledgers say what happened; for when no replica is on its way any more. */
+void checkers_ledgers(struct world *world);
 /* All replicas of each group have applied the same and are equal. False: not (yet). */
 bool checkers_converged(struct world *world);
 void checkers_describe(struct world *world);		/* verbose: every replica's state */

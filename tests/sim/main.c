@@ -69,6 +69,8 @@ static void heal_and_check(struct world *world)
 		world_fail(world, "%u operations that began 20 s after healing did not succeed",
 			load_failed_since(world, healed_ns));
 	checkers_search(world);
+	if (world->failure[0] == '\0')
+		checkers_ledgers(world);
 }
 
 static uint64_t trace_group, failures_max = 10;

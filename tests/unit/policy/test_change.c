@@ -122,6 +122,15 @@ static void random_report(struct prng *prng, struct change *change)
 	}
 }
 
+static void random_head(struct prng *prng, struct ledger_head *head)
+{
+	head->at.sequence = 1 + prng_below(prng, 1000);
+	random_bytes(prng, head->at.hash, sizeof(head->at.hash));
+	head->time_us = prng_next(prng);
+	head->signature_size = (uint8_t)prng_below(prng, LEDGER_SIGNATURE_MAX + 1);
+	random_bytes(prng, head->signature, head->signature_size);
+}
+
 static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -143,8 +152,12 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 		random_node(prng, &change->node);
 	if (kind == CHANGE_APPLY || kind == CHANGE_BINDING_SET || kind == CHANGE_BINDING_UNSET)
 		random_rules(prng, out);
-	if (kind >= CHANGE_SHARD_PLACE)
+	if (kind >= CHANGE_SHARD_PLACE && kind <= CHANGE_META_REPORT)
 		random_report(prng, change);
+	if (kind == CHANGE_LEDGER_HEAD) {
+		change->node.id = prng_next(prng);
+		random_head(prng, &change->node.ledger);
+	}
 }
 
 static struct bytes encoded(const struct change *change, uint8_t *bytes)
@@ -193,7 +206,7 @@ static void test_round_trip(void **state)
 	struct prng prng;
 	prng_seed(&prng, 3);
 	for (unsigned i = 0; i < 600; i++) {
-		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_META_REPORT), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_LEDGER_HEAD), &from);
 		memset(&to, 0xee, sizeof(to));
 		assert_int_equal(decode(encoded(&from.change, space), &to), STATUS_OK);
 		assert_same(&from, &to);
@@ -205,7 +218,7 @@ static void test_every_cut_is_refused(void **state)
 	(void)state;
 	struct prng prng;
 	prng_seed(&prng, 4);
-	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_META_REPORT; kind++) {
+	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_LEDGER_HEAD; kind++) {
 		random_change(&prng, kind, &from);
 		struct bytes bytes = encoded(&from.change, space);
 		size_t step = 1 + bytes.size / 400;
@@ -225,7 +238,7 @@ static void test_damage_is_contained(void **state)
 	prng_seed(&prng, 5);
 	unsigned decoded = 0, refused = 0;
 	for (unsigned i = 0; i < 20000; i++) {
-		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_META_REPORT), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_LEDGER_HEAD), &from);
 		struct bytes bytes = encoded(&from.change, space);
 		for (uint64_t flips = 1 + prng_below(&prng, 3); flips > 0; flips--)
 			space[prng_below(&prng, bytes.size)] ^= (uint8_t)(1u << prng_below(&prng, 8));

@@ -178,12 +178,13 @@ static void a_status_says_the_days_left(void **state)
 	assert_non_null(strstr(guest.detail, "\"certificate_days_left\":0}"));
 	uint8_t issuer[32];
 	memcpy(issuer, server->own.issuer_spki_sha256, 32);
-	node_set_certificate(server->node, issuer, (int64_t)(clock_wall_us() / 1000000) + 12 * 86400 + 3600);
+	node_set_certificate(
+		server->node, issuer, (int64_t)(clock_wall_us() / 1000000) + 12 * 86400 + 3600, bytes_of(NULL, 0));
 	message.request = 2;
 	assert_int_equal(connection_send(guest.connection, &message), STATUS_OK);
 	UNTIL(guest.replies == 2);
 	assert_non_null(strstr(guest.detail, "\"certificate_days_left\":12}"));
-	node_set_certificate(server->node, issuer, server->own.ends_s);
+	node_set_certificate(server->node, issuer, server->own.ends_s, bytes_of(NULL, 0));
 	guest_end(&guest);
 }
 

@@ -1,0 +1,46 @@
+/* server/node_ledger.h: what a node writes into its ledger (storage/ledger.h), and when. Part of the node; its thread.
+ *
+ * A replica's record is durable before its first byte can be on the disk; that it is gone is recorded after its files
+ * are. What a crash left in between is reconciled at the start. Nothing of a read or a write waits for the ledger. */
+#ifndef DOMICILE_SERVER_NODE_LEDGER_H
+#define DOMICILE_SERVER_NODE_LEDGER_H
+
+#include "base/status.h"
+#include "wire/message.h"
+
+struct node;
+struct hosted;
+struct node_ledger;
+
+/* The last transfers of a replica that are in the ledger: what is sent again is not recorded again. */
+enum { SNAPSHOTS_TOLD_MAX = 8 };
+struct snapshot_told {
+	uint32_t next;
+	struct {
+		uint64_t peer, index;
+		bool sent;
+	} at[SNAPSHOTS_TOLD_MAX];
+};
+
+/* With an identity, before engines and journal: opens it and records the start, durably. */
+enum status node_ledger_begin(struct node *node, const char **why) MUST;
+/* When the replicas that are on the disk are known: says so where the ledger says otherwise. */
+enum status node_ledger_reconcile(struct node *node, const char **why) MUST;
+void node_ledger_end(struct node *node); /* what is pending is written first */
+
+/* BUSY: its record is on its way to the disk, ask again. Meta's is waited for: that is once, when the node begins. */
+enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, uint64_t policy) MUST;
+void node_ledger_removed(struct node *node, uint64_t group, uint64_t replica);
+/* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back. */
+void node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
+/* Of every message of a group that passed the doors: the first chunk of a snapshot is recorded. */
+void node_ledger_snapshot(
+	struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message, bool sent);
+void node_ledger_map(struct node *node); /* policies and regions that are new with the map in force */
+void node_ledger_certificate(struct node *node, struct bytes certificate);
+void node_ledger_tick(struct node *node);
+
+/* An administrator's: a part of a file of the ledger; the heads that meta keeps. */
+void node_ledger_requested(struct node *node, uint64_t connection, const struct message *message);
+
+#endif

@@ -1,0 +1,238 @@
+/* tests/sim/ledgers.c: see tests/sim/ledgers.h. Reads the files that lie on the modelled disks, with the code that an
+ * auditor uses. */
+#include "tests/sim/ledgers.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/audit.h"
+#include "policy/ledger_segment.h"
+#include "server/node_internal.h"
+#include "tests/sim/disk_model.h"
+
+enum { FILES_MAX = 64, SEEN_MAX = 8192, SEEN_SLOTS = 2 * SEEN_MAX };
+
+struct seen { /* a replica that was on a node */
+	uint64_t group, replica;
+	unsigned slot;
+};
+struct ledgers {
+	struct seen seen[SEEN_SLOTS]; /* by replica, linear probing; replica 0: free */
+	uint32_t seen_count;
+	void *audit_memory;
+};
+
+struct ledgers *ledgers_new(void)
+{
+	struct ledgers *ledgers = calloc(1, sizeof(*ledgers));
+
+	if (ledgers == NULL || (ledgers->audit_memory = malloc(audit_size())) == NULL)
+		abort();
+	return ledgers;
+}
+
+void ledgers_free(struct ledgers *ledgers)
+{
+	free(ledgers->audit_memory);
+	free(ledgers);
+}
+
+/* --- a node's files ---------------------------------------------------------------------------------- */
+
+struct files {
+	uint32_t count;
+	struct bytes at[FILES_MAX]; /* by first sequence; borrowed from the disk */
+};
+
+static uint64_t first_of(struct bytes file)
+{
+	struct ledger_segment segment;
+
+	return ledger_segment_decode(file, &segment) == STATUS_OK ? segment.before.sequence + 1 : 0;
+}
+
+static void take_file(void *arg, const char *path, struct bytes content)
+{
+	struct files *files = arg;
+	size_t size = strlen(path);
+	uint32_t at = files->count;
+
+	if (size < 4 || strcmp(path + size - 4, ".led") != 0 || files->count == FILES_MAX)
+		return;
+	for (; at > 0 && first_of(files->at[at - 1]) > first_of(content); at--)
+		files->at[at] = files->at[at - 1];
+	files->at[at] = content;
+	files->count++;
+}
+
+struct look {
+	uint64_t group, replica;
+	bool created, removed;
+	struct audit *audit;
+	struct ledger_position wanted; /* a head: the chain must pass through it */
+	bool passed;
+};
+
+static bool look_at(
+	void *arg, const struct ledger_record *record, struct bytes encoded, const struct ledger_position *behind)
+{
+	struct look *look = arg;
+
+	(void)encoded;
+	if (record->shard == look->group && record->replica == look->replica) {
+		look->created = look->created || record->kind == LEDGER_CREATED;
+		look->removed = look->removed || record->kind == LEDGER_REMOVED;
+	}
+	if (look->audit != NULL)
+		audit_record(look->audit, record);
+	if (behind->sequence == look->wanted.sequence)
+		look->passed = memcmp(behind->hash, look->wanted.hash, SHA256_SIZE) == 0;
+	return true;
+}
+
+static void read_all(struct world *world, const struct world_node *node, const struct files *files, struct look *look)
+{
+	for (uint32_t i = 0; i < files->count && world->failure[0] == '\0'; i++) {
+		struct ledger_scan scan;
+
+		if (ledger_segment_scan(files->at[i], i + 1 == files->count, look_at, look, &scan) != STATUS_OK)
+			world_fail(world, "the ledger of node %u: %s", node->slot, scan.damage);
+	}
+}
+
+/* --- what must hold ---------------------------------------------------------------------------------- */
+
+/* Its place in the table, or the free one where it belongs. Looked at after every event of every node. */
+static struct seen *seen_find(struct ledgers *ledgers, uint64_t replica, unsigned slot)
+{
+	size_t at = (size_t)(replica * UINT64_C(0x9e3779b97f4a7c15) >> 40) % SEEN_SLOTS;
+
+	while (ledgers->seen[at].replica != 0 &&
+		(ledgers->seen[at].replica != replica || ledgers->seen[at].slot != slot))
+		at = (at + 1) % SEEN_SLOTS;
+	return &ledgers->seen[at];
+}
+
+static void seen_first(struct world *world, struct ledgers *ledgers, const struct world_node *node, struct seen *seen)
+{
+	struct look look = { .group = seen->group, .replica = seen->replica };
+	struct files files = { 0 };
+
+	if (++ledgers->seen_count > SEEN_MAX) {
+		world_fail(world, "more replicas than the simulator keeps account of");
+		return;
+	}
+	disk_model_files(node->dir, take_file, &files);
+	read_all(world, node, &files, &look);
+	if (!look.created)
+		world_fail(world, "replica %llu of group %llx is on node %u, and its ledger does not say so",
+			(unsigned long long)look.replica, (unsigned long long)look.group, node->slot);
+}
+
+void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_node *node)
+{
+	for (size_t i = 0; i < node->node->table_size && world->failure[0] == '\0'; i++) {
+		const struct hosted *hosted = node->node->table[i];
+		uint64_t replica = hosted == NULL ? 0 : driver_replica_id(hosted->driver);
+		struct seen *seen;
+
+		if (hosted == NULL)
+			continue;
+		seen = seen_find(ledgers, replica, node->slot);
+		if (seen->replica != 0)
+			continue;
+		*seen = (struct seen){ hosted->group, replica, node->slot };
+		seen_first(world, ledgers, node, seen);
+	}
+}
+
+struct judged {
+	struct world *world;
+	const struct world_node *node;
+};
+
+static void on_finding(void *arg, const struct audit_finding *finding)
+{
+	const struct judged *judged = arg;
+
+	world_fail(judged->world, "audit of node %u, record %llu (%s): %s: %s", judged->node->slot,
+		(unsigned long long)finding->record->sequence, ledger_kind_name(finding->record->kind),
+		audit_kind_name(finding->kind), finding->what);
+}
+
+/* What the ledger adds up to is what is there. */
+static void compare_held(struct world *world, const struct world_node *node, const struct audit *audit)
+{
+	uint32_t count, held = 0;
+	const struct audit_replica *replicas = audit_replicas(audit, &count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct hosted *hosted = node_hosted(node->node, replicas[i].shard);
+
+		if (replicas[i].removed_us != 0)
+			continue;
+		held++;
+		if (hosted == NULL || driver_replica_id(hosted->driver) != replicas[i].replica)
+			world_fail(world, "node %u has no replica %llu, its ledger says it has", node->slot,
+				(unsigned long long)replicas[i].replica);
+		else if (replicas[i].policy != hosted->policy)
+			world_fail(world, "the ledger of node %u has replica %llu under another policy", node->slot,
+				(unsigned long long)replicas[i].replica);
+	}
+	if (held != node->node->hosted_count && world->failure[0] == '\0')
+		world_fail(
+			world, "node %u has %zu replicas, its ledger %u", node->slot, node->node->hosted_count, held);
+}
+
+/* Meta's word of a node's ledger is of this ledger. */
+static struct ledger_position kept_head(const struct world *world, const struct world_node *node)
+{
+	struct ledger_position none = { .sequence = 0 };
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct node *other = world->nodes[i].node;
+		const struct map_node *kept =
+			other == NULL || other->meta == NULL ? NULL : map_node_find(other->map, node->id);
+
+		if (kept != NULL && driver_leads(other->meta->driver))
+			return kept->ledger.at;
+	}
+	return none;
+}
+
+void ledgers_check(struct world *world, struct ledgers *ledgers)
+{
+	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+		struct world_node *node = &world->nodes[i];
+		struct judged judged = { world, node };
+		struct files files = { 0 };
+		struct look look = { .group = 0 };
+
+		if (node->node == NULL || node->id == 0)
+			continue;
+		disk_model_files(node->dir, take_file, &files);
+		look.audit = audit_init(ledgers->audit_memory, &node->who.place, on_finding, &judged);
+		look.wanted = kept_head(world, node);
+		read_all(world, node, &files, &look);
+		if (look.wanted.sequence == 0)
+			world_fail(world, "meta keeps no head of node %u's ledger", i);
+		else if (!look.passed)
+			world_fail(world, "the head that meta keeps of node %u is not of its ledger", i);
+		compare_held(world, node, look.audit);
+		for (uint32_t at = 0; at < SEEN_SLOTS && world->failure[0] == '\0'; at++) {
+			const struct seen *seen = &ledgers->seen[at];
+			const struct hosted *hosted = node_hosted(node->node, seen->group);
+			struct look of = { .group = seen->group, .replica = seen->replica };
+			bool there = hosted != NULL && driver_replica_id(hosted->driver) == seen->replica;
+
+			if (seen->replica == 0 || seen->slot != i)
+				continue;
+			read_all(world, node, &files, &of);
+			if (!of.created || of.removed == there)
+				world_fail(world, "replica %llu of group %llx %s on node %u: the ledger says otherwise",
+					(unsigned long long)seen->replica, (unsigned long long)seen->group,
+					there ? "is" : "was", i);
+		}
+	}
+}

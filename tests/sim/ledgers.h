@@ -1,0 +1,13 @@
+/* tests/sim/ledgers.h: the nodes' ledgers, held against what the world saw: every replica that there ever was is
+ * recorded on its node before it is there, every removal afterwards, and an audit finds nothing. */
+#ifndef DOMICILE_TESTS_SIM_LEDGERS_H
+#define DOMICILE_TESTS_SIM_LEDGERS_H
+
+#include "tests/sim/world.h"
+
+struct ledgers *ledgers_new(void);
+void ledgers_free(struct ledgers *ledgers);
+void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_node *node);
+void ledgers_check(struct world *world, struct ledgers *ledgers); /* when all is quiet */
+
+#endif
