@@ -577,7 +577,8 @@ static void head_tell(struct node *node)
 	struct change change;
 	size_t size = 0;
 
-	if (node->io.sign == NULL || own == NULL || node->meta == NULL || node->failed)
+	if (node->io.sign == NULL || own == NULL || node->meta == NULL || node->failed ||
+		driver_leader_node(node->meta->driver) == 0)
 		return;
 	if (own->ledger.at.sequence == ledger_durable(node->ledger->ledger).sequence ||
 		(node->ledger->head_ns != 0 && node->time.now_ns - node->ledger->head_ns < period_ns))

@@ -61,6 +61,7 @@ FLAG(key_file, "key-file", 0, FLAG_TEXT, "FILE", "also check that this is its ke
 FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region's");
 FLAG(serial, "serial", 0, FLAG_TEXT, "HEX", "instead of FILE, with --place or --admin: its serial number");
 FLAG(days, "days", 0, FLAG_NUMBER, "N", "life in days (default 90; of an authority 1826, five years)");
+FLAG(heads, "heads", 0, FLAG_TEXT, "FILE", "with files: what `domctl audit heads -o json` said");
 FLAG(holder, "name", 0, FLAG_TEXT, "NAME", "of the client or administrator");
 
 #define FLAGS(...)                                                                                                     \
@@ -505,6 +506,41 @@ const struct command commands[] = {
 		.example = "domctl operation wait 57 --timeout 5m",
 		.kind = "OperationList",
 		.run = run_operation_wait },
+
+	{ .noun = "audit",
+		.verb = "heads",
+		.summary = "how far each node's ledger goes, as meta keeps it, signed",
+		.example = "domctl audit heads -o json >heads.json",
+		.kind = "LedgerHeadList",
+		.run = run_audit_heads },
+	{ .noun = "audit",
+		.verb = "show",
+		.arguments = "[FILE...]",
+		.argument_max = ARGUMENTS_MAX,
+		.complete = COMPLETE_FILE,
+		.summary = "what the nodes' ledgers say: replicas, snapshots, rules",
+		.detail = "From every node, or from the files given (DATA/ledger/*.led), which needs no cluster.",
+		.example = "domctl audit show --policy eu-health --region eu-west-1",
+		.flags = FLAGS(&flag_policy, &flag_region, &flag_cas, &flag_heads),
+		.kind = "LedgerRecordList",
+		.run = run_audit_show },
+	{ .noun = "audit",
+		.verb = "verify",
+		.arguments = "[FILE...]",
+		.argument_max = ARGUMENTS_MAX,
+		.complete = COMPLETE_FILE,
+		.summary = "are the ledgers what was written, and did everything keep to the rules of its time?",
+		.detail =
+			"Of every node, or of the files given (DATA/ledger/*.led of one or more nodes), which needs no "
+			"cluster,\n"
+			"only the regions' authorities: the chain, the certificates, the heads that meta keeps, every "
+			"event\n"
+			"against the policy in force. Exit 0: all in order; 14: something is not; 15: a node did not "
+			"answer.",
+		.example = "domctl audit verify /var/lib/domicile/ledger/*.led --cas cas.pem --heads heads.json",
+		.flags = FLAGS(&flag_cas, &flag_heads),
+		.kind = "Audit",
+		.run = run_audit_verify },
 
 	{ .noun = "cert",
 		.verb = "create-ca",

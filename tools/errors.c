@@ -163,6 +163,28 @@ const struct error_code error_codes[] = {
 		"did not sign. A node that runs keeps the list it has, also when the new one is older or lacks an "
 		"authority's, and\n"
 		"says so in its log. Make it anew with `domctl cert revoke`." },
+	{ "DOM-A001", EXIT_CHECK, "the audit found something",
+		"damaged, chain, torn: bytes of the ledger are not what was written, or a file is missing; torn may be "
+		"a "
+		"crash's,\n"
+		"until the node has started again. head, dropped: meta keeps a head that this ledger does not lead to: "
+		"its past\n"
+		"was written anew, or its end is gone. signature, certificate: the head is not signed by a certificate "
+		"of this\n"
+		"node that the ledger records, or that certificate is not to be trusted. against-rules: a copy or a "
+		"snapshot was\n"
+		"where the policy in force forbade it. no-rules, no-region, rules, rules-differ: the rules by which "
+		"something\n"
+		"happened are missing, contradict themselves, or another node recorded others. unrecorded: a replica "
+		"was "
+		"on the\n"
+		"disk that no record had announced. order, identity, too-many: the events do not fit each other. "
+		"Keep the files,\n"
+		"and do not let the node go on before the cause is known." },
+	{ "DOM-A002", EXIT_PARTIAL, "not every node's ledger was read",
+		"What was read is in order. A node that does not answer is judged by its files: copy DATA/ledger/*.led "
+		"from it\n"
+		"and give them to `domctl audit verify` with --cas and --heads." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
 		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
 		"residency\n"
