@@ -251,6 +251,40 @@ static void take_certificate(struct chain *chain, const struct ledger_record *re
 	chain->certificates[chain->certificate_count++] = certificate;
 }
 
+void chain_begin(struct chain *chain, uint64_t incarnation, const struct place *place)
+{
+	void *memory = malloc(audit_size());
+
+	if (memory == NULL)
+		abort();
+	chain->incarnation = incarnation;
+	chain->place = *place;
+	chain->audit = audit_init(memory, &chain->place, on_audit, chain);
+	chain->at = ledger_origin(incarnation, &chain->place);
+}
+
+void chain_take(struct chain *chain, const struct trusted *trusted, const struct ledger_record *record,
+	const struct ledger_position *behind)
+{
+	assert(behind->sequence == chain->at.sequence + 1);
+	if (behind->sequence > chain->position_capacity) {
+		size_t capacity = chain->position_capacity == 0 ? 1024 : 2 * chain->position_capacity;
+		struct ledger_position *grown = realloc(chain->positions, capacity * sizeof(*grown));
+
+		if (grown == NULL)
+			abort();
+		chain->positions = grown;
+		chain->position_capacity = capacity;
+	}
+	chain->positions[behind->sequence - 1] = *behind;
+	chain->at = *behind;
+	if (record == NULL)
+		return;
+	if (record->kind == LEDGER_CERTIFICATE)
+		take_certificate(chain, record, trusted);
+	audit_record(chain->audit, record);
+}
+
 struct judging {
 	struct chain *chain;
 	const struct trusted *trusted;
@@ -260,23 +294,9 @@ static bool judge_record(
 	void *arg, const struct ledger_record *record, struct bytes encoded, const struct ledger_position *behind)
 {
 	const struct judging *judging = arg;
-	struct chain *chain = judging->chain;
 
 	(void)encoded;
-	if (record->sequence > chain->position_capacity) {
-		size_t capacity = chain->position_capacity == 0 ? 1024 : 2 * chain->position_capacity;
-		struct ledger_position *grown = realloc(chain->positions, capacity * sizeof(*grown));
-
-		if (grown == NULL)
-			abort();
-		chain->positions = grown;
-		chain->position_capacity = capacity;
-	}
-	chain->positions[record->sequence - 1] = *behind;
-	chain->at = *behind;
-	if (record->kind == LEDGER_CERTIFICATE)
-		take_certificate(chain, record, judging->trusted);
-	audit_record(chain->audit, record);
+	chain_take(judging->chain, judging->trusted, record, behind);
 	return true;
 }
 
@@ -323,12 +343,8 @@ static bool judge_file(struct chain *chain, uint32_t at, struct judging *judging
 void chain_judge(struct chain *chain, const struct trusted *trusted)
 {
 	struct judging judging = { chain, trusted };
-	void *memory = malloc(audit_size());
 
-	if (memory == NULL)
-		abort();
-	chain->audit = audit_init(memory, &chain->place, on_audit, chain);
-	chain->at = ledger_origin(chain->incarnation, &chain->place);
+	chain_begin(chain, chain->incarnation, &chain->place);
 	if (chain->file_count > 1)
 		qsort(chain->files, chain->file_count, sizeof(*chain->files), by_first);
 	for (uint32_t i = 0; i < chain->file_count; i++) {

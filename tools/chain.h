@@ -55,6 +55,11 @@ bool chain_add(struct chain *chain, uint8_t *bytes, size_t size, const char *nam
 int chain_load(const struct invocation *invocation, const char *file, struct chain *chain);
 /* All of a node's ledger. False: it does not answer; why says so. */
 bool chain_fetch(struct session *session, uint64_t node, const char *name, struct chain *chain, char why[192]);
+/* A chain told record by record instead of read from files: begin, then each record, or NULL for one of which only the
+ * digest is known. */
+void chain_begin(struct chain *chain, uint64_t incarnation, const struct place *place);
+void chain_take(struct chain *chain, const struct trusted *trusted, const struct ledger_record *record,
+	const struct ledger_position *behind);
 /* Reads all records: the chain, the rules, the certificates. */
 void chain_judge(struct chain *chain, const struct trusted *trusted);
 /* This head is of this chain, and signed by its node. */

@@ -9,10 +9,11 @@
 #include "tools/errors.h"
 #include "tools/form.h"
 #include "tools/output.h"
+#include "tools/stays.h"
 
 /* --- heads ------------------------------------------------------------------------------------------- */
 
-static json_t *hex(const uint8_t *bytes, size_t size)
+json_t *audit_hex(const uint8_t *bytes, size_t size)
 {
 	char text[2 * SHA256_SIZE + 1];
 
@@ -22,7 +23,7 @@ static json_t *hex(const uint8_t *bytes, size_t size)
 	return json_string(text);
 }
 
-static bool unhex(const char *text, uint8_t *bytes, size_t size)
+bool audit_unhex(const char *text, uint8_t *bytes, size_t size)
 {
 	if (strlen(text) != 2 * size)
 		return false;
@@ -74,7 +75,7 @@ int heads_fetch(struct session *session, struct heads *heads)
 	return code;
 }
 
-static json_t *head_item(const struct kept_head *kept)
+json_t *audit_head_item(const struct kept_head *kept)
 {
 	json_t *item = json_object();
 	bool known = kept->head.at.sequence != 0;
@@ -83,7 +84,7 @@ static json_t *head_item(const struct kept_head *kept)
 	set(item, "place", json_string(kept->place.text));
 	set(item, "incarnation", json_id(kept->incarnation));
 	set(item, "sequence", json_integer((json_int_t)kept->head.at.sequence));
-	set(item, "hash", known ? hex(kept->head.at.hash, SHA256_SIZE) : json_null());
+	set(item, "hash", known ? audit_hex(kept->head.at.hash, SHA256_SIZE) : json_null());
 	set(item, "signed_at", json_time_us(kept->head.time_us));
 	set(item, "time_us", json_integer((json_int_t)kept->head.time_us));
 	set(item, "signature",
@@ -91,7 +92,7 @@ static json_t *head_item(const struct kept_head *kept)
 	return item;
 }
 
-static bool head_read(const json_t *item, struct kept_head *kept)
+bool audit_head_read(const json_t *item, struct kept_head *kept)
 {
 	struct owned_bytes signature = { 0 };
 	const char *why;
@@ -106,7 +107,7 @@ static bool head_read(const json_t *item, struct kept_head *kept)
 		return false;
 	if (kept->head.at.sequence == 0)
 		return true;
-	good = unhex(field_text(item, "hash"), kept->head.at.hash, SHA256_SIZE) &&
+	good = audit_unhex(field_text(item, "hash"), kept->head.at.hash, SHA256_SIZE) &&
 	       form_decode(FORM_BASE64, field_text(item, "signature"), &signature, &why) &&
 	       signature.size <= LEDGER_SIGNATURE_MAX;
 	if (good && signature.size > 0)
@@ -127,7 +128,7 @@ static int heads_load(const struct invocation *invocation, const char *path, str
 	heads->count = 0;
 	json_array_foreach(items, at, item)
 	{
-		good = good && heads->count < MAP_NODES_MAX && head_read(item, &heads->at[heads->count]);
+		good = good && heads->count < MAP_NODES_MAX && audit_head_read(item, &heads->at[heads->count]);
 		heads->count += good;
 	}
 	json_decref(root);
@@ -153,7 +154,7 @@ int run_audit_heads(const struct invocation *invocation)
 	if (code == EXIT_OK) {
 		items = json_array();
 		for (uint32_t i = 0; i < heads.count; i++)
-			json_array_append_new(items, head_item(&heads.at[i]));
+			json_array_append_new(items, audit_head_item(&heads.at[i]));
 		code = output_items(invocation, "LedgerHeadList", session_cluster(&session), items, columns, "node");
 	}
 	session_close(&session);
@@ -251,13 +252,13 @@ static int begin_with_cluster(const struct invocation *invocation, struct auditi
 	return EXIT_OK;
 }
 
-int auditing_begin(const struct invocation *invocation, struct auditing *auditing)
+int auditing_begin(const struct invocation *invocation, struct auditing *auditing, bool files)
 {
 	int code;
 
 	memset(auditing, 0, sizeof(*auditing));
-	code = invocation->argument_count > 0 ? begin_with_files(invocation, auditing)
-					      : begin_with_cluster(invocation, auditing);
+	code = files && invocation->argument_count > 0 ? begin_with_files(invocation, auditing)
+						       : begin_with_cluster(invocation, auditing);
 	for (uint32_t i = 0; i < auditing->count && code == EXIT_OK; i++) {
 		struct audited *audited = &auditing->at[i];
 
@@ -365,7 +366,7 @@ int run_audit_verify(const struct invocation *invocation)
 	json_t *items = json_array();
 	size_t findings = 0, unread = 0;
 	const char *first = "";
-	int code = auditing_begin(invocation, &auditing);
+	int code = auditing_begin(invocation, &auditing, true);
 
 	if (code == EXIT_OK)
 		compare_rules(&auditing);
@@ -403,34 +404,24 @@ int run_audit_verify(const struct invocation *invocation)
 
 /* --- show -------------------------------------------------------------------------------------------- */
 
-enum { SHOWN_REPLICAS_MAX = 65536 };
 struct showing {
-	const struct auditing *auditing;
 	json_t *items;
 	const char *policy, *region; /* NULL: all */
-	uint32_t count;		     /* of replicas: which policy each is of */
-	struct {
-		uint64_t shard, replica, policy;
-	} replicas[SHOWN_REPLICAS_MAX];
+	struct stays stays;	     /* of the node at hand: which policy a replica is of */
 };
 
 static uint64_t policy_of(struct showing *showing, const struct ledger_record *record)
 {
-	if (record->kind == LEDGER_CREATED && showing->count < SHOWN_REPLICAS_MAX) {
-		showing->replicas[showing->count].shard = record->shard;
-		showing->replicas[showing->count].replica = record->replica;
-		showing->replicas[showing->count++].policy = record->policy;
-	}
+	const struct stay *stay;
+
+	stays_take(&showing->stays, record);
 	if (record->shard == 0 || record->policy != 0)
 		return record->policy;
-	for (uint32_t i = 0; i < showing->count; i++) {
-		if (showing->replicas[i].shard == record->shard && showing->replicas[i].replica == record->replica)
-			return showing->replicas[i].policy;
-	}
-	return 0;
+	stay = stays_find(&showing->stays, record->shard, record->replica);
+	return stay == NULL ? 0 : stay->policy;
 }
 
-static const char *name_of_policy(const struct chain *chain, uint64_t id)
+const char *audit_policy_name(const struct chain *chain, uint64_t id)
 {
 	uint32_t count;
 	const struct audit_policy *policies = audit_policies(chain->audit, &count);
@@ -459,7 +450,7 @@ static void show_record(void *arg, const struct chain *chain, const struct ledge
 {
 	struct showing *showing = arg;
 	uint64_t policy = policy_of(showing, record);
-	const char *name = name_of_policy(chain, policy);
+	const char *name = audit_policy_name(chain, policy);
 	json_t *item;
 
 	(void)encoded;
@@ -482,7 +473,7 @@ static void show_record(void *arg, const struct chain *chain, const struct ledge
 		record->policy_epoch == 0 ? json_null() : json_integer((json_int_t)record->policy_epoch));
 	set(item, "other", record->place.text[0] == '\0' ? json_null() : json_string(record->place.text));
 	set(item, "last_index", record->last == 0 ? json_null() : json_integer((json_int_t)record->last));
-	set(item, "hash", hex(behind->hash, SHA256_SIZE));
+	set(item, "hash", audit_hex(behind->hash, SHA256_SIZE));
 	json_array_append_new(showing->items, item);
 }
 
@@ -498,19 +489,18 @@ int run_audit_show(const struct invocation *invocation)
 		{ .title = "HASH", .field = "hash", .wide = true }, { 0 } };
 	static struct auditing auditing;
 	static struct showing showing;
-	int code = auditing_begin(invocation, &auditing);
+	int code = auditing_begin(invocation, &auditing, true);
 	size_t findings = 0, unread = 0;
 
-	showing.auditing = &auditing;
 	showing.items = json_array();
 	showing.policy = flag_text(invocation, "policy");
 	showing.region = flag_text(invocation, "region");
 	for (uint32_t i = 0; i < auditing.count && code == EXIT_OK; i++) {
-		showing.count = 0;
 		unread += !auditing.at[i].read;
 		findings += json_array_size(auditing.at[i].chain.findings);
 		if (auditing.at[i].read)
 			chain_records(&auditing.at[i].chain, show_record, &showing);
+		stays_free(&showing.stays);
 	}
 	if (code != EXIT_OK) {
 		json_decref(showing.items);

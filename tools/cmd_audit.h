@@ -23,9 +23,16 @@ struct auditing {
 	uint32_t count;
 	struct audited at[AUDITED_MAX];
 };
-/* From the files that were given, else from the cluster; every chain that was read is judged. */
-int auditing_begin(const struct invocation *invocation, struct auditing *auditing);
+/* From the files that the arguments name, if they are files and there are any, else from the cluster; every chain that
+ * was read is judged. */
+int auditing_begin(const struct invocation *invocation, struct auditing *auditing, bool files);
 void auditing_end(struct auditing *auditing); /* also after a failure */
 int heads_fetch(struct session *session, struct heads *heads);
+/* A head as JSON and back. False: it does not read. */
+json_t *audit_head_item(const struct kept_head *kept);
+bool audit_head_read(const json_t *item, struct kept_head *kept);
+json_t *audit_hex(const uint8_t *bytes, size_t size);
+bool audit_unhex(const char *text, uint8_t *bytes, size_t size);
+const char *audit_policy_name(const struct chain *chain, uint64_t id); /* as the ledger has it; "": not at all */
 
 #endif

@@ -123,6 +123,8 @@ int run_operation_list(const struct invocation *invocation);
 int run_operation_show(const struct invocation *invocation);
 int run_operation_wait(const struct invocation *invocation);
 int run_audit_heads(const struct invocation *invocation);
+int run_audit_check(const struct invocation *invocation);
+int run_audit_proof(const struct invocation *invocation);
 int run_audit_show(const struct invocation *invocation);
 int run_audit_verify(const struct invocation *invocation);
 int run_cert_create_ca(const struct invocation *invocation);

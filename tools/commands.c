@@ -62,6 +62,7 @@ FLAG(ca_admin, "admin", 0, FLAG_SWITCH, NULL, "the admin CA instead of a region'
 FLAG(serial, "serial", 0, FLAG_TEXT, "HEX", "instead of FILE, with --place or --admin: its serial number");
 FLAG(days, "days", 0, FLAG_NUMBER, "N", "life in days (default 90; of an authority 1826, five years)");
 FLAG(heads, "heads", 0, FLAG_TEXT, "FILE", "with files: what `domctl audit heads -o json` said");
+FLAG(file, "file", 0, FLAG_TEXT, "FILE", "write it there instead of to standard output");
 FLAG(holder, "name", 0, FLAG_TEXT, "NAME", "of the client or administrator");
 
 #define FLAGS(...)                                                                                                     \
@@ -541,6 +542,33 @@ const struct command commands[] = {
 		.flags = FLAGS(&flag_cas, &flag_heads),
 		.kind = "Audit",
 		.run = run_audit_verify },
+
+	{ .noun = "audit",
+		.verb = "proof",
+		.arguments = "KEY",
+		.argument_min = 1,
+		.argument_max = 1,
+		.summary = "what every node's ledger says about the shard of a key, for somebody without the cluster",
+		.detail = "Those records, of all others the digests, up to the head that each node has signed. The key "
+			  "is "
+			  "not in it.\n"
+			  "It shows what was recorded about the shard, not that nothing else was: that takes the whole "
+			  "ledgers.",
+		.example = "domctl audit proof pat/eu/4711 --file proof.json",
+		.flags = FLAGS(&flag_file, &flag_key_format),
+		.run = run_audit_proof },
+	{ .noun = "audit",
+		.verb = "check",
+		.arguments = "FILE",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_FILE,
+		.summary = "does a proof hold? needs the regions' authorities and no cluster",
+		.detail = "Exit 0: it holds, and says where copies were, and when; 14: it does not.",
+		.example = "domctl audit check proof.json --cas cas.pem",
+		.flags = FLAGS(&flag_cas),
+		.kind = "ProofCheck",
+		.run = run_audit_check },
 
 	{ .noun = "cert",
 		.verb = "create-ca",

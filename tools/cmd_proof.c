@@ -1,0 +1,295 @@
+/* tools/cmd_proof.c: domctl audit proof and check. A proof is what every node's ledger says about the shard of one key:
+ * those records, and of all others the digest, up to the head that the node has signed; with the records by which they
+ * are judged. Who checks it needs the regions' authorities and no cluster. The key itself is not in it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cmd_audit.h"
+#include "tools/errors.h"
+#include "tools/form.h"
+#include "tools/output.h"
+#include "tools/stays.h"
+
+/* --- proof ------------------------------------------------------------------------------------------- */
+
+struct proving {
+	uint64_t shard, policy, upto; /* upto: sequence of the head */
+	json_t *records;
+};
+
+static void prove_record(void *arg, const struct chain *chain, const struct ledger_record *record, struct bytes encoded,
+	const struct ledger_position *behind)
+{
+	struct proving *proving = arg;
+	bool shown =
+		record->kind == LEDGER_STARTED || record->kind == LEDGER_CERTIFICATE || record->kind == LEDGER_REGION ||
+		(record->kind == LEDGER_POLICY && record->policy == proving->policy) || record->shard == proving->shard;
+	uint8_t digest[SHA256_SIZE];
+	json_t *item;
+
+	(void)chain;
+	if (behind->sequence > proving->upto)
+		return;
+	item = json_object();
+	sha256_of(encoded, digest);
+	if (shown)
+		set(item, "record", json_bytes_base64(encoded.data, encoded.size));
+	else
+		set(item, "digest", audit_hex(digest, sizeof(digest)));
+	json_array_append_new(proving->records, item);
+}
+
+static json_t *node_proof(const struct auditing *auditing, const struct audited *audited, struct proving *proving)
+{
+	json_t *item = json_object();
+
+	proving->records = json_array();
+	for (uint32_t i = 0; i < auditing->heads.count; i++) {
+		const struct kept_head *kept = &auditing->heads.at[i];
+
+		if (kept->incarnation != audited->chain.incarnation ||
+			!place_equal(&kept->place, &audited->chain.place))
+			continue;
+		proving->upto = kept->head.at.sequence;
+		set(item, "head", audit_head_item(kept));
+	}
+	chain_records(&audited->chain, prove_record, proving);
+	set(item, "place", json_string(audited->chain.place.text));
+	set(item, "incarnation", json_id(audited->chain.incarnation));
+	set(item, "records", proving->records);
+	return item;
+}
+
+static int write_proof(const struct invocation *invocation, json_t *proof)
+{
+	const char *path = flag_text(invocation, "file");
+	FILE *file = path == NULL ? stdout : fopen(path, "we");
+	bool written = file != NULL && json_dumpf(proof, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF;
+
+	if (file != NULL && path != NULL && fclose(file) != 0)
+		written = false;
+	if (written)
+		return EXIT_OK;
+	return fail(invocation, "DOM-D003", "the proof cannot be written", NULL, "%s", path == NULL ? "stdout" : path);
+}
+
+static int prove(const struct invocation *invocation, struct auditing *auditing, struct bytes key)
+{
+	const struct cluster_map *map = auditing->session.map;
+	const struct map_binding *binding = map_binding_of(map, key);
+	const struct map_shard *shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, key);
+	struct proving proving;
+	json_t *proof, *nodes;
+	int code;
+
+	if (shard == NULL)
+		return fail(invocation, "DOM-R001", "no binding covers the key", "`domctl binding list`", NULL);
+	proving.shard = shard->id;
+	proving.policy = shard->policy;
+	for (uint32_t i = 0; i < auditing->count; i++) {
+		const struct audited *audited = &auditing->at[i];
+
+		if (audited->read && json_array_size(audited->chain.findings) > 0)
+			return fail(invocation, "DOM-A001", "a ledger is not in order: it proves nothing",
+				"`domctl audit verify`", "%s", audited->chain.place.text);
+		if (!audited->read || audited->head == 0)
+			return fail(invocation, "DOM-A002", "a node's part of the proof is missing",
+				"every node must answer, and have told meta a head (within 15 s of its first start)",
+				"%s: %s", audited->chain.place.text,
+				audited->read ? "meta keeps no head of it" : audited->why);
+	}
+	proof = json_object();
+	nodes = json_array();
+	for (uint32_t i = 0; i < auditing->count; i++)
+		json_array_append_new(nodes, node_proof(auditing, &auditing->at[i], &proving));
+	set(proof, "kind", json_string("ResidencyProof"));
+	set(proof, "v", json_integer(1));
+	set(proof, "cluster", json_string(map->name));
+	set(proof, "cluster_id", audit_hex(map->cluster, sizeof(map->cluster)));
+	set(proof, "shard", json_id(shard->id));
+	set(proof, "policy", json_id(shard->policy));
+	set(proof, "nodes", nodes);
+	code = write_proof(invocation, proof);
+	json_decref(proof);
+	return code;
+}
+
+int run_audit_proof(const struct invocation *invocation)
+{
+	static struct auditing auditing;
+	struct owned_bytes key;
+	int code = argument_key(invocation, invocation->arguments[0], &key);
+
+	if (code != EXIT_OK)
+		return code;
+	code = auditing_begin(invocation, &auditing, false);
+	if (code == EXIT_OK)
+		code = prove(invocation, &auditing, owned(&key));
+	auditing_end(&auditing);
+	free(key.data);
+	return code;
+}
+
+/* --- check ------------------------------------------------------------------------------------------- */
+
+struct checking {
+	const struct trusted *trusted;
+	uint8_t cluster[16];
+	uint64_t shard, policy;
+	json_t *items;
+	size_t findings;
+};
+
+/* One record, shown or by its digest. False: the proof is not one. */
+static bool check_record(const struct checking *checking, const json_t *item, struct chain *chain, struct stays *stays)
+{
+	struct ledger_position behind = chain->at;
+	struct ledger_record record;
+	struct owned_bytes encoded = { 0 };
+	uint8_t digest[SHA256_SIZE];
+	const char *why;
+	bool shown = json_object_get(item, "record") != NULL, good;
+
+	if (!shown) {
+		if (!audit_unhex(field_text(item, "digest"), digest, sizeof(digest)))
+			return false;
+		ledger_advance(&behind, digest);
+		chain_take(chain, checking->trusted, NULL, &behind);
+		return true;
+	}
+	good = form_decode(FORM_BASE64, field_text(item, "record"), &encoded, &why) &&
+	       ledger_record_decode(owned(&encoded), &record) == STATUS_OK && record.sequence == behind.sequence + 1;
+	if (good) {
+		sha256_of(owned(&encoded), digest);
+		ledger_advance(&behind, digest);
+		if (record.kind != LEDGER_POLICY || record.policy == checking->policy)
+			chain_take(chain, checking->trusted, &record, &behind);
+		else
+			chain_take(chain, checking->trusted, NULL, &behind);
+		if (record.shard == checking->shard)
+			stays_take(stays, &record);
+	}
+	free(encoded.data);
+	return good;
+}
+
+static void add_stays(struct checking *checking, const struct chain *chain, const struct stays *stays)
+{
+	for (size_t i = 0; i < stays->count || i == 0; i++) {
+		const struct stay *stay = stays->count == 0 ? NULL : &stays->at[i];
+		json_t *item = json_object();
+
+		set(item, "place", json_string(chain->place.text));
+		set(item, "replica", stay == NULL ? json_null() : json_id(stay->replica));
+		set(item, "from", json_time_us(stay == NULL ? 0 : stay->created_us));
+		set(item, "until", json_time_us(stay == NULL ? 0 : stay->removed_us));
+		set(item, "purged", json_time_us(stay == NULL ? 0 : stay->purged_us));
+		set(item, "findings", json_incref(chain->findings));
+		set(item, "finding_count", json_integer((json_int_t)json_array_size(chain->findings)));
+		json_array_append_new(checking->items, item);
+	}
+	checking->findings += json_array_size(chain->findings);
+}
+
+static bool check_node(struct checking *checking, const json_t *node)
+{
+	const json_t *records = json_object_get(node, "records"), *item;
+	struct stays stays = { 0 };
+	struct kept_head kept;
+	struct place place;
+	struct chain chain;
+	uint8_t cluster[16];
+	bool good = place_parse(field_text(node, "place"), &place, NULL) && place_depth(&place) > 2 &&
+		    json_is_array(records) && audit_head_read(json_object_get(node, "head"), &kept) &&
+		    kept.head.at.sequence == json_array_size(records) && kept.head.at.sequence > 0;
+	size_t at;
+
+	if (!good)
+		return false;
+	chain_init(&chain);
+	chain_begin(&chain, field_u64(node, "incarnation"), &place);
+	json_array_foreach(records, at, item) good = good && check_record(checking, item, &chain, &stays);
+	if (good) {
+		chain_judge_head(&chain, &kept);
+		if (audit_node(chain.audit, cluster) == 0 || memcmp(cluster, checking->cluster, sizeof(cluster)) != 0)
+			chain_find(&chain, 0, "identity", "this ledger is of another cluster");
+		add_stays(checking, &chain, &stays);
+	}
+	stays_free(&stays);
+	chain_free(&chain);
+	return good;
+}
+
+static int load_trust(const struct invocation *invocation, struct trusted *trusted)
+{
+	const char *cas = flag_text(invocation, "cas");
+	char path[1024];
+
+	if (cas == NULL && invocation->certs != NULL) {
+		snprintf(path, sizeof(path), "%s/cas.pem", invocation->certs);
+		cas = path;
+	}
+	if (cas == NULL)
+		return fail(invocation, "DOM-U006", "whom to trust?",
+			"give --cas FILE, the regions' authorities, or --certs DIR with cas.pem", NULL);
+	return trusted_load(invocation, cas, trusted);
+}
+
+static int judge_proof(const struct invocation *invocation, const json_t *proof, struct checking *checking)
+{
+	static const struct column columns[] = { { .title = "PLACE", .field = "place" },
+		{ .title = "REPLICA", .field = "replica", .right = true }, { .title = "FROM", .field = "from" },
+		{ .title = "UNTIL", .field = "until" }, { .title = "PURGED", .field = "purged", .wide = true },
+		{ .title = "FINDINGS", .field = "finding_count", .right = true }, { 0 } };
+	const json_t *nodes = json_object_get(proof, "nodes"), *node;
+	const char *first = "";
+	size_t at;
+	bool good = strcmp(field_text(proof, "kind"), "ResidencyProof") == 0 && json_array_size(nodes) > 0 &&
+		    audit_unhex(field_text(proof, "cluster_id"), checking->cluster, sizeof(checking->cluster));
+
+	if (good && field_u64(proof, "v") != 1)
+		return fail(invocation, "DOM-D003", "the proof is of another version",
+			"check it with the domctl that made it, or a newer one", "v %llu",
+			(unsigned long long)field_u64(proof, "v"));
+	checking->shard = field_u64(proof, "shard");
+	checking->policy = field_u64(proof, "policy");
+	json_array_foreach(nodes, at, node) good = good && check_node(checking, node);
+	if (!good)
+		return fail(invocation, "DOM-A001", "this is no proof: it does not read as one",
+			"make it with `domctl audit proof KEY --file FILE`", "%s", invocation->arguments[0]);
+	json_array_foreach(checking->items, at, node)
+	{
+		const json_t *findings = json_object_get(node, "findings");
+
+		if (json_array_size(findings) > 0 && first[0] == '\0')
+			first = field_text(json_array_get(findings, 0), "what");
+	}
+	output_items(
+		invocation, "ProofCheck", field_text(proof, "cluster"), json_incref(checking->items), columns, "place");
+	if (checking->findings > 0)
+		return fail(invocation, "DOM-A001", "the proof does not hold", NULL, "%s", first);
+	return EXIT_OK;
+}
+
+int run_audit_check(const struct invocation *invocation)
+{
+	struct trusted trusted;
+	struct checking checking = { .trusted = &trusted };
+	json_error_t error;
+	json_t *proof = json_load_file(invocation->arguments[0], JSON_REJECT_DUPLICATES, &error);
+	int code;
+
+	if (proof == NULL)
+		return fail(invocation, "DOM-D003", "the proof cannot be read", NULL, "%s: %s",
+			invocation->arguments[0], error.text);
+	code = load_trust(invocation, &trusted);
+	if (code == EXIT_OK) {
+		checking.items = json_array();
+		code = judge_proof(invocation, proof, &checking);
+		json_decref(checking.items);
+		trusted_free(&trusted);
+	}
+	json_decref(proof);
+	return code;
+}
