@@ -287,6 +287,20 @@ void auditing_end(struct auditing *auditing)
 		session_close(&auditing->session);
 }
 
+int auditing_verdict(
+	const struct invocation *invocation, const struct auditing *auditing, size_t findings, size_t unread)
+{
+	if (findings > 0)
+		return fail(invocation, "DOM-A001", "the audit found something",
+			"`domctl audit verify` lists all, `domctl help DOM-A001` says what each means", "%zu finding%s",
+			findings, findings == 1 ? "" : "s");
+	if (unread > 0)
+		return fail(invocation, "DOM-A002", "not every node's ledger was read",
+			"bring its files here: `domctl audit verify DATA/ledger/*.led --heads FILE`", "%zu of %u nodes",
+			unread, auditing->count);
+	return EXIT_OK;
+}
+
 /* The same rules at the same epoch are the same bytes on every node. */
 static void compare_rules(struct auditing *auditing)
 {
@@ -365,7 +379,6 @@ int run_audit_verify(const struct invocation *invocation)
 	static struct auditing auditing;
 	json_t *items = json_array();
 	size_t findings = 0, unread = 0;
-	const char *first = "";
 	int code = auditing_begin(invocation, &auditing, true);
 
 	if (code == EXIT_OK)
@@ -374,8 +387,6 @@ int run_audit_verify(const struct invocation *invocation)
 		const json_t *found = auditing.at[i].chain.findings;
 
 		json_array_append_new(items, verify_item(&auditing.at[i]));
-		if (json_array_size(found) > 0 && findings == 0)
-			first = field_text(json_array_get(found, 0), "finding");
 		findings += json_array_size(found);
 		unread += !auditing.at[i].read;
 	}
@@ -389,14 +400,8 @@ int run_audit_verify(const struct invocation *invocation)
 			output_table(stdout, auditing.at[i].chain.findings, finding_columns, false);
 		}
 	}
-	if (code == EXIT_OK && findings > 0)
-		code = fail(invocation, "DOM-A001", "the audit found something",
-			"`domctl help DOM-A001` says what each finding means", "%zu finding%s, the first: %s", findings,
-			findings == 1 ? "" : "s", first);
-	else if (code == EXIT_OK && unread > 0)
-		code = fail(invocation, "DOM-A002", "not every node's ledger was read",
-			"bring its files here: `domctl audit verify DATA/ledger/*.led --heads FILE`", "%zu of %u nodes",
-			unread, auditing.count);
+	if (code == EXIT_OK)
+		code = auditing_verdict(invocation, &auditing, findings, unread);
 	json_decref(items);
 	auditing_end(&auditing);
 	return code;
@@ -508,12 +513,8 @@ int run_audit_show(const struct invocation *invocation)
 		code = output_items(invocation, "LedgerRecordList",
 			auditing.online ? session_cluster(&auditing.session) : NULL, showing.items, columns,
 			"sequence");
-		if (code == EXIT_OK && findings > 0)
-			code = fail(invocation, "DOM-A001", "what is shown is not all in order",
-				"`domctl audit verify`", "%zu finding%s", findings, findings == 1 ? "" : "s");
-		else if (code == EXIT_OK && unread > 0)
-			code = fail(invocation, "DOM-A002", "not every node's ledger was read", NULL, "%zu of %u nodes",
-				unread, auditing.count);
+		if (code == EXIT_OK)
+			code = auditing_verdict(invocation, &auditing, findings, unread);
 	}
 	auditing_end(&auditing);
 	return code;

@@ -570,6 +570,18 @@ const struct command commands[] = {
 		.kind = "ProofCheck",
 		.run = run_audit_check },
 
+	{ .noun = "report",
+		.verb = "residency",
+		.arguments = "[FILE...]",
+		.argument_max = ARGUMENTS_MAX,
+		.complete = COMPLETE_FILE,
+		.summary = "where each policy's copies were and are, by the nodes' ledgers",
+		.detail = "From every node, or from the files given (DATA/ledger/*.led). With --file a page of HTML.",
+		.example = "domctl report residency --file report.html",
+		.flags = FLAGS(&flag_file, &flag_cas, &flag_heads),
+		.kind = "ResidencyReport",
+		.run = run_report_residency },
+
 	{ .noun = "cert",
 		.verb = "create-ca",
 		.summary = "make a region's certificate authority, or with --admin the admins'",
