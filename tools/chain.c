@@ -55,8 +55,12 @@ bool trusted_certificate(const struct trusted *trusted, X509 *certificate, const
 	const char *cluster, const char **why)
 {
 	struct certificate_name name;
-	struct place region = place_prefix(place, place_depth(place) - 2);
+	struct place region;
 
+	*why = "the ledger's place is no node's";
+	if (place_depth(place) < 3)
+		return false;
+	region = place_prefix(place, place_depth(place) - 2);
 	if (certificate_name_of(certificate, &name, why) != STATUS_OK)
 		return false;
 	if (name.role != CERTIFICATE_NODE || strcmp(name.place, place->text) != 0 ||
@@ -173,7 +177,8 @@ static bool fetch_part(struct session *session, uint64_t node, uint64_t sequence
 		*next = unpack_u64(&unpacker);
 		*size = unpack_u64(&unpacker);
 		part = unpack_bytes(&unpacker, LEDGER_FILE_MAX);
-		good = unpack_end(&unpacker) && *size <= LEDGER_FILE_MAX && part.size <= *size - offset;
+		good = unpack_end(&unpacker) && *size <= LEDGER_FILE_MAX && *size >= offset &&
+		       part.size <= *size - offset;
 		if (good && part.size > 0)
 			memcpy(out + offset, part.data, part.size);
 		*got = part.size;
