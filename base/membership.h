@@ -21,12 +21,17 @@ struct member {
 	uint8_t areas;	  /* bit i: its place lies in the rule's i-th area (ack all_of) */
 };
 
+/* Where a witness stands in for a lost copy (docs/witness.md): whether the rule may fall back to a majority with one
+ * copy, and whether it has. */
+enum degrade { DEGRADE_NEVER = 0, DEGRADE_MAY = 1, DEGRADED = 2 };
+
 /* Who must hold an entry durably before it is committed. */
 struct quorum_rule {
 	uint8_t voters;	 /* at least so many voters; 0: a majority of them */
 	uint8_t regions; /* in at least so many regions; 0: no demand */
 	uint8_t copies;	 /* at least so many voters with data; 0: no demand */
 	uint8_t areas;	 /* bit i: at least one voter with data in area i */
+	uint8_t degrade; /* enum degrade */
 };
 
 struct membership {

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 3 };
+enum { MAP_VERSION = 4 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -211,6 +211,7 @@ static void shard_encode(const struct map_shard *shard, struct packer *packer)
 	pack_u8(packer, shard->birth_rule.regions);
 	pack_u8(packer, shard->birth_rule.copies);
 	pack_u8(packer, shard->birth_rule.areas);
+	pack_u8(packer, shard->birth_rule.degrade);
 	pack_bytes(packer, bytes_of(shard->birth_areas, sizeof(shard->birth_areas)));
 	pack_u64(packer, shard->lead_wanted);
 	pack_u64(packer, shard->operation);
@@ -232,6 +233,7 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 	shard->birth_rule.regions = unpack_u8(unpacker);
 	shard->birth_rule.copies = unpack_u8(unpacker);
 	shard->birth_rule.areas = unpack_u8(unpacker);
+	shard->birth_rule.degrade = unpack_bounded(unpacker, DEGRADE_NEVER, DEGRADE_MAY);
 	struct bytes areas = unpack_bytes(unpacker, sizeof(shard->birth_areas));
 	if (areas.size == sizeof(shard->birth_areas))
 		memcpy(shard->birth_areas, areas.data, areas.size);

@@ -60,6 +60,14 @@ static bool holds_copy(const struct map_shard *current, uint64_t node)
 	return false;
 }
 
+static bool is_witness(const struct map_shard *current, uint64_t node)
+{
+	for (unsigned i = 0; current && i < current->replica_count; i++)
+		if (current->replicas[i].node == node && current->replicas[i].role == ROLE_WITNESS)
+			return true;
+	return false;
+}
+
 static struct candidate candidate_of(const struct policy *policy, const struct map_node *node, const struct site *site)
 {
 	struct candidate candidate = { .node = node->id,
@@ -118,6 +126,8 @@ static void find_candidates(const struct cluster_map *map, const struct policy *
 		struct site site;
 		if (!map_site(map, &node->place, &site) || !policy_may_store(policy, &site))
 			continue;
+		if (is_witness(current, node->id)) /* a node is one or the other of a shard, never both at once */
+			continue;
 		struct candidate *one = &search->at[search->count];
 		*one = candidate_of(policy, node, &site);
 		unsigned slot = slot_of(&loads, node->id);
@@ -146,6 +156,7 @@ static void ask(const struct policy *policy, struct placement_search *search)
 	for (unsigned i = 0; i < policy->copy_in_count; i++)
 		search->copy_in_needed[i] = policy->copy_in[i].copies;
 	search->lead_needed = policy->lead_in.count > 0;
+	search->witnessed = policy->witness_in.count > 0;
 }
 
 /* --- what cannot be met ---------------------------------------------------------------------------------- */
@@ -322,6 +333,64 @@ static void answer(const struct placement_search *search, const struct map_shard
 		placement->nodes[i] = order[i]->node;
 }
 
+/* --- the witness --------------------------------------------------------------------------------------- */
+
+static bool in_region_of_copy(const struct cluster_map *map, const struct placement *placement, uint16_t region)
+{
+	for (unsigned i = 0; i < placement->count; i++)
+		if (map_node_find(map, placement->nodes[i])->region == region)
+			return true;
+	return false;
+}
+
+/* The one there is stays if it may; else the least loaded. */
+static bool choose_witness(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
+	struct placement *placement, struct flaw *flaw)
+{
+	struct loads loads;
+	uint32_t best_load = 0;
+	if (policy->witness_in.count == 0)
+		return true;
+	count_loads(map, current, &loads);
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		const struct map_node *node = &map->nodes[i];
+		struct site site;
+		if (!map_site(map, &node->place, &site) || !policy_may_witness(policy, &site))
+			continue;
+		if (in_region_of_copy(map, placement, node->region) || holds_copy(current, node->id))
+			continue;
+		if (is_witness(current, node->id)) {
+			placement->witness = node->id;
+			return true;
+		}
+		uint32_t load = loads.load[slot_of(&loads, node->id)];
+		if (placement->witness != 0 && load >= best_load)
+			continue;
+		placement->witness = node->id;
+		best_load = load;
+	}
+	if (placement->witness != 0)
+		return true;
+	return flaw_set(flaw, policy,
+		REASON("witness_in of ", policy->name,
+			" names no place in which a registered node may be the witness: in a region with a copy it "
+			"would be "
+			"lost with it"),
+		CURE("start a node there, or name in witness_in a region that holds no copy"));
+}
+
+uint8_t placement_replicas(const struct placement *placement, struct map_replica replicas[REPLICAS_MAX])
+{
+	uint8_t count = placement->count;
+	assert(count < REPLICAS_MAX);
+	memset(replicas, 0, REPLICAS_MAX * sizeof(*replicas));
+	for (unsigned i = 0; i < count; i++)
+		replicas[i] = (struct map_replica){ .node = placement->nodes[i], .role = ROLE_VOTER };
+	if (placement->witness != 0)
+		replicas[count++] = (struct map_replica){ .node = placement->witness, .role = ROLE_WITNESS };
+	return count;
+}
+
 bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
 	struct placement *placement, struct flaw *flaw)
 {
@@ -342,7 +411,7 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 		return false;
 	}
 	answer(&search, current, placement);
-	return true;
+	return choose_witness(map, policy, current, placement, flaw);
 }
 
 bool placement_membership(const struct cluster_map *map, const struct policy *policy,
@@ -449,12 +518,13 @@ bool policy_satisfiable(const struct cluster_map *map, const struct policy *poli
 	struct placement placement;
 	if (!policy_check(policy, flaw) || !placement_choose(map, policy, NULL, &placement, flaw))
 		return false;
-	struct map_replica replicas[REPLICAS_MAX] = { 0 };
-	for (unsigned i = 0; i < placement.count; i++)
-		replicas[i] = (struct map_replica){ .replica = i + 1u, .node = placement.nodes[i], .role = ROLE_VOTER };
+	struct map_replica replicas[REPLICAS_MAX];
+	const uint8_t count = placement_replicas(&placement, replicas);
+	for (unsigned i = 0; i < count; i++)
+		replicas[i].replica = i + 1u;
 	struct membership membership;
 	struct quorum_flaw quorum;
-	bool placed = placement_membership(map, policy, replicas, placement.count, &membership);
+	bool placed = placement_membership(map, policy, replicas, count, &membership);
 	assert(placed);
 	bool sound = quorum_check(&membership, (enum survive)policy->survive, &quorum);
 	assert(sound);

@@ -8,6 +8,7 @@
 struct placement {
 	uint8_t count;
 	uint64_t nodes[REPLICAS_MAX]; /* voters; the first is in the best lead_in rank */
+	uint64_t witness;	      /* a node in a region without a copy; 0: the policy has none */
 };
 /* The nodes for one more shard of this policy. Keeps as many of `current` as the policy allows (fewest moves), then
  * meets copy_in, spread and survive, then levels replica counts over nodes (by what the map holds). Exhaustive
@@ -16,6 +17,9 @@ struct placement {
  * False: the flaw says which rule cannot be met, with what is there and what to change. */
 bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
 	struct placement *placement, struct flaw *flaw);
+
+/* As members of a shard: the voters, then the witness. Returns how many; replica ids are left 0. */
+uint8_t placement_replicas(const struct placement *placement, struct map_replica replicas[REPLICAS_MAX]);
 
 /* A plain membership for these nodes under the policy: region and zone numbers, areas, rule. Replica ids are taken
  * from `replicas` (same order as nodes) when given, else 0. */

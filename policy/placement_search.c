@@ -104,6 +104,8 @@ static bool quorums_sound(const struct placement_search *search, const uint16_t 
 			.zone = zones[i],
 			.areas = one->areas };
 	}
+	if (search->witnessed)
+		membership_add_witness(&membership, search->copies + 1u, UINT64_MAX);
 	struct quorum_flaw flaw;
 	return quorum_check(&membership, (enum survive)search->survive, &flaw);
 }

@@ -25,6 +25,7 @@ struct placement_search {
 	uint8_t copy_in_count;
 	uint8_t copy_in_needed[COPY_RULES_MAX];
 	bool lead_needed; /* one of them must be allowed to lead */
+	bool witnessed;	  /* a witness will stand in yet another region */
 	/* of whom: sorted by region, zone, then alike ones together, the least loaded first */
 	uint16_t count;
 	struct candidate at[MAP_NODES_MAX];

@@ -57,9 +57,9 @@ static const struct quorum_rule *rule_of(const struct membership *membership, en
 	return configuration == CONFIGURATION_NEW ? &membership->rule_new : &membership->rule_old;
 }
 
-static bool commits_in(const struct membership *membership, enum configuration configuration, member_set durable)
+static bool commits_by(const struct membership *membership, enum configuration configuration,
+	const struct quorum_rule *rule, member_set durable)
 {
-	const struct quorum_rule *rule = rule_of(membership, configuration);
 	member_set votes = votes_of(membership, configuration);
 	member_set data = data_of(membership, configuration) & durable;
 	unsigned votes_needed = rule->voters ? rule->voters : count_of(votes) / 2 + 1;
@@ -84,12 +84,25 @@ static bool commits_in(const struct membership *membership, enum configuration c
 	return region_count >= rule->regions && (rule->areas & ~areas) == 0;
 }
 
+static const struct quorum_rule degraded_rule = { .copies = 1, .degrade = DEGRADED };
+
+/* By the rule in force. */
+static bool commits_in(const struct membership *membership, enum configuration configuration, member_set durable)
+{
+	const struct quorum_rule *rule = rule_of(membership, configuration);
+	return commits_by(membership, configuration, rule->degrade == DEGRADED ? &degraded_rule : rule, durable);
+}
+
+/* Who elects never changes with the rule in force: what is not granted is a commit set by neither. */
 static bool elects_in(const struct membership *membership, enum configuration configuration, member_set granted)
 {
+	const struct quorum_rule *rule = rule_of(membership, configuration);
 	member_set votes = votes_of(membership, configuration);
 	if (count_of(votes & granted) < count_of(votes) / 2 + 1)
 		return false;
-	return !commits_in(membership, configuration, votes & ~granted);
+	if (rule->degrade != DEGRADE_NEVER && commits_by(membership, configuration, &degraded_rule, votes & ~granted))
+		return false;
+	return !commits_by(membership, configuration, rule, votes & ~granted);
 }
 
 int membership_find(const struct membership *membership, uint64_t replica)
@@ -141,9 +154,25 @@ bool membership_valid(const struct membership *membership)
 	for (unsigned i = 0; i < membership->count; i++)
 		if (!member_valid(membership, i))
 			return false;
+	if (membership->rule_old.degrade > DEGRADED || membership->rule_new.degrade > DEGRADED)
+		return false;
 	if (membership->joint && data_of(membership, CONFIGURATION_OLD) == 0)
 		return false;
 	return data_of(membership, CONFIGURATION_NEW) != 0;
+}
+
+void membership_add_witness(struct membership *membership, uint64_t replica, uint64_t node)
+{
+	assert(membership->count < REPLICAS_MAX);
+	uint8_t number = 0; /* above all that are in use */
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct member *member = &membership->at[i];
+		number = member->region >= number ? (uint8_t)(member->region + 1) : number;
+		number = member->zone >= number ? (uint8_t)(member->zone + 1) : number;
+	}
+	membership->at[membership->count++] = (struct member){
+		.replica = replica, .node = node, .role_new = ROLE_WITNESS, .region = number, .zone = number
+	};
 }
 
 bool quorum_commits(const struct membership *membership, member_set durable)
@@ -207,6 +236,20 @@ static bool found(
 	return false;
 }
 
+/* Every subset of the votes, as (set - votes) & votes counts them up. */
+static bool intersect(const struct membership *membership, quorum_predicate *commits, quorum_predicate *elects,
+	struct quorum_flaw *flaw)
+{
+	member_set votes = votes_of(membership, CONFIGURATION_NEW), set = 0;
+	do {
+		if (commits(membership, set) && elects(membership, votes & ~set))
+			return found(flaw, QUORUM_DISJOINT, smallest(membership, set, commits),
+				smallest(membership, votes & ~set, elects), 0);
+		set = (set - votes) & votes;
+	} while (set != 0);
+	return true;
+}
+
 bool quorum_check_by(const struct membership *membership, enum survive survive, quorum_predicate *commits,
 	quorum_predicate *elects, struct quorum_flaw *flaw)
 {
@@ -215,21 +258,18 @@ bool quorum_check_by(const struct membership *membership, enum survive survive, 
 	assert(survive <= SURVIVE_REGION);
 	member_set votes = votes_of(membership, CONFIGURATION_NEW);
 	member_set data = data_of(membership, CONFIGURATION_NEW);
+	/* The rule that comes into force once something is lost; what was acknowledged before was by the whole rule. */
+	struct membership then = *membership;
+	if (then.rule_new.degrade != DEGRADE_NEVER)
+		then.rule_new.degrade = DEGRADED;
 	if (!commits(membership, votes))
 		return found(flaw, QUORUM_NO_COMMIT_SET, 0, 0, 0);
-
-	/* Every subset of the votes, as (set - votes) & votes counts them up. */
-	member_set set = 0;
-	do {
-		if (commits(membership, set) && elects(membership, votes & ~set))
-			return found(flaw, QUORUM_DISJOINT, smallest(membership, set, commits),
-				smallest(membership, votes & ~set, elects), 0);
-		set = (set - votes) & votes;
-	} while (set != 0);
+	if (!intersect(membership, commits, elects, flaw) || !intersect(&then, commits, elects, flaw))
+		return false;
 
 	for (unsigned i = 0; survive != SURVIVE_NONE && i < membership->count; i++) {
 		member_set lost = lost_with(membership, i, survive);
-		if (!commits(membership, votes & ~lost))
+		if (!commits(&then, votes & ~lost))
 			return found(flaw, QUORUM_LOSS_STOPS_WRITES, 0, 0, lost);
 		if (!elects(membership, votes & ~lost))
 			return found(flaw, QUORUM_LOSS_STOPS_ELECTIONS, 0, 0, lost);

@@ -3,6 +3,7 @@
  *
  * Commit rule of a configuration (struct quorum_rule): at least `voters` of its voters (0: a majority), in at least
  * `regions` regions, at least `copies` voters with data and never none, a voter with data in each area of `areas`.
+ * A rule that may degrade (docs/witness.md) asks for a majority with one copy while it is degraded.
  * Learners never count; a witness counts as a vote, never as a copy, a region's data or an area. Adding a member to a
  * commit set keeps it one.
  *
@@ -25,6 +26,9 @@ member_set membership_voters(const struct membership *membership);
 bool membership_is_voter(const struct membership *membership, uint64_t replica);
 /* Well formed: bounds, distinct replicas and nodes, a voter with data in each configuration in force. */
 bool membership_valid(const struct membership *membership);
+
+/* A witness in a region and a zone of its own. */
+void membership_add_witness(struct membership *membership, uint64_t replica, uint64_t node);
 
 bool quorum_commits(const struct membership *membership, member_set durable);
 bool quorum_elects(const struct membership *membership, member_set granted);

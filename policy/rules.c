@@ -21,6 +21,11 @@ bool policy_may_store(const struct policy *policy, const struct site *site)
 	return selects(&policy->store_in, site) && !selects(&policy->never_in, site);
 }
 
+bool policy_may_witness(const struct policy *policy, const struct site *site)
+{
+	return selects(&policy->witness_in, site);
+}
+
 bool policy_may_read(const struct policy *policy, const struct site *site)
 {
 	return selects(&policy->read_from, site);
@@ -67,6 +72,10 @@ struct quorum_rule policy_quorum_rule(const struct policy *policy)
 		break;
 	default:
 		assert(policy->ack == ACK_MAJORITY);
+		if (policy->witness_in.count > 0) { /* both copies while both are there */
+			rule.copies = WITNESSED_COPIES;
+			rule.degrade = DEGRADE_MAY;
+		}
 	}
 	return rule;
 }
@@ -118,7 +127,7 @@ const char *spread_name(unsigned spread)
 /* --- the best that the numbers allow ------------------------------------------------------------------ */
 
 /* The policy's copies as they lie where everything is as good as it can be: each in a region of its own, and in every
- * area that ack names (areas may contain one another, so nothing less is certain). */
+ * area that ack names (areas may contain one another, so nothing less is certain). The witness likewise. */
 static void best_case(const struct policy *policy, struct membership *membership)
 {
 	assert(policy->copies <= COPIES_MAX);
@@ -130,6 +139,8 @@ static void best_case(const struct policy *policy, struct membership *membership
 			.region = i,
 			.zone = i,
 			.areas = membership->rule_new.areas };
+	if (policy->witness_in.count > 0)
+		membership_add_witness(membership, policy->copies + 1u, policy->copies + 1u);
 }
 
 static bool best_case_survives(const struct policy *policy, enum survive survive, struct quorum_flaw *flaw)
@@ -175,10 +186,11 @@ static uint8_t survive_default(const struct policy *policy)
 
 void policy_complete(struct policy *policy, uint32_t given)
 {
+	const bool witness = policy->witness_in.count > 0;
 	if (!(given & FIELD_COPIES))
-		policy->copies = 3;
+		policy->copies = witness ? WITNESSED_COPIES : 3;
 	if (!(given & FIELD_SPREAD))
-		policy->spread = SPREAD_NODE;
+		policy->spread = witness ? SPREAD_REGION : SPREAD_NODE;
 	if (!(given & FIELD_ACK))
 		policy->ack = ACK_MAJORITY;
 	if (!(given & FIELD_READS))
@@ -262,6 +274,8 @@ const char *policy_malformed(const struct policy *policy)
 		return "store_in";
 	if (!selectors_valid(&policy->never_in))
 		return "never_in";
+	if (!selectors_valid(&policy->witness_in))
+		return "witness_in";
 	if (!selectors_valid(&policy->lead_in))
 		return "lead_in";
 	if (!selectors_valid(&policy->read_from))
@@ -440,6 +454,13 @@ static bool check_survive(const struct policy *policy, struct flaw *flaw)
 	if (!best_case_survives(policy, (enum survive)policy->survive, &quorum)) {
 		switch (quorum.kind) {
 		case QUORUM_LOSS_STOPS_WRITES:
+			if (policy->witness_in.count > 0)
+				return flaw_set(flaw, policy,
+					REASON("survive is ", fault,
+						", but ack asks for both copies always: writes would stop when one is "
+						"lost"),
+					CURE("leave ack out, so that one copy and the witness will do meanwhile, or "
+					     "leave survive out"));
 			return flaw_set(flaw, policy,
 				REASON("survive is ", fault, ", but of ", copies,
 					" copies, ack needs more than are left when one is lost: writes would stop"),
@@ -471,11 +492,30 @@ static bool check_survive(const struct policy *policy, struct flaw *flaw)
 	return true;
 }
 
+/* With more copies each region needs no witness, with fewer there is nobody to elect. */
+static bool check_witness(const struct policy *policy, struct flaw *flaw)
+{
+	if (policy->witness_in.count == 0)
+		return true;
+	if (policy->copies != WITNESSED_COPIES || policy->spread != SPREAD_REGION)
+		return flaw_set(flaw, policy,
+			REASON("witness_in is for two copies in two regions: copies: 2 with spread: region"),
+			CURE("leave copies and spread out, or leave witness_in out and keep three copies or more"));
+	bool both = (policy->ack == ACK_COPIES || policy->ack == ACK_REGIONS) && policy->ack_count == WITNESSED_COPIES;
+	if (policy->ack != ACK_MAJORITY && !both)
+		return flaw_set(flaw, policy,
+			REASON("with witness_in, ack is majority (both copies, or one and the witness while the other "
+			       "is "
+			       "lost), { copies: 2 } or { regions: 2 } (both copies, always)"),
+			CURE("leave ack out, or write { copies: 2 }"));
+	return true;
+}
+
 bool policy_check(const struct policy *policy, struct flaw *flaw)
 {
 	*flaw = (struct flaw){ 0 };
 	return check_form(policy, flaw) && check_places(policy, flaw) && check_numbers(policy, flaw) &&
-	       check_survive(policy, flaw);
+	       check_witness(policy, flaw) && check_survive(policy, flaw);
 }
 
 /* --- rules without effect -------------------------------------------------------------------------------------- */
@@ -485,6 +525,18 @@ bool policy_check(const struct policy *policy, struct flaw *flaw)
 bool policy_doubt(const struct policy *policy, struct flaw *flaw)
 {
 	*flaw = (struct flaw){ 0 };
+	for (unsigned i = 0; i < policy->witness_in.count; i++) {
+		const struct selector *selector = &policy->witness_in.at[i];
+		if (!selectors_cover(&policy->store_in, selector) || selectors_cover(&policy->never_in, selector))
+			continue;
+		flaw_set(flaw, policy,
+			REASON("witness_in names ", selector->text,
+				", where copies may be: in a region with a copy the witness would be lost with it, so "
+				"it is "
+				"never put there"),
+			CURE("name a place outside store_in"));
+		return true;
+	}
 	if (!policy->follow)
 		return false;
 	if (policy->copies == 1) {

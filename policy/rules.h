@@ -1,8 +1,8 @@
 /* policy/rules.h: one policy: where a key's bytes may exist, how many copies and where, who acknowledges, who reads.
  * Plain struct of bounded size, filled by config/ from YAML or by policy_decode from meta's log. Pure.
  *
- * "Tighten" speaks of where bytes may be and who may touch them: store_in minus never_in, read_from, write_from,
- * transit. Copies, spread, survive, ack, reads, lead_in, follow, isolated are free. */
+ * "Tighten" speaks of where bytes may be and who may touch them: store_in minus never_in, witness_in, read_from,
+ * write_from, transit. Copies, spread, survive, ack, reads, lead_in, follow, isolated are free. */
 #ifndef DOMICILE_POLICY_RULES_H
 #define DOMICILE_POLICY_RULES_H
 
@@ -14,6 +14,7 @@
 #include "policy/quorum.h"
 
 enum { SELECTORS_MAX = 16, COPY_RULES_MAX = 8, AREAS_MAX = 8, POLICY_NAME_MAX = 64, COPIES_MAX = 7 };
+enum { WITNESSED_COPIES = 2 }; /* with a witness: exactly so many, in as many regions */
 enum { ISOLATED_STALE_MS_MAX = 24 * 3600 * 1000 };
 
 struct selectors {
@@ -36,6 +37,7 @@ struct policy {
 	uint64_t changed_us; /* the proposer's wall clock then; 0 in a file. Stored in the map, not with the rules */
 	uint32_t line;	     /* in the file it came from; 0: none. Not stored */
 	struct selectors store_in, never_in, lead_in, read_from, write_from;
+	struct selectors witness_in; /* empty: no witness */
 	struct copy_rule copy_in[COPY_RULES_MAX];
 	uint8_t copy_in_count;
 	uint8_t copies;
@@ -57,9 +59,10 @@ struct flaw {
 	char cure[240];
 };
 
-/* Defaults: copies 3, spread node, survive = what the spread names if copies and ack can carry it, else nothing, ack
- * majority, reads leader, read_from = write_from = store_in, transit stay, lead_in any allowed place, no follow,
- * isolated refuse. Called after the fields that were given are set; `given` has a bit per field of enum policy_field.
+/* Defaults: copies 3, spread node (with a witness: copies 2, spread region), survive = what the spread names if copies
+ * and ack can carry it, else nothing, ack majority, reads leader, read_from = write_from = store_in, transit stay,
+ * lead_in any allowed place, no follow, isolated refuse. Called after the fields that were given are set; `given` has a
+ * bit per field of enum policy_field.
  */
 enum policy_field {
 	FIELD_STORE_IN = 1 << 0,
@@ -74,6 +77,7 @@ enum policy_field {
 	FIELD_READ_FROM = 1 << 9,
 	FIELD_WRITE_FROM = 1 << 10,
 	FIELD_TRANSIT = 1 << 11,
+	FIELD_WITNESS_IN = 1 << 12,
 };
 void policy_complete(struct policy *policy, uint32_t given);
 /* Rules that contradict themselves whatever the cluster is: copies 0, store_in empty, copy_in beyond copies... */
@@ -89,6 +93,8 @@ struct site { /* a place with the tags of its region, as attested by a certifica
 	char tags[TAGS_MAX][TAG_TEXT_MAX];
 };
 bool policy_may_store(const struct policy *policy, const struct site *site);
+/* A witness may be there: never_in speaks of bytes, and a witness has none. */
+bool policy_may_witness(const struct policy *policy, const struct site *site);
 bool policy_may_read(const struct policy *policy, const struct site *site);
 bool policy_may_write(const struct policy *policy, const struct site *site);
 /* A gateway there may relay a value: where bytes may rest, or anywhere with transit any. */

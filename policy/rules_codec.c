@@ -7,8 +7,8 @@
 
 #include "base/units.h"
 
-/* 2 added follow and isolated. */
-enum { POLICY_VERSION = 2 };
+/* 2 added follow and isolated, 3 witness_in. */
+enum { POLICY_VERSION = 3 };
 
 static void selectors_encode(const struct selectors *selectors, struct packer *packer)
 {
@@ -61,6 +61,7 @@ static void rules_encode(const struct policy *policy, struct packer *packer)
 	pack_u8(packer, policy->transit);
 	pack_u8(packer, policy->follow);
 	pack_u32(packer, policy->isolated_stale_ms);
+	selectors_encode(&policy->witness_in, packer);
 }
 
 void policy_encode(const struct policy *policy, struct packer *packer)
@@ -102,6 +103,9 @@ static void rules_decode(struct unpacker *unpacker, uint8_t version, struct poli
 		unpacker->bad = true;
 	policy->follow = follow == 1;
 	policy->isolated_stale_ms = unpack_u32(unpacker);
+	if (version < 3)
+		return;
+	selectors_decode(unpacker, &policy->witness_in);
 }
 
 enum status policy_decode(struct unpacker *unpacker, struct policy *policy)
@@ -150,6 +154,8 @@ bool policy_equal(const struct policy *a, const struct policy *b)
 		return false;
 	if (!selectors_equal(&a->store_in, &b->store_in) || !selectors_equal(&a->never_in, &b->never_in))
 		return false;
+	if (!selectors_equal(&a->witness_in, &b->witness_in))
+		return false;
 	if (!selectors_equal(&a->read_from, &b->read_from) || !selectors_equal(&a->write_from, &b->write_from))
 		return false;
 	if (!selectors_equal(&a->lead_in, &b->lead_in) || a->copy_in_count != b->copy_in_count)
@@ -191,7 +197,7 @@ static void describe_ack(const struct policy *policy, struct text *text)
 		describe_selectors("all of ", &policy->ack_areas, text);
 		break;
 	default:
-		text_add(text, "majority");
+		text_add(text, policy->witness_in.count == 0 ? "majority" : "both copies, one while the other is lost");
 	}
 }
 
@@ -213,6 +219,7 @@ void policy_describe(const struct policy *policy, struct text *text)
 		text_add(text, " in ");
 		text_add(text, policy->copy_in[i].in.text);
 	}
+	describe_selectors("; a witness without data in ", &policy->witness_in, text);
 	text_add(text, policy->survive == SURVIVE_NONE ? "; survives no loss" : "; survives the loss of a ");
 	text_add(text, policy->survive == SURVIVE_NONE ? "" : survive_name(policy->survive));
 	describe_ack(policy, text);

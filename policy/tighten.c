@@ -91,6 +91,34 @@ static bool never_kept(const struct comparison *comparison)
 	return true;
 }
 
+/* What a witness tells is less than what a copy does. */
+static bool may_witness_or_store(const struct policy *policy, const struct site *site)
+{
+	return policy_may_witness(policy, site) || policy_may_store(policy, site);
+}
+
+static bool witnesses_within(const struct comparison *comparison)
+{
+	const struct policy *inner = comparison->inner, *outer = comparison->outer;
+	for (unsigned i = 0; i < comparison->site_count; i++) {
+		const struct site *site = &comparison->sites[i];
+		if (policy_may_witness(inner, site) && !may_witness_or_store(outer, site))
+			return refuse(comparison, "witness_in", site->place.text, " is allowed by it and not there");
+	}
+	for (unsigned i = 0; i < inner->witness_in.count; i++) {
+		const struct selector *selector = &inner->witness_in.at[i];
+		bool copies = selectors_cover(&outer->store_in, selector);
+		for (unsigned j = 0; j < outer->never_in.count; j++)
+			copies &= apart(selector, &outer->never_in.at[j]);
+		if (copies || selectors_cover(&outer->witness_in, selector))
+			continue;
+		if (selector->kind == SELECTOR_TAG && tag_allowed(comparison, selector, may_witness_or_store))
+			continue;
+		return refuse(comparison, "witness_in", selector->text, " is within nothing that it names");
+	}
+	return true;
+}
+
 bool policy_tightens(const struct policy *inner, const struct policy *outer, const struct site *sites,
 	unsigned site_count, struct flaw *flaw)
 {
@@ -100,6 +128,8 @@ bool policy_tightens(const struct policy *inner, const struct policy *outer, con
 	if (!sites_allow_no_more(&comparison, "store_in", policy_may_store) || !never_kept(&comparison))
 		return false;
 	if (!texts_within(&comparison, "store_in", &inner->store_in, &outer->store_in, policy_may_store))
+		return false;
+	if (!witnesses_within(&comparison))
 		return false;
 	if (!sites_allow_no_more(&comparison, "read_from", policy_may_read))
 		return false;

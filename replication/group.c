@@ -318,6 +318,7 @@ static void settle(struct group *group, struct group_effects *out)
 {
 	if (group->role == GROUP_LEADER) {
 		grants_settle(group);
+		rule_settle(group, out);
 		leader_advance(group);
 		notes_send(group, group->durable, out);
 		change_settle(group, out);
@@ -392,6 +393,7 @@ struct group_status group_status(const struct group *group, uint64_t now_ns)
 		.snapshot_index = group->snapshot_index,
 		.role = group->role,
 		.transferring = leads && (group->transfer_to != 0 || group->leaving),
+		.degraded = rule_degraded(membership),
 		.changing = membership->joint || membership->index > group->commit,
 		.quiescent = leads && leader_quiescent(group),
 	};

@@ -172,6 +172,7 @@ struct group_effect {
 		const struct message *send; /* stored in `out` */
 		struct {
 			uint64_t first, last;
+			bool degraded; /* perhaps with one copy and the witness only */
 		} commit;
 		struct {
 			uint64_t request, index;
@@ -212,6 +213,7 @@ struct group_status {
 	uint64_t term, first, last, durable, commit, applied, lead_until_ns, leader, snapshot_index;
 	enum group_role role;
 	bool transferring, changing, quiescent;
+	bool degraded; /* a witness stands in for a lost copy (docs/witness.md) */
 };
 struct group_progress { /* leader's view of one member */
 	uint64_t match, next, commit;

@@ -7,6 +7,8 @@
  * No membership is appended while a read lease stands that it would leave behind (docs/leases.md, L4): the change waits
  * until all are of the roster in force.
  *
+ * A change of members keeps what the rule in force is for who stays (group_rule.c).
+ *
  * A transfer: read leases are called back (L5); then no more proposals; when the target has all of the log,
  * TIMEOUT_NOW, and from then on no reads in this term. If no new leader shows up in an election time, the old one steps
  * down: it may not read, so it is of no use. A leader outside the committed membership hands over the same way. */
@@ -23,10 +25,17 @@ static bool votes(uint8_t role)
 	return role == ROLE_VOTER || role == ROLE_WITNESS;
 }
 
+/* But for whether it is degraded at the moment, which is the leader's to say. */
+static bool rule_same(const struct quorum_rule *a, const struct quorum_rule *b)
+{
+	return a->voters == b->voters && a->regions == b->regions && a->copies == b->copies && a->areas == b->areas &&
+	       (a->degrade == DEGRADE_NEVER) == (b->degrade == DEGRADE_NEVER);
+}
+
 /* Only learners come or go, or who answers reads alone (nobody, before the membership changes: docs/leases.md, L4). */
 static bool same_voters(const struct membership *a, const struct membership *b)
 {
-	if (memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
+	if (!rule_same(&a->rule_new, &b->rule_new))
 		return false;
 	unsigned count = 0, others = 0;
 	for (unsigned i = 0; i < a->count; i++) {
@@ -128,9 +137,12 @@ void change_membership(struct group *group, const struct group_event *event, str
 		status = STATUS_INVALID;
 	if (status == STATUS_OK) {
 		make_plain(&wanted);
+		const bool same = same_voters(now, &wanted);
+		if (wanted.rule_new.degrade != DEGRADE_NEVER)
+			wanted.rule_new.degrade = same ? now->rule_new.degrade : DEGRADE_MAY;
 		if (!membership_valid(&wanted))
 			status = STATUS_INVALID;
-		else if (same_voters(now, &wanted))
+		else if (same)
 			joint = wanted;
 		else if (!make_joint(now, &wanted, &joint))
 			status = STATUS_INVALID;

@@ -7,6 +7,7 @@
  *   group_replication.c  a leader's side: progress, sending, replies, commit
  *   group_read.c         read index, on both sides
  *   group_change.c       joint consensus, leader transfer
+ *   group_rule.c         the rule in force where a witness stands in for a lost copy
  *   group_lease.c        binding, promises, lead_until
  *   group_grant.c        a leader's read leases to responders, and the cover they make
  *   group_borrow.c       a responder's side of them
@@ -180,6 +181,7 @@ struct group {
 	bool change_waiting;		 /* not appended yet: L4 */
 	struct membership change_wanted; /* while it waits */
 	struct follower followers[REPLICAS_MAX];
+	uint64_t return_index, return_ns;  /* our last index at that time, for a copy that returns; 0: none */
 	uint64_t bindings;		   /* counts changes of the epochs that followers are bound under */
 	uint64_t grant_number;		   /* last one given out */
 	struct grant grants[REPLICAS_MAX]; /* those in use first */
@@ -308,6 +310,11 @@ void leader_map_followers(struct group *group); /* the membership in force is an
 struct follower *leader_follower(struct group *group, uint64_t replica);
 bool leader_quiescent(const struct group *group);
 uint64_t leader_deadline(const struct group *group);
+
+/* group_rule.c */
+bool rule_degraded(const struct membership *membership);
+void rule_settle(struct group *group, struct group_effects *out);
+uint64_t rule_send_max(const struct group *group, unsigned at); /* the last index that this follower may be sent */
 
 /* group_read.c */
 void read_local(struct group *group, uint64_t request, struct group_effects *out);

@@ -240,5 +240,6 @@ void commit_release(struct group *group, struct group_effects *out)
 	struct group_effect *effect = effect_new(out, GROUP_COMMIT);
 	effect->commit.first = group->released + 1;
 	effect->commit.last = to;
+	effect->commit.degraded = rule_degraded(membership_in_force(group));
 	group->released = to;
 }

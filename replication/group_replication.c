@@ -81,6 +81,7 @@ void leader_start(struct group *group, struct group_effects *out)
 	memset(group->followers, 0, sizeof(group->followers));
 	notes_forget(group);
 	group->origin_last = 0;
+	group->return_index = 0;
 	leader_map_followers(group);
 	group->noop_index = leader_append_own(group, ENTRY_NOOP, NULL, out);
 }
@@ -145,9 +146,12 @@ void leader_advance(struct group *group)
 	assert(group->role == GROUP_LEADER);
 	const struct membership *membership = membership_in_force(group);
 	struct follower *own = leader_follower(group, group->config.replica);
-	const uint64_t cover = grants_cover(group);
+	uint64_t cover = grants_cover(group);
 	if (own)
 		own->match = group->durable;
+	/* While a witness stands in for a copy, the leader's is the one that counts. */
+	if (rule_degraded(membership))
+		cover = min_u64(cover, group->durable);
 	for (unsigned i = 0; i < membership->count; i++) {
 		uint64_t index = group->followers[i].match;
 		if (index <= group->commit || index > cover || group_term_of(group, index) != group->term)
@@ -185,7 +189,8 @@ static bool lacks(const struct group *group, const struct follower *follower)
 {
 	if (is_own(group, follower) || follower->state == FOLLOWER_SNAPSHOT)
 		return false;
-	if (follower->match < group->last || follower->commit < group->commit)
+	const uint64_t upto = rule_send_max(group, (unsigned)(follower - group->followers));
+	if (follower->match < upto || follower->commit < group->commit)
 		return true;
 	return lacks_binding(group, follower) || reads_await(group, follower->probe_acked);
 }
@@ -236,7 +241,9 @@ static bool feed_once(struct group *group, struct follower *follower, struct gro
 		effect_new(out, GROUP_SNAPSHOT)->snapshot.to = follower->replica;
 		return false;
 	}
-	uint64_t count = min_u64(group->last - (follower->next - 1), group->config.append_entries_max);
+	const uint64_t upto = rule_send_max(group, (unsigned)(follower - group->followers));
+	uint64_t count = upto < follower->next ? 0 : upto - (follower->next - 1);
+	count = min_u64(count, group->config.append_entries_max);
 	uint32_t room = follower->state == FOLLOWER_PROBE ? 1 : window(group);
 	if (count > 0 && follower->inflight_count < room) {
 		send_append(group, follower, count, out);

@@ -142,7 +142,9 @@ static bool judge_region_against_bindings(
 		assert(a);
 		assert(b);
 		const struct site *site = &region->site;
+		bool witness = policy_may_witness(a, site) && !policy_may_witness(b, site);
 		bool loosens = (policy_may_store(a, site) && !policy_may_store(b, site)) ||
+			       (witness && !policy_may_store(b, site)) ||
 			       (policy_may_read(a, site) && !policy_may_read(b, site)) ||
 			       (policy_may_write(a, site) && !policy_may_write(b, site));
 		if (loosens)

@@ -71,15 +71,18 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 	check_id(map, shard->id);
 	check_replicas(map, shard->replicas, shard->replica_count);
 	check_replicas(map, shard->wanted, shard->wanted_count);
-	assert(shard->wanted_count == policy->copies);
+	assert(shard->wanted_count == policy->copies + (policy->witness_in.count > 0));
 	bool lead_there = shard->lead_wanted == 0;
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
 		struct site site;
 		const struct map_node *node = map_node_find(map, shard->wanted[i].node);
 		bool known = map_site(map, &node->place, &site);
 		assert(known);
-		assert(policy_may_store(policy, &site));
-		assert(shard->wanted[i].role == ROLE_VOTER);
+		const bool witness = i == policy->copies; /* the last, if there is one */
+		assert(shard->wanted[i].role == (witness ? ROLE_WITNESS : ROLE_VOTER));
+		assert(witness ? policy_may_witness(policy, &site) : policy_may_store(policy, &site));
+		if (witness)
+			continue;
 		lead_there |= shard->lead_wanted == node->id;
 	}
 	assert(lead_there);
@@ -355,6 +358,7 @@ static void mix_shard(struct digest *digest, const struct map_shard *shard)
 	mix_u64(digest, shard->birth_rule.regions);
 	mix_u64(digest, shard->birth_rule.copies);
 	mix_u64(digest, shard->birth_rule.areas);
+	mix_u64(digest, shard->birth_rule.degrade);
 	for (unsigned i = 0; i < REPLICAS_MAX; i++)
 		mix_u64(digest, shard->birth_areas[i]);
 	mix_u64(digest, shard->lead_wanted);

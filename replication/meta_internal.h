@@ -4,6 +4,7 @@
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
+#include "policy/placement.h"
 #include "replication/meta.h"
 
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
@@ -33,7 +34,7 @@ enum operation_step { STEP_UNKNOWN, STEP_REPEATED, STEP_TAKEN };
 enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us);
 
 /* Shards. The wanted replicas become these nodes; those that are there keep their replica ids. True: they differ. */
-bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const uint64_t nodes[], uint8_t count);
+bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const struct placement *placement);
 /* The first of the policy's shards, *count of them; they stand together. */
 struct map_shard *meta_shards_of(const struct cluster_map *map, uint64_t policy, uint32_t *count);
 

@@ -130,9 +130,10 @@ static bool judge_placement(const struct trial *trial, const struct policy *poli
 		return meta_refuse_flaw(result, STATUS_RESIDENCY_REFUSED, policy->line);
 	struct map_replica replicas[REPLICAS_MAX];
 	struct membership membership;
-	for (uint8_t i = 0; i < placement.count; i++)
-		replicas[i] = (struct map_replica){ .replica = i + 1u, .node = placement.nodes[i], .role = ROLE_VOTER };
-	bool formed = placement_membership(trial->map, policy, replicas, placement.count, &membership);
+	const uint8_t count = placement_replicas(&placement, replicas);
+	for (unsigned i = 0; i < count; i++)
+		replicas[i].replica = i + 1u;
+	bool formed = placement_membership(trial->map, policy, replicas, count, &membership);
 	assert(formed);
 	struct quorum_flaw flaw;
 	if (!quorum_check(&membership, (enum survive)policy->survive, &flaw))
@@ -564,7 +565,7 @@ static void shards_create(struct cluster_map *map, const struct policy *policy)
 		shard->policy = policy->id;
 		shard->hash_first = i * width;
 		shard->hash_last = i * width + (width - 1);
-		meta_shard_want(map, shard, placement.nodes, placement.count);
+		meta_shard_want(map, shard, &placement);
 		memcpy(shard->replicas, shard->wanted, sizeof(shard->replicas));
 		shard->replica_count = shard->wanted_count;
 		shard_birth(map, policy, shard);
@@ -582,7 +583,7 @@ static void shards_move(struct trial *trial, const struct policy *policy)
 	for (uint32_t i = 0; i < count; i++) {
 		struct placement placement = place_shard(map, policy, &shards[i]);
 		assert(shards[i].operation == 0);
-		if (!meta_shard_want(map, &shards[i], placement.nodes, placement.count))
+		if (!meta_shard_want(map, &shards[i], &placement))
 			continue;
 		if (!operation)
 			operation = meta_operation_begin(map, OPERATION_POLICY, policy->id, 0, trial->change->now_us);

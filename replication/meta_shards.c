@@ -111,20 +111,21 @@ static bool replicas_equal(
 	return true;
 }
 
-bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const uint64_t nodes[], uint8_t count)
+/* A replica keeps its role for life: what a copy holds, a witness never may. */
+bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const struct placement *placement)
 {
-	assert(count > 0);
-	assert(count <= COPIES_MAX);
+	assert(placement->count > 0);
+	assert(placement->count <= COPIES_MAX);
 	struct map_replica wanted[REPLICAS_MAX];
-	memset(wanted, 0, sizeof(wanted));
+	const uint8_t count = placement_replicas(placement, wanted);
 	bool differs = count != shard->wanted_count, leads = false;
 	for (unsigned i = 0; i < count; i++) {
-		const struct map_replica *here = replica_at(shard->wanted, shard->wanted_count, nodes[i]);
+		const struct map_replica *here = replica_at(shard->wanted, shard->wanted_count, wanted[i].node);
+		if (here && here->role != wanted[i].role)
+			here = NULL;
 		differs |= here == NULL;
-		wanted[i].node = nodes[i];
 		wanted[i].replica = here ? here->replica : map->id_next++;
-		wanted[i].role = ROLE_VOTER;
-		leads |= nodes[i] == shard->lead_wanted;
+		leads |= wanted[i].role == ROLE_VOTER && wanted[i].node == shard->lead_wanted;
 	}
 	if (!leads)
 		shard->lead_wanted = 0;
@@ -195,8 +196,32 @@ static bool judge_place_counts(const struct policy *policy, const struct map_nod
 	return true;
 }
 
-static bool judge_place(const struct cluster_map *map, const struct change *change, const struct policy *policy,
+/* The node of the shard's witness; 0: it has none. An administrator places copies; the witness stays where it is. */
+static uint64_t witness_of(const struct map_shard *shard)
+{
+	for (unsigned i = 0; i < shard->wanted_count; i++)
+		if (shard->wanted[i].role == ROLE_WITNESS)
+			return shard->wanted[i].node;
+	return 0;
+}
+
+static bool judge_witness(const struct cluster_map *map, const struct map_shard *shard, const struct change *change,
 	struct meta_result *result)
+{
+	const struct map_node *witness = map_node_find(map, witness_of(shard));
+	for (unsigned i = 0; witness && i < change->replica_count; i++) {
+		const struct map_node *node = map_node_find(map, change->replicas[i].node);
+		if (node->region == witness->region)
+			return meta_refuse(result, STATUS_INVALID, 0,
+				TEXTS("the shard's witness is on ", witness->place.text, ", in the region of ",
+					node->place.text, ": both would be lost at once"),
+				TEXTS("name nodes in other regions"));
+	}
+	return true;
+}
+
+static bool judge_place(const struct cluster_map *map, const struct change *change, const struct map_shard *shard,
+	const struct policy *policy, struct meta_result *result)
 {
 	const struct map_node *nodes[REPLICAS_MAX];
 	struct site sites[REPLICAS_MAX];
@@ -226,12 +251,16 @@ static bool judge_place(const struct cluster_map *map, const struct change *chan
 		return meta_refuse(result, STATUS_INVALID, 0,
 			TEXTS("lead_in of policy ", policy->name, " lets none of these nodes lead"),
 			TEXTS("name at least one node inside lead_in"));
+	if (!judge_witness(map, shard, change, result))
+		return false;
 	struct membership membership;
 	struct quorum_flaw flaw;
 	bool formed = placement_membership(map, policy, change->replicas, change->replica_count, &membership);
 	assert(formed);
 	for (unsigned i = 0; i < membership.count; i++)
 		membership.at[i].replica = i + 1u;
+	if (witness_of(shard) != 0)
+		membership_add_witness(&membership, membership.count + 1u, witness_of(shard));
 	if (!quorum_check(&membership, (enum survive)policy->survive, &flaw))
 		return meta_refuse(result, STATUS_INVALID, 0,
 			TEXTS("on these nodes shard ", meta_number(change->shard).text,
@@ -247,7 +276,7 @@ bool meta_apply_shard_place(struct cluster_map *map, const struct change *change
 		return refuse_shard(result, change->shard);
 	const struct policy *policy = map_policy_find(map, shard->policy);
 	assert(policy);
-	if (!judge_place(map, change, policy, result))
+	if (!judge_place(map, change, shard, policy, result))
 		return false;
 	if (shard->operation != 0)
 		return meta_refuse(result, STATUS_CONFLICT, 0,
@@ -258,10 +287,10 @@ bool meta_apply_shard_place(struct cluster_map *map, const struct change *change
 			TEXTS("wait until some are done: domctl operation list"));
 	if (change->dry_run)
 		return true;
-	uint64_t nodes[REPLICAS_MAX];
+	struct placement placement = { .count = change->replica_count, .witness = witness_of(shard) };
 	for (unsigned i = 0; i < change->replica_count; i++)
-		nodes[i] = change->replicas[i].node;
-	if (!meta_shard_want(map, shard, nodes, change->replica_count))
+		placement.nodes[i] = change->replicas[i].node;
+	if (!meta_shard_want(map, shard, &placement))
 		return true;
 	struct map_operation *operation = meta_operation_begin(map, OPERATION_PLACE, shard->policy, 0, change->now_us);
 	meta_operation_add_shard(operation, shard->id);
@@ -282,7 +311,8 @@ bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change,
 		const struct map_node *node = map_node_find(map, change->target_node);
 		if (!node)
 			return meta_refuse_node(result, change->target_node);
-		if (!replica_at(shard->wanted, shard->wanted_count, node->id))
+		const struct map_replica *there = replica_at(shard->wanted, shard->wanted_count, node->id);
+		if (!there || there->role != ROLE_VOTER)
 			return meta_refuse(result, STATUS_INVALID, 0,
 				TEXTS(node->place.text, " holds no copy of shard ", meta_number(shard->id).text),
 				TEXTS("name one of the shard's nodes, or move the shard there first"));

@@ -15,6 +15,7 @@ static void rule_encode(const struct quorum_rule *rule, struct packer *packer)
 	pack_u8(packer, rule->regions);
 	pack_u8(packer, rule->copies);
 	pack_u8(packer, rule->areas);
+	pack_u8(packer, rule->degrade);
 }
 
 static struct quorum_rule rule_decode(struct unpacker *unpacker)
@@ -24,6 +25,9 @@ static struct quorum_rule rule_decode(struct unpacker *unpacker)
 	rule.regions = unpack_u8(unpacker);
 	rule.copies = unpack_u8(unpacker);
 	rule.areas = unpack_u8(unpacker);
+	rule.degrade = unpack_u8(unpacker);
+	if (rule.degrade > DEGRADED)
+		unpacker->bad = true;
 	return rule;
 }
 

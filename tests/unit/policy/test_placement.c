@@ -531,6 +531,48 @@ static void test_the_largest_cluster(void **state)
 	}
 }
 
+/* A witness stands where no copy does, stays there, and is never on a node that has or had a copy. */
+static void test_a_witness_is_put_apart(void **state)
+{
+	(void)state;
+	struct placement placement;
+	struct flaw flaw;
+	three_by_three();
+	struct policy p = policy_named("p", "eu us");
+	p.witness_in = selectors("ap eu");
+	policy_complete(&p, FIELD_STORE_IN | FIELD_WITNESS_IN);
+	assert_true(placement_choose(map, &p, NULL, &placement, &flaw));
+	assert_int_equal(placement.count, 2);
+	assert_int_equal(map_node_find(map, placement.witness)->region, 2);
+	assert_true(policy_satisfiable(map, &p, &flaw));
+	struct map_replica replicas[REPLICAS_MAX];
+	assert_int_equal(placement_replicas(&placement, replicas), 3);
+	assert_int_equal(replicas[2].role, ROLE_WITNESS);
+	struct membership m;
+	assert_true(placement_membership(map, &p, replicas, 3, &m));
+	assert_int_equal(m.at[2].role_new, ROLE_WITNESS);
+	assert_int_equal(m.rule_new.degrade, DEGRADE_MAY);
+
+	uint64_t last = map->nodes[map->node_count - 1].id; /* any in ap will do: the one that is there stays */
+	struct map_shard current = { .id = 99, .policy = 1, .replica_count = 3 };
+	memcpy(current.replicas, replicas, sizeof(replicas));
+	current.replicas[2].node = last;
+	assert_true(placement_choose(map, &p, &current, &placement, &flaw));
+	assert_int_equal(placement.witness, last);
+
+	p.witness_in = selectors("eu us");
+	assert_false(placement_choose(map, &p, NULL, &placement, &flaw));
+	assert_non_null(strstr(flaw.reason, "witness_in of p names no place"));
+	p.store_in = selectors("ap us");
+	p.witness_in = selectors("eu");
+	current.replicas[2].node = map->nodes[6].id; /* the first in ap */
+	assert_true(placement_choose(map, &p, &current, &placement, &flaw));
+	for (unsigned i = 0; i < placement.count; i++)
+		assert_true(placement.nodes[i] != map->nodes[6].id);
+	for (unsigned i = 0; i < current.replica_count - 1u; i++)
+		assert_true(placement.witness != current.replicas[i].node);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_lacking_is_named),
 		cmocka_unit_test(test_membership),
 		cmocka_unit_test(test_bindings_only_tighten),
+		cmocka_unit_test(test_a_witness_is_put_apart),
 		cmocka_unit_test(test_the_largest_cluster),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);

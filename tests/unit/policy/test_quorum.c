@@ -37,9 +37,8 @@ static unsigned size_of(unsigned set)
 	return size;
 }
 
-static bool plain_commits(const struct membership *m, bool old, unsigned set)
+static bool plain_commits_by(const struct membership *m, bool old, const struct quorum_rule *rule, unsigned set)
 {
-	const struct quorum_rule *rule = old ? &m->rule_old : &m->rule_new;
 	unsigned voters = 0;
 	unsigned all = 0;
 	unsigned copies = 0;
@@ -74,13 +73,30 @@ static bool plain_commits(const struct membership *m, bool old, unsigned set)
 	       (areas & rule->areas) == rule->areas;
 }
 
+/* While it is degraded: a majority, and one copy. */
+static const struct quorum_rule fallback = { .copies = 1 };
+
+static bool plain_commits(const struct membership *m, bool old, unsigned set)
+{
+	const struct quorum_rule *rule = old ? &m->rule_old : &m->rule_new;
+	return plain_commits_by(m, old, rule->degrade == DEGRADED ? &fallback : rule, set);
+}
+
+/* By any rule that may come into force. */
+static bool plain_may_commit(const struct membership *m, bool old, unsigned set)
+{
+	const struct quorum_rule *rule = old ? &m->rule_old : &m->rule_new;
+	return plain_commits_by(m, old, rule, set) ||
+	       (rule->degrade != DEGRADE_NEVER && plain_commits_by(m, old, &fallback, set));
+}
+
 static bool plain_elects(const struct membership *m, bool old, unsigned granted)
 {
 	unsigned voters = plain_voters(m, old);
 	if (2 * size_of(granted & voters) <= size_of(voters))
 		return false;
 	for (unsigned set = 0; set < 1u << m->count; set++)
-		if ((set & ~voters) == 0 && plain_commits(m, old, set) && (set & granted) == 0)
+		if ((set & ~voters) == 0 && plain_may_commit(m, old, set) && (set & granted) == 0)
 			return false;
 	return true;
 }
@@ -129,14 +145,24 @@ static bool recovers(const struct membership *m, unsigned commit, unsigned lost)
 	return false;
 }
 
+/* With the rule that comes into force when something is lost. */
+static struct membership fallen_back(const struct membership *m)
+{
+	struct membership then = *m;
+	if (then.rule_new.degrade == DEGRADE_MAY)
+		then.rule_new.degrade = DEGRADED;
+	return then;
+}
+
 static bool slow_check(const struct membership *m, enum survive survive)
 {
 	unsigned all = (1u << m->count) - 1;
+	struct membership then = fallen_back(m);
 	if (!plain_commits(m, false, all))
 		return false;
 	for (unsigned i = 0; survive != SURVIVE_NONE && i < m->count; i++) {
 		unsigned lost = lost_with(m, i, survive);
-		if (!plain_commits(m, false, all & ~lost) || !plain_elects(m, false, all & ~lost))
+		if (!plain_commits(&then, false, all & ~lost) || !plain_elects(m, false, all & ~lost))
 			return false;
 		for (unsigned commit = 0; commit <= all; commit++)
 			if (plain_commits(m, false, commit) && !recovers(m, commit, lost))
@@ -150,6 +176,7 @@ static bool slow_check(const struct membership *m, enum survive survive)
 static void check_counterexample(const struct membership *m, enum survive survive, const struct quorum_flaw *flaw)
 {
 	unsigned all = (1u << m->count) - 1;
+	struct membership then = fallen_back(m);
 	bool named = false;
 	for (unsigned i = 0; i < m->count; i++)
 		named |= flaw->lost == lost_with(m, i, survive);
@@ -159,7 +186,7 @@ static void check_counterexample(const struct membership *m, enum survive surviv
 		break;
 	case QUORUM_LOSS_STOPS_WRITES:
 		assert_true(named);
-		assert_false(plain_commits(m, false, all & ~flaw->lost));
+		assert_false(plain_commits(&then, false, all & ~flaw->lost));
 		break;
 	case QUORUM_LOSS_STOPS_ELECTIONS:
 		assert_true(named);
@@ -238,7 +265,7 @@ static void compare_rules(struct membership *m)
 	for (uint8_t voters = 0; voters <= m->count; voters++)
 		for (uint8_t copies = 0; copies <= m->count; copies++)
 			for (uint8_t regions = 0; regions <= 3; regions++) {
-				m->rule_new = (struct quorum_rule){ voters, regions, copies, 0 };
+				m->rule_new = (struct quorum_rule){ voters, regions, copies, 0, 0 };
 				compare(m);
 			}
 }
@@ -278,6 +305,7 @@ static struct membership random_membership(struct prng *prng, unsigned count_max
 		rules[i]->copies = (uint8_t)prng_below(prng, m.count + 1u);
 		rules[i]->regions = (uint8_t)prng_below(prng, 3);
 		rules[i]->areas = prng_below(prng, 2) ? (uint8_t)prng_below(prng, 8) : 0;
+		rules[i]->degrade = (uint8_t)prng_below(prng, 3);
 	}
 	for (uint8_t i = 0; i < m.count; i++) {
 		struct member *member = &m.at[i];
@@ -397,6 +425,46 @@ static void test_a_witness_is_a_vote_and_no_copy(void **state)
 	assert_true(quorum_commits(&m, A | C));
 }
 
+static void expect_flaw(struct membership m, enum survive survive, enum quorum_flaw_kind kind)
+{
+	struct quorum_flaw flaw;
+	assert_int_equal(quorum_check(&m, survive, &flaw), kind == QUORUM_SOUND);
+	assert_int_equal(flaw.kind, kind);
+}
+
+static void test_a_witness_stands_in_for_a_lost_copy(void **state)
+{
+	(void)state;
+	struct membership m = three();
+	m.at[2].role_new = ROLE_WITNESS;
+	m.rule_new = (struct quorum_rule){ .copies = 2, .degrade = DEGRADE_MAY };
+	assert_false(quorum_commits(&m, A | C));
+	assert_false(quorum_commits(&m, B | C));
+	assert_true(quorum_commits(&m, A | B));
+	const member_set elect[] = { A | B, A | C, B | C };
+	for (unsigned degraded = 0; degraded < 2; degraded++) {
+		for (unsigned i = 0; i < 3; i++)
+			assert_true(quorum_elects(&m, elect[i]));
+		assert_false(quorum_elects(&m, A));
+		assert_false(quorum_elects(&m, C));
+		expect_flaw(m, SURVIVE_REGION, degraded ? QUORUM_LOSS_LOSES_DATA : QUORUM_SOUND);
+		m.rule_new.degrade = DEGRADED;
+	}
+	assert_true(quorum_commits(&m, A | C));
+	assert_true(quorum_commits(&m, B | C));
+	assert_false(quorum_commits(&m, A));
+	assert_false(quorum_commits(&m, C));
+	/* a copy and its witness in one region: lost together */
+	m.rule_new.degrade = DEGRADE_MAY;
+	m.at[2].region = m.at[2].zone = 0;
+	m.at[0].region = m.at[0].zone = 0;
+	expect_flaw(m, SURVIVE_REGION, QUORUM_LOSS_STOPS_WRITES);
+	m.rule_new.degrade = DEGRADE_NEVER;
+	expect_flaw(m, SURVIVE_NODE, QUORUM_LOSS_STOPS_WRITES);
+	m.rule_new.degrade = DEGRADED + 1;
+	assert_false(membership_valid(&m));
+}
+
 static void test_both_configurations_while_joint(void **state)
 {
 	(void)state;
@@ -423,13 +491,6 @@ static void test_both_configurations_while_joint(void **state)
 	m.joint = false;
 	m.count = 5;
 	assert_int_equal(membership_voters(&m), C | D | E);
-}
-
-static void expect_flaw(struct membership m, enum survive survive, enum quorum_flaw_kind kind)
-{
-	struct quorum_flaw flaw;
-	assert_int_equal(quorum_check(&m, survive, &flaw), kind == QUORUM_SOUND);
-	assert_int_equal(flaw.kind, kind);
 }
 
 static void test_each_kind_of_flaw(void **state)
@@ -523,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_the_majority_alone_misses_commits),
 		cmocka_unit_test(test_learners_never_count),
 		cmocka_unit_test(test_a_witness_is_a_vote_and_no_copy),
+		cmocka_unit_test(test_a_witness_stands_in_for_a_lost_copy),
 		cmocka_unit_test(test_both_configurations_while_joint),
 		cmocka_unit_test(test_each_kind_of_flaw),
 		cmocka_unit_test(test_sixteen_members_are_checked),

@@ -115,6 +115,12 @@ static void test_malformed(void **state)
 	REFUSE(copy_in(&p, "eu/de", 0), "copy_in");
 }
 
+static void witnessed(struct policy *policy)
+{
+	policy->witness_in = selectors("uk");
+	policy_complete(policy, FIELD_STORE_IN | FIELD_WITNESS_IN);
+}
+
 static void test_contradictions(void **state)
 {
 	(void)state;
@@ -135,6 +141,12 @@ static void test_contradictions(void **state)
 	REFUSE(p.survive = SURVIVE_REGION, "survive is region, but spread is node");
 	REFUSE((p.survive = SURVIVE_REGION, p.spread = SPREAD_ZONE), "survive is region, but spread is zone");
 	REFUSE((p.survive = SURVIVE_REGION, p.copies = 4), "survive is region, but spread is node");
+	REFUSE(p.witness_in = selectors("uk"), "witness_in is for two copies");
+	REFUSE((p.witness_in = selectors("uk"), p.copies = 2), "witness_in is for two copies");
+	REFUSE((witnessed(&p), p.ack = ACK_COPIES, p.ack_count = 1), "with witness_in, ack is majority");
+	REFUSE((witnessed(&p), p.ack = ACK_ALL_OF, p.ack_areas = selectors("eu")), "with witness_in, ack is majority");
+	REFUSE((witnessed(&p), p.ack = ACK_COPIES, p.ack_count = 2), "ack asks for both copies always");
+	REFUSE((witnessed(&p), p.ack = ACK_REGIONS, p.ack_count = 2), "ack asks for both copies always");
 }
 
 static void accept(struct policy policy)
@@ -167,6 +179,38 @@ static void test_no_contradictions(void **state)
 	p.never_in = selectors("us cloud=aws");
 	p.lead_in = selectors("eu");
 	accept(p);
+}
+
+/* Two copies and a tie-breaker: the loss of a region is survived, or, where ack forbids it, nothing is promised. */
+static void test_a_witness_makes_two_copies_enough(void **state)
+{
+	(void)state;
+	struct flaw flaw;
+	struct policy p = policy_named("p", "eu");
+	witnessed(&p);
+	assert_int_equal(p.copies, 2);
+	assert_int_equal(p.spread, SPREAD_REGION);
+	assert_int_equal(p.survive, SURVIVE_REGION);
+	accept(p);
+	assert_false(policy_doubt(&p, &flaw));
+	struct quorum_rule rule = policy_quorum_rule(&p);
+	assert_true(rule.voters == 0 && rule.copies == 2 && rule.degrade == DEGRADE_MAY);
+	p.never_in = selectors("uk"); /* speaks of bytes */
+	accept(p);
+	struct site there = site("uk/lon/eu-west-2", "");
+	assert_true(policy_may_witness(&p, &there));
+	assert_false(policy_may_store(&p, &there));
+	p.witness_in = selectors("uk eu/de");
+	assert_true(policy_doubt(&p, &flaw));
+	assert_non_null(strstr(flaw.reason, "witness_in names eu/de"));
+	p = policy_named("p", "eu");
+	p.ack = ACK_COPIES;
+	p.ack_count = 2;
+	p.witness_in = selectors("uk");
+	policy_complete(&p, FIELD_STORE_IN | FIELD_WITNESS_IN | FIELD_ACK);
+	assert_int_equal(p.survive, SURVIVE_NONE);
+	accept(p);
+	assert_int_equal(policy_quorum_rule(&p).degrade, DEGRADE_NEVER);
 }
 
 static void test_sites(void **state)
@@ -236,7 +280,8 @@ static struct policy random_policy(struct prng *prng)
 {
 	static const char *const words[] = { "eu", "eu/de", "us/us-east-1", "*", "cloud=aws", "ap/sg", "tier=edge" };
 	struct policy p = { .id = prng_next(prng), .epoch = prng_next(prng) };
-	struct selectors *lists[] = { &p.store_in, &p.never_in, &p.lead_in, &p.read_from, &p.write_from, &p.ack_areas };
+	struct selectors *lists[] = { &p.store_in, &p.never_in, &p.lead_in, &p.read_from, &p.write_from, &p.ack_areas,
+		&p.witness_in };
 	p.name[0] = (char)('a' + prng_below(prng, 26));
 	p.name[1] = (char)('0' + prng_below(prng, 10));
 	for (unsigned i = 0; i < 6; i++)
@@ -314,7 +359,7 @@ static void test_damaged_bytes(void **state)
 			assert_true(policy_quorum_rule(&after).voters <= COPIES_MAX);
 	}
 	assert_true(accepted > 100);
-	bytes[0] = 3; /* a newer version is named as such */
+	bytes[0] = 4; /* a newer version is named as such */
 	struct unpacker unpacker;
 	struct policy after;
 	unpack_init(&unpacker, bytes_of(bytes, 100));
@@ -336,9 +381,10 @@ static void test_version_1(void **state)
 	struct unpacker unpacker;
 	before.follow = true;
 	before.isolated_stale_ms = 5;
+	before.witness_in = (struct selectors){ 0 };
 	size_t size = encode(&before, bytes, sizeof(bytes));
 	bytes[0] = 1;
-	unpack_init(&unpacker, bytes_of(bytes, size - 5));
+	unpack_init(&unpacker, bytes_of(bytes, size - 5 - 1)); /* follow and isolated; an empty witness_in */
 	assert_int_equal(policy_decode(&unpacker, &after), STATUS_OK);
 	assert_true(unpack_end(&unpacker));
 	assert_false(policy_equal(&before, &after));
@@ -366,6 +412,7 @@ static void test_equal(void **state)
 	DIFFERS(b.store_in = selectors("us"));
 	DIFFERS(b.store_in = selectors("eu us"));
 	DIFFERS(b.never_in = selectors("us"));
+	DIFFERS(b.witness_in = selectors("us"));
 	DIFFERS(b.lead_in = selectors("eu"));
 	DIFFERS(b.read_from = selectors("us"));
 	DIFFERS(b.write_from = selectors("us"));
@@ -430,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_no_contradictions),
+		cmocka_unit_test(test_a_witness_makes_two_copies_enough),
 		cmocka_unit_test(test_sites),
 		cmocka_unit_test(test_quorum_rule),
 		cmocka_unit_test(test_bytes_and_back),

@@ -108,6 +108,30 @@ static void test_readers_writers_transit(void **state)
 	check(inner, outer, NULL);
 }
 
+static void test_witnesses(void **state)
+{
+	(void)state;
+	struct policy outer = made("out", "eu", ""), inner = made("in", "eu/de", "");
+	inner.witness_in = selectors("us");
+	check(inner, outer, "witness_in");
+	outer.witness_in = selectors("us/us-east-1");
+	check(inner, outer, "witness_in");
+	inner.witness_in = selectors("us/us-east-1");
+	check(inner, outer, NULL);
+	inner.witness_in = selectors("uk"); /* no region of it yet */
+	check(inner, outer, "witness_in");
+	inner.witness_in = selectors("eu/fr"); /* where a copy may be, a witness may */
+	check(inner, outer, NULL);
+	inner.witness_in = selectors("tier=edge");
+	check(inner, outer, NULL);
+	inner.witness_in = selectors("cloud=aws");
+	check(inner, outer, "witness_in");
+	outer.never_in = selectors("eu/fr");
+	inner.never_in = selectors("eu/fr");
+	inner.witness_in = selectors("eu/fr");
+	check(inner, outer, "witness_in");
+}
+
 static void test_the_rest_is_free(void **state)
 {
 	(void)state;
@@ -184,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_never_in),
 		cmocka_unit_test(test_tags),
 		cmocka_unit_test(test_readers_writers_transit),
+		cmocka_unit_test(test_witnesses),
 		cmocka_unit_test(test_the_rest_is_free),
 		cmocka_unit_test(test_what_is_accepted_allows_no_more),
 	};

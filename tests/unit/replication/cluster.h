@@ -4,7 +4,8 @@
  *
  * Checked all along: group_check and liveness_check after every step; one leader a term; whatever is committed anywhere
  * is the same everywhere; commits come in order; a read's index covers all that was committed anywhere before it was
- * asked; whoever may read by a lease has all that was committed anywhere in its log, and so holds on it. */
+ * asked; whoever may read by a lease has all that was committed anywhere in its log, and so holds on it; what a rule
+ * with a witness commits without saying that it is degraded is on the disks of all copies. */
 #ifndef DOMICILE_TESTS_REPLICATION_CLUSTER_H
 #define DOMICILE_TESTS_REPLICATION_CLUSTER_H
 
@@ -156,6 +157,17 @@ static inline struct membership membership_of(const char *roles)
 		if (roles[i] != '-')
 			membership.at[membership.count++] = member_of(i + 1, role);
 	}
+	return membership;
+}
+
+/* Two copies or more and a witness: all copies are asked for, and while one is lost the witness stands in. */
+static inline struct membership witnessed_of(const char *roles)
+{
+	struct membership membership = membership_of(roles);
+	for (unsigned i = 0; i < membership.count; i++)
+		membership.rule_new.copies =
+			(uint8_t)(membership.rule_new.copies + (membership.at[i].role_new == ROLE_VOTER));
+	membership.rule_new.degrade = DEGRADE_MAY;
 	return membership;
 }
 
@@ -363,10 +375,30 @@ static inline void effect_write(
 	write_schedule(cluster, at, write);
 }
 
-static inline void effect_commit(struct cluster *cluster, unsigned at, uint64_t first, uint64_t last)
+/* Who says that nothing is degraded has both copies' word. A witness answers nobody. */
+static inline void check_copies(struct cluster *cluster, unsigned at, uint64_t index)
+{
+	const struct membership *membership = group_membership(cluster->nodes[at].group);
+	int own = membership_find(membership, at + 1);
+	if (membership->joint || membership->rule_new.degrade == DEGRADE_NEVER || own < 0 ||
+		membership->at[own].role_new != ROLE_VOTER)
+		return;
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct disk *disk = &cluster->nodes[membership->at[i].replica - 1].disk;
+		if (membership->at[i].role_new != ROLE_VOTER || disk->base >= index)
+			continue;
+		if (disk->last < index || disk->log[index].entry.term != cluster->nodes[at].log[index].entry.term)
+			fail_msg("replica %u says that %llu is not degraded, and replica %llu lacks it", at + 1,
+				(unsigned long long)index, (unsigned long long)membership->at[i].replica);
+	}
+}
+
+static inline void effect_commit(struct cluster *cluster, unsigned at, uint64_t first, uint64_t last, bool degraded)
 {
 	struct node *node = &cluster->nodes[at];
 	assert_int_equal(first, node->committed + 1);
+	for (uint64_t index = first; index <= last && !degraded; index++)
+		check_copies(cluster, at, index);
 	for (uint64_t index = first; index <= last; index++) {
 		const struct body *body = &node->log[index];
 		assert_int_equal(body->entry.index, index);
@@ -446,7 +478,7 @@ static inline void carry_out(
 		send_message(cluster, at, effect->send);
 		break;
 	case GROUP_COMMIT:
-		effect_commit(cluster, at, effect->commit.first, effect->commit.last);
+		effect_commit(cluster, at, effect->commit.first, effect->commit.last, effect->commit.degraded);
 		break;
 	case GROUP_READABLE:
 		read = read_record(cluster, effect->readable.request);

@@ -161,6 +161,7 @@ static void all_agree(struct cluster *cluster)
 	assert_int_equal(status.commit, status.last);
 	assert_true(status.quiescent);
 	assert_false(status.changing);
+	assert_false(status.degraded);
 	const struct membership *membership = group_membership(cluster->nodes[leader].group);
 	for (unsigned i = 0; i < membership->count; i++) {
 		unsigned at = (unsigned)membership->at[i].replica - 1;
@@ -178,8 +179,11 @@ static void all_agree(struct cluster *cluster)
 	assert_int_equal(members_sent(cluster, membership), sent);
 }
 
-static void run_seed(uint64_t seed, bool changes, unsigned rounds)
+enum world { WORLD_PLAIN, WORLD_CHANGES, WORLD_WITNESS };
+
+static void run_seed(uint64_t seed, enum world world, unsigned rounds)
 {
+	const bool changes = world == WORLD_CHANGES;
 	struct prng prng;
 	prng_seed(&prng, seed);
 	unsigned count = 1 + (unsigned)prng_below(&prng, 5);
@@ -188,7 +192,9 @@ static void run_seed(uint64_t seed, bool changes, unsigned rounds)
 	char roles[NODES_MAX + 1] = { 0 };
 	for (unsigned i = 0; i < count; i++)
 		roles[i] = changes && i >= 3 ? '-' : 'v';
-	struct membership membership = membership_of(roles);
+	if (world == WORLD_WITNESS)
+		count = 3;
+	struct membership membership = world == WORLD_WITNESS ? witnessed_of("vvw") : membership_of(roles);
 	membership.local_reads = prng_chance(&prng, 700000);
 	struct cluster *cluster = cluster_new(count, &membership, seed);
 	cluster->trace = getenv("TRACE") != NULL;
@@ -233,24 +239,30 @@ static void print_seed(void)
 		printf("seed %llu\n", (unsigned long long)running);
 }
 
-static void run_seeds(bool changes)
+static void run_seeds(enum world world)
 {
 	uint64_t first = number("SEED", 1), count = number("SEED", 0) ? 1 : number("RUNS", 30);
 	for (running = first; running < first + count; running++)
-		run_seed(running, changes, 600);
+		run_seed(running, world, 600);
 	running = 0;
 }
 
 static void test_disorder(void **state)
 {
 	(void)state;
-	run_seeds(false);
+	run_seeds(WORLD_PLAIN);
 }
 
 static void test_disorder_with_changes(void **state)
 {
 	(void)state;
-	run_seeds(true);
+	run_seeds(WORLD_CHANGES);
+}
+
+static void test_disorder_with_a_witness(void **state)
+{
+	(void)state;
+	run_seeds(WORLD_WITNESS);
 }
 
 /* The same seed, the same run, to the last bit. */
@@ -280,6 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_disorder),
 		cmocka_unit_test(test_disorder_with_changes),
+		cmocka_unit_test(test_disorder_with_a_witness),
 		cmocka_unit_test(test_a_run_follows_from_its_seed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,7 +84,8 @@ static struct quorum_rule any_rule(struct random_source *source)
 	return (struct quorum_rule){ .voters = (uint8_t)any64(source),
 		.regions = (uint8_t)any64(source),
 		.copies = (uint8_t)any64(source),
-		.areas = (uint8_t)any64(source) };
+		.areas = (uint8_t)any64(source),
+		.degrade = any_of(source, DEGRADE_NEVER, DEGRADED) };
 }
 
 static void any_membership(struct random_source *source, struct membership *membership)
