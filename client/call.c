@@ -377,6 +377,11 @@ bool dom_call_more(const dom_call *call)
 	return is_done(call) && call->more;
 }
 
+bool dom_call_degraded(const dom_call *call)
+{
+	return is_done(call) && call->degraded;
+}
+
 uint32_t dom_call_staleness_ms(const dom_call *call)
 {
 	return is_done(call) && call->level != READ_STRONG ? call->staleness_ms : 0;

@@ -152,7 +152,7 @@ struct dom_call {
 	struct ask *ask;
 	uint64_t timeout_ns;
 	uint8_t kind, operation, level;
-	bool counted, has_ticket, more;
+	bool counted, has_ticket, more, degraded;
 	uint32_t limit, staleness_max_ms, staleness_ms;
 	uint64_t version;
 	struct lane_ticket ticket;

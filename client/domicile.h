@@ -134,8 +134,11 @@ DOM_API dom_bytes dom_call_value(const dom_call *call, size_t row);
 DOM_API uint64_t dom_call_version(const dom_call *call, size_t row);   /* writes, conflicts: row 0 */
 DOM_API int64_t dom_call_written_us(const dom_call *call, size_t row); /* the version's wall time, us since 1970 */
 DOM_API bool dom_call_more(const dom_call *call);		       /* scan: rows are left behind the last one */
-DOM_API uint32_t dom_call_staleness_ms(const dom_call *call);	       /* at most so old; 0 for a strong read */
-DOM_API const char *dom_call_served_by(const dom_call *call);	       /* "eu/ie/eu-west-1/a/n1"; "" unknown */
+/* A write: acknowledged by one copy and the witness, while the other copy is lost. It is lost if that copy is destroyed
+ * before the other has caught up. */
+DOM_API bool dom_call_degraded(const dom_call *call);
+DOM_API uint32_t dom_call_staleness_ms(const dom_call *call); /* at most so old; 0 for a strong read */
+DOM_API const char *dom_call_served_by(const dom_call *call); /* "eu/ie/eu-west-1/a/n1"; "" unknown */
 DOM_API void dom_call_free(dom_call *call);
 
 #ifdef __cplusplus

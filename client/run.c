@@ -42,8 +42,10 @@ static void end_call(
 	struct dom_call *call = run->call;
 	enum status status = action->status;
 	call->version = 0;
+	call->degraded = false;
 	if (action->answered) {
 		call->version = reply->version;
+		call->degraded = reply->degraded;
 		if (!operation_is_write(call->operation))
 			call->staleness_ms = reply->staleness_ms;
 		call_set_served_by(call, node);

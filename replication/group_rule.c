@@ -72,7 +72,7 @@ static bool caught_up(struct group *group, const struct membership *membership)
 	uint64_t round_us = group->config.retransmit_us;
 	for (unsigned i = 0; i < membership->count; i++)
 		round_us = max_u64(round_us, 2 * liveness_rtt_us(group->config.liveness, membership->at[i].node));
-	bool reached = copies_have(group, membership) >= group->return_index;
+	bool reached = group->return_index != 0 && copies_have(group, membership) >= group->return_index;
 	bool in_time = group->now_ns <= group->return_ns + us_ns(round_us);
 	if (reached && in_time)
 		return true;

@@ -122,6 +122,23 @@ static bool place_anywhere(
 	return placement_choose(&empty, policy, NULL, placement, flaw);
 }
 
+/* A node that holds a copy of a shard does not become its witness, nor the other way round: where the nodes that
+ * there are leave no other way, it is told before anything is changed. */
+static bool judge_witnesses(const struct trial *trial, const struct policy *policy)
+{
+	const struct policy *now = map_policy_by_name(trial->map, policy->name);
+	struct meta_result *result = trial->result;
+	struct placement placement;
+	uint32_t count = 0;
+	const struct map_shard *shards = now ? meta_shards_of(trial->map, now->id, &count) : NULL;
+	if (policy->witness_in.count == 0 && (!now || now->witness_in.count == 0))
+		return true;
+	for (uint32_t i = 0; i < count; i++)
+		if (!placement_choose(trial->map, policy, &shards[i], &placement, &result->flaw))
+			return meta_refuse_flaw(result, STATUS_RESIDENCY_REFUSED, policy->line);
+	return true;
+}
+
 static bool judge_placement(const struct trial *trial, const struct policy *policy)
 {
 	struct meta_result *result = trial->result;
@@ -141,7 +158,7 @@ static bool judge_placement(const struct trial *trial, const struct policy *poli
 			TEXTS("the quorums of ", policy->name,
 				" do not survive what it promises on any nodes there are"),
 			TEXTS("lower survive or change ack, or start nodes in more regions"));
-	return true;
+	return judge_witnesses(trial, policy);
 }
 
 static bool judge_policy(const struct trial *trial, uint32_t at, uint32_t *fresh, uint32_t *moving)

@@ -231,7 +231,7 @@ static void cluster_init(
 		birth.at[0] = (struct member){
 			.replica = META_FIRST_REPLICA, .node = META_FIRST_NODE, .role_new = ROLE_VOTER
 		};
-		status = node_host(node, META_GROUP, META_FIRST_REPLICA, 0, &birth);
+		status = node_host(node, META_GROUP, META_FIRST_REPLICA, false, 0, &birth);
 		why = "meta's first replica could not be created";
 	}
 	if (status != STATUS_OK) {
@@ -395,6 +395,11 @@ static void json_id(struct text *text, const char *name, uint64_t value)
 	text_add(text, "\"");
 }
 
+static const char *member_role_name(uint8_t role)
+{
+	return role == ROLE_VOTER ? "voter" : role == ROLE_WITNESS ? "witness" : "learner";
+}
+
 static void status_replica(const struct node *node, const struct hosted *hosted, struct text *text)
 {
 	static const char *const roles[] = { "none", "follower", "precandidate", "candidate", "leader" };
@@ -413,7 +418,7 @@ static void status_replica(const struct node *node, const struct hosted *hosted,
 	text_add(text, ",\"role\":\"");
 	text_add(text, roles[status.role]);
 	text_add(text, "\",\"member\":\"");
-	text_add(text, own < 0 ? "none" : membership->at[own].role_new == ROLE_VOTER ? "voter" : "learner");
+	text_add(text, own < 0 ? "none" : member_role_name(membership->at[own].role_new));
 	text_add(text, "\",");
 	json_u64(text, "term", status.term);
 	text_add(text, ",");
@@ -429,6 +434,7 @@ static void status_replica(const struct node *node, const struct hosted *hosted,
 	text_add(text, ",\"lease\":");
 	text_add(text, status.lead_until_ns > node->time.now_ns ? "true" : "false");
 	if (status.role == GROUP_LEADER) {
+		text_add(text, status.degraded ? ",\"degraded\":true" : "");
 		text_add(text, ",\"members\":[");
 		for (unsigned i = 0; i < membership->count; i++) {
 			struct group_progress progress = { 0 };
@@ -440,7 +446,7 @@ static void status_replica(const struct node *node, const struct hosted *hosted,
 				group_progress(group, membership->at[i].replica, &progress) ? progress.match
 											    : status.durable);
 			text_add(text, ",\"role\":\"");
-			text_add(text, membership->at[i].role_new == ROLE_VOTER ? "voter" : "learner");
+			text_add(text, member_role_name(membership->at[i].role_new));
 			text_add(text, "\"}");
 		}
 		text_add(text, "]");

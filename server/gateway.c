@@ -125,7 +125,7 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 	struct pending *pending;
 	uint64_t token;
 
-	bool holds = driver_leads(hosted->driver) || residency_hold(node, hosted->policy);
+	bool holds = driver_leads(hosted->driver) || residency_hold(node, hosted->policy, false);
 	if (!holds || !driver_takes_writes(hosted->driver)) {
 		gateway_not_leader(node, connection, message->request, driver_leader_node(hosted->driver));
 		return;
@@ -184,12 +184,12 @@ void gateway_request(
 	if (judge_key(node, connection, who, message) == NULL)
 		return;
 	hosted = node_hosted(node, ask->shard);
-	if (hosted == NULL || hosted->doomed) {
+	if (hosted == NULL || hosted->doomed || driver_is_witness(hosted->driver)) {
 		/* Only a client with an old map comes here for a shard that moved; one with ours came before the
 		 * replica was born, or by a hint of a leader that has gone: it looks elsewhere and drops the hint. */
 		gateway_reply(node, connection, message->request,
 			node_map_in_force(node)->epoch > ask->map_epoch ? STATUS_STALE_MAP : STATUS_QUORUM_UNAVAILABLE,
-			"no replica of that shard is here");
+			"no copy of that shard is here");
 		return;
 	}
 	if (ask->operation == OPERATION_GET || ask->operation == OPERATION_SCAN) {
@@ -222,6 +222,7 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 	reply.reply.leader_node = driver_leader_node(hosted->driver);
 	reply.reply.index = outcome->index;
 	reply.reply.duplicate = outcome->duplicate;
+	reply.reply.degraded = outcome->degraded;
 	if (outcome->meta != NULL) {
 		/* A change of the map: the id it made, and why not when it was refused. */
 		static char text[sizeof(outcome->meta->flaw.reason) + sizeof(outcome->meta->flaw.cure) + 64];

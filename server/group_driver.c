@@ -105,10 +105,12 @@ static void refused(struct driver *driver, const struct group_effect *effect)
 	}
 }
 
-static void committed(struct driver *driver, uint64_t first, uint64_t last)
+static void committed(struct driver *driver, uint64_t first, uint64_t last, bool degraded)
 {
 	assert(first <= last);
 	assert(first <= driver->commit + 1);
+	if (degraded)
+		driver->degraded = last;
 	if (last > driver->commit)
 		driver->commit = last;
 }
@@ -130,7 +132,7 @@ static void carry_out(struct driver *driver, const struct group_effect *effect)
 			driver_send(driver, effect->send->to, effect->send);
 		break;
 	case GROUP_COMMIT:
-		committed(driver, effect->commit.first, effect->commit.last);
+		committed(driver, effect->commit.first, effect->commit.last, effect->commit.degraded);
 		break;
 	case GROUP_READABLE:
 		driver_round_ready(driver, effect->readable.request, effect->readable.index);
@@ -643,6 +645,11 @@ uint64_t driver_applied(const struct driver *driver)
 	return driver->applied;
 }
 
+bool driver_is_witness(const struct driver *driver)
+{
+	return driver->options.witness;
+}
+
 bool driver_leads(const struct driver *driver)
 {
 	return driver->leads;
@@ -697,5 +704,5 @@ uint64_t driver_digest(const struct driver *driver)
 		digest = hash64_seeded(bytes_of(&fence->operation, sizeof(fence->operation)), digest);
 		digest = hash64_seeded(buffer_bytes(fence->prefix), digest);
 	}
-	return digest ^ session_digest(driver->sessions);
+	return driver->sessions ? digest ^ session_digest(driver->sessions) : digest;
 }

@@ -27,6 +27,7 @@ struct driver_outcome {
 			       lost track of) */
 	uint64_t version, index;
 	bool duplicate;			/* a retry: this is the first one's answer */
+	bool degraded;			/* perhaps on one copy and the witness only (docs/witness.md) */
 	uint64_t leader;		/* replica id, with NOT_LEADER */
 	const struct meta_result *meta; /* of a change; borrowed for the call */
 };
@@ -67,6 +68,7 @@ struct driver_options {
 	struct group_effects *effects; /* scratch, shared by all drivers of the thread */
 	struct codec_scratch *scratch; /* for what is sent; a message being received may not lie in it when it is an
 					  append's answer */
+	bool witness; /* a replica that holds no data (docs/witness.md): told at its birth, from then on its own word */
 	uint8_t hash_secret[16]; /* the cluster's; kept with the replica at its birth, from then on its own counts */
 };
 
@@ -144,6 +146,7 @@ uint64_t driver_group_id(const struct driver *driver);
 uint64_t driver_replica_id(const struct driver *driver);
 uint64_t driver_applied(const struct driver *driver);
 bool driver_leads(const struct driver *driver);
+bool driver_is_witness(const struct driver *driver);
 uint64_t driver_leader_node(const struct driver *driver); /* 0: unknown */
 bool driver_awaits_durable(const struct driver *driver);
 bool driver_needs_turn(const struct driver *driver);

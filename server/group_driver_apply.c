@@ -171,7 +171,9 @@ enum status driver_apply_membership(struct driver *driver, const struct entry *e
 static enum status entry_apply(struct driver *driver, struct apply *apply, struct applying *at)
 {
 	assert(at->entry.index == driver->applied + 1 + (uint64_t)(at - apply->at));
-	at->outcome = (struct driver_outcome){ .status = STATUS_OK, .index = at->entry.index };
+	at->outcome = (struct driver_outcome){
+		.status = STATUS_OK, .index = at->entry.index, .degraded = at->entry.index <= driver->degraded
+	};
 	if (at->entry.version > driver->version_max)
 		driver->version_max = at->entry.version;
 	driver->applied_size += at->entry.size;

@@ -62,7 +62,7 @@ bool driver_takes_writes(const struct driver *driver)
 {
 	if (driver->leads)
 		return true;
-	if (driver_is_meta(driver) || !driver->started || driver->reseed.running)
+	if (driver_is_meta(driver) || !driver->started || driver->reseed.running || driver->options.witness)
 		return false;
 	if (driver->leader == 0 || driver->leader == driver->spurned) /* who gave up does not lead its term again */
 		return driver_awaits_leader(driver);

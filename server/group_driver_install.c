@@ -50,7 +50,9 @@ static enum status in_begin(struct driver *driver, const struct message *message
 	if (in->transfer != 0 && message->term < in->sender_term)
 		return STATUS_BUSY;
 	in_free(in);
-	enum status status = engine_install_begin(driver->options.engines, driver->options.replica, &in->install);
+	enum status status = STATUS_OK;
+	if (!driver->options.witness)
+		status = engine_install_begin(driver->options.engines, driver->options.replica, &in->install);
 	if (status != STATUS_OK)
 		return status;
 	in->transfer = message->chunk.transfer;
@@ -66,6 +68,9 @@ static enum status in_take(struct driver *driver, const struct message *message)
 {
 	struct snapshot_in *in = &driver->in;
 	enum status status = STATUS_OK;
+	const bool bare = message->chunk.last && message->chunk.count == 0; /* that of a witness, and no other's */
+	if (bare != driver->options.witness || (bare && message->chunk.data.size > 0))
+		return STATUS_RESIDENCY_REFUSED;
 	if (message->chunk.data.size > 0)
 		status = engine_install_chunk(in->install, message->chunk.data);
 	if (status != STATUS_OK)
@@ -73,6 +78,32 @@ static enum status in_take(struct driver *driver, const struct message *message)
 	in->rows = message->chunk.count;
 	in->hash = message->chunk.hash;
 	in->next++;
+	return STATUS_OK;
+}
+
+/* A witness has no state to be replaced: the position and the membership of the snapshot are written as if applied, and
+ * are on the disk before the journal hears of them. BUSY, the sender tries again: the disk is full. */
+static enum status replace_position(struct driver *driver, uint64_t index, uint64_t term)
+{
+	uint64_t flushed = 0;
+	assert(index > driver->applied);
+	if (engine_flush(driver->engine, &flushed) != STATUS_OK)
+		return STATUS_BUSY;
+	struct engine_batch *batch = engine_batch_new();
+	if (!batch)
+		return STATUS_BUSY;
+	state_put_membership(batch, &driver->in.membership);
+	enum status status = engine_apply(driver->engine, batch, index, term);
+	engine_batch_free(batch);
+	if (status == STATUS_OK)
+		status = engine_flush(driver->engine, &flushed);
+	if (status == STATUS_OK)
+		status = state_load(driver);
+	if (status != STATUS_OK) {
+		driver_fail(driver, status, "a snapshot could not be put in place");
+		return status;
+	}
+	label_write(driver);
 	return STATUS_OK;
 }
 
@@ -84,6 +115,8 @@ static enum status replace_engine(struct driver *driver, uint64_t index, uint64_
 	struct snapshot_in *in = &driver->in;
 	assert(in->whole);
 	assert(index > driver->applied || (driver->reseed.running && index == driver->applied));
+	if (driver->options.witness)
+		return replace_position(driver, index, term);
 	driver_snapshots_drop(driver, true);
 	struct engine_install *install = in->install;
 	in->install = NULL;

@@ -173,6 +173,7 @@ struct driver {
 
 	/* the applied state */
 	uint64_t commit;	 /* applied <= commit */
+	uint64_t degraded;	 /* what was committed up to here is perhaps on one copy and the witness only */
 	uint64_t applied;	 /* engine_applied <= applied; less only for meta */
 	uint64_t engine_applied; /* in the engine, flushed or not */
 	uint64_t applied_term, version_max;

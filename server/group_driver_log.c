@@ -254,8 +254,19 @@ static bool is_witness(const struct driver *driver, uint64_t replica)
 	return at >= 0 && (membership->at[at].role_new == ROLE_WITNESS || membership->at[at].role_old == ROLE_WITNESS);
 }
 
-/* Fills in the entries and bodies of first..last, as many as fit, `last` lowered to what does; a witness is sent
- * neither bodies of commands nor hashes of keys. Returns how many buffers the caller must drop. */
+/* Position and term, and who the members are: all that a witness may know. */
+static void make_bare(struct entry *entry, struct bytes *body)
+{
+	entry->version = entry->key_hash = 0;
+	entry->origin = 0;
+	if (entry->kind == ENTRY_MEMBERSHIP)
+		return;
+	entry->size = 0;
+	*body = bytes_of(NULL, 0);
+}
+
+/* Fills in the entries and bodies of first..last, as many as fit, `last` lowered to what does. Returns how many buffers
+ * the caller must drop. */
 static uint32_t fill(struct driver *driver, struct message_append *append, bool witness, struct buffer **held)
 {
 	struct codec_scratch *scratch = driver->options.scratch;
@@ -271,13 +282,10 @@ static uint32_t fill(struct driver *driver, struct message_append *append, bool 
 			buffer_unref(held[count]);
 			break;
 		}
-		size += entry->size;
 		scratch->bodies[count] = buffer_bytes(held[count]);
-		if (witness && entry->kind == ENTRY_COMMAND) {
-			scratch->bodies[count] = bytes_of(NULL, 0);
-			entry->size = 0;
-			entry->key_hash = 0;
-		}
+		if (witness)
+			make_bare(entry, &scratch->bodies[count]);
+		size += entry->size;
 		count++;
 	}
 	append->entries = scratch->entries;

@@ -37,8 +37,7 @@ static bool is_witness(const struct member *member)
 
 static void begin(struct driver *driver, const char *what)
 {
-	int own = membership_find(members_of(driver), driver->options.replica);
-	if (own >= 0 && is_witness(&members_of(driver)->at[own])) {
+	if (driver->options.witness) {
 		driver_fail(driver, STATUS_CORRUPT, what);
 		return;
 	}
@@ -84,8 +83,8 @@ enum status reseed_open(struct driver *driver, bool behind)
 	enum status status = label_load(driver);
 	if (status != STATUS_OK)
 		return status;
-	int own = membership_find(&driver->membership, driver->options.replica);
-	if (own >= 0 && is_witness(&driver->membership.at[own]))
+	int own = membership_find(&driver->membership, driver->options.replica); /* its own word is lost */
+	if (driver->options.witness || (own >= 0 && is_witness(&driver->membership.at[own])))
 		return STATUS_CORRUPT;
 	log_warn("a replica's engine is damaged: its state is fetched from its leader",
 		LOG_H("group", driver->options.group),

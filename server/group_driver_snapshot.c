@@ -105,6 +105,17 @@ static void out_pump(struct driver *driver, struct snapshot_out *out, struct nod
 	out->deadline_ns = time.now_ns + wait_ns;
 }
 
+/* Position, term and membership, in one chunk without rows. */
+static void out_bare(struct driver *driver, struct snapshot_out *out, struct node_time time)
+{
+	out->index = driver->applied;
+	out->term = driver->applied_term;
+	out->whole = true;
+	out->read = 1;
+	send_chunk(driver, out, 0);
+	out->deadline_ns = time.now_ns + 4 * driver->options.retransmit_us * 1000;
+}
+
 void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time time)
 {
 	assert(to != 0);
@@ -112,11 +123,12 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 		return; /* not any more */
 	const struct membership *membership = group_membership(driver->group);
 	int member = membership_find(membership, to);
-	if (member < 0 ||
-		membership->at[member].role_new == ROLE_WITNESS) { /* it may have no byte of what is in here */
+	if (member < 0) {
 		group_snapshot_sent(driver->group, to, driver->applied, false);
 		return;
 	}
+	const bool witness =
+		membership->at[member].role_new == ROLE_WITNESS || membership->at[member].role_old == ROLE_WITNESS;
 	struct snapshot_out *out = out_find(driver, to);
 	if (out)
 		out_free(out);
@@ -125,7 +137,7 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 	enum status status = out && !driver->flush.restore_due && !driver->reseed.running ? STATUS_OK : STATUS_BUSY;
 	if (status == STATUS_OK && driver_is_meta(driver))
 		status = meta_checkpoint(driver);
-	if (status == STATUS_OK)
+	if (status == STATUS_OK && !witness)
 		status = engine_snapshot_open(driver->engine, &out->stream);
 	if (status != STATUS_OK) {
 		if (out)
@@ -141,10 +153,14 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 	out->sender_term = group_status(driver->group, time.now_ns).term;
 	out->transfer = hash64_seeded(bytes_of(&driver->transfers, sizeof(driver->transfers)),
 		driver->options.seed ^ driver->options.replica ^ time.now_ns);
+	out->membership = driver->membership;
+	if (witness) {
+		out_bare(driver, out, time);
+		return;
+	}
 	engine_snapshot_position(out->stream, &out->index, &out->term);
 	assert(out->index == driver->applied);
 	assert(out->term == driver->applied_term);
-	out->membership = driver->membership;
 	out_pump(driver, out, time);
 }
 

@@ -3,11 +3,11 @@
  *
  *   space   key                          value
  *   marks   "birth"                      version u8, group. Its absence: a replica that was never born
- *   marks   "secret"                     the cluster's hash secret, by which exact fences are told
- *   marks   "mark"                       version u8, highest version applied, evicted-ever
- *   marks   "membership"                 as of the applied index
- *   marks   "fence/" operation           the FENCE command
- *   sessions client, slot (big-endian)   version u8, client, sequence, version, index, status */
+ *   marks   "witness"                    empty. Its presence: a replica that holds no data, and has no other rows than
+ * these and "secret", "mark", "membership" marks   "secret"                     the cluster's hash secret, by which
+ * exact fences are told marks   "mark"                       version u8, highest version applied, evicted-ever marks
+ * "membership"                 as of the applied index marks   "fence/" operation           the FENCE command sessions
+ * client, slot (big-endian)   version u8, client, sequence, version, index, status */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -37,6 +37,8 @@ void state_put_birth(struct driver *driver, struct engine_batch *batch)
 	pack_u8(&packer, ROW_VERSION);
 	pack_u64(&packer, driver->options.group);
 	put_packed(batch, "birth", &packer);
+	if (driver->options.witness)
+		engine_batch_put(batch, ENGINE_SPACE_MARKS, bytes_text("witness"), bytes_of(NULL, 0));
 }
 
 void state_put_secret(struct driver *driver, struct engine_batch *batch)
@@ -236,6 +238,15 @@ static enum status get_mark(struct driver *driver, const char *key, struct buffe
 	return engine_get(driver->engine, ENGINE_SPACE_MARKS, bytes_text(key), row);
 }
 
+static enum status load_witness(struct driver *driver)
+{
+	struct buffer *row = NULL;
+	enum status status = get_mark(driver, "witness", &row);
+	driver->options.witness = status == STATUS_OK;
+	buffer_unref(row);
+	return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 enum status state_load_birth(struct driver *driver)
 {
 	struct buffer *row = NULL;
@@ -255,7 +266,7 @@ enum status state_load_birth(struct driver *driver)
 	else
 		driver->options.group = group;
 	buffer_unref(row);
-	return status;
+	return status == STATUS_OK ? load_witness(driver) : status;
 }
 
 static enum status load_secret(struct driver *driver)
@@ -352,7 +363,7 @@ void state_forget(struct driver *driver)
 enum status state_load(struct driver *driver)
 {
 	state_forget(driver);
-	if (!driver_is_meta(driver)) {
+	if (!driver_is_meta(driver) && !driver->options.witness) {
 		driver->sessions_memory = calloc(1, session_table_size(SESSION_CLIENTS_DEFAULT));
 		if (!driver->sessions_memory)
 			return STATUS_NO_MEMORY;

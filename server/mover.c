@@ -67,8 +67,12 @@ static bool wanted_membership(const struct node *node, const struct map_shard *s
 
 static bool same_configuration(const struct membership *a, const struct membership *b)
 {
+	struct quorum_rule rule = a->rule_new;
+
+	if (rule.degrade == DEGRADED) /* at the moment: the leader's to say */
+		rule.degrade = DEGRADE_MAY;
 	if (a->joint || b->joint || a->local_reads != b->local_reads || a->count != b->count ||
-		memcmp(&a->rule_new, &b->rule_new, sizeof(a->rule_new)) != 0)
+		memcmp(&rule, &b->rule_new, sizeof(rule)) != 0)
 		return false;
 	for (unsigned i = 0; i < a->count; i++) {
 		int at = membership_find(b, a->at[i].replica);
@@ -118,6 +122,8 @@ static bool next_membership(const struct node *node, const struct group *group, 
 		int at = membership_find(now, wanted->at[i].replica);
 		struct group_progress progress;
 
+		if (at < 0 && wanted->at[i].role_new == ROLE_WITNESS)
+			continue; /* it has nothing to catch up with */
 		if (at < 0) {
 			if (next->count == REPLICAS_MAX)
 				return false;
@@ -426,7 +432,7 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 {
 	const struct cluster_map *map = node_map_in_force(node);
 	struct hosted *hosted = node_hosted(node, shard->id);
-	bool in_force = false;
+	bool in_force = false, witness;
 	const struct map_replica *own = own_replica(node, shard, &in_force);
 	struct membership birth;
 	enum status status;
@@ -447,18 +453,19 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 		hosted->doomed = true; /* an earlier replica of ours: its files go before the new one is born */
 		return false;
 	}
-	if (!residency_hold(node, shard->policy)) {
+	witness = own->role == ROLE_WITNESS;
+	if (!residency_hold(node, shard->policy, witness)) {
 		node->residency.violation[RESIDENCY_PLACEMENT]++;
 		return true;
 	}
 	if (in_force && shard->generation == 0) {
 		if (!placement_birth(map, shard, &birth))
 			return false;
-		status = node_host(node, shard->id, own->replica, shard->policy, &birth);
+		status = node_host(node, shard->id, own->replica, witness, shard->policy, &birth);
 	} else {
 		/* Wanted, or in force since a change that this node slept through: it may only learn, never remember.
 		 */
-		status = node_host(node, shard->id, own->replica, shard->policy, NULL);
+		status = node_host(node, shard->id, own->replica, witness, shard->policy, NULL);
 	}
 	return status == STATUS_OK;
 }

@@ -346,8 +346,8 @@ void node_touch(struct node *node, struct hosted *hosted)
 	}
 }
 
-enum status node_host(
-	struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth)
+enum status node_host(struct node *node, uint64_t group, uint64_t replica, bool witness, uint64_t policy,
+	const struct membership *birth)
 {
 	struct driver_options options;
 	struct driver *driver;
@@ -358,6 +358,7 @@ enum status node_host(
 	if (status != STATUS_OK)
 		return status;
 	hosted_options(node, group, replica, &options);
+	options.witness = witness;
 	status = driver_create(&options, birth, node->time, &driver);
 	if (status != STATUS_OK)
 		return status;
@@ -366,7 +367,8 @@ enum status node_host(
 		driver_close(driver);
 		return STATUS_NO_MEMORY;
 	}
-	log_info("replica created", LOG_H("group", group), LOG_U("replica", replica), LOG_B("learns", birth == NULL));
+	log_info("replica created", LOG_H("group", group), LOG_U("replica", replica), LOG_B("learns", birth == NULL),
+		LOG_B("witness", witness));
 	node_touch(node, hosted);
 	return STATUS_OK;
 }

@@ -145,8 +145,8 @@ struct hosted *hosted_add(
 	struct node *node, uint64_t group, uint64_t policy, struct driver *driver); /* NULL: no memory */
 void hosted_options(struct node *node, uint64_t group, uint64_t replica, struct driver_options *options);
 struct hosted *node_hosted(const struct node *node, uint64_t group);
-enum status node_host(
-	struct node *node, uint64_t group, uint64_t replica, uint64_t policy, const struct membership *birth) MUST;
+enum status node_host(struct node *node, uint64_t group, uint64_t replica, bool witness, uint64_t policy,
+	const struct membership *birth) MUST;
 void node_unhost(struct node *node, struct hosted *hosted);
 void node_touch(struct node *node, struct hosted *hosted); /* after any call of its driver */
 
@@ -204,7 +204,7 @@ void leading_offer(struct node *node, struct hosted *hosted, const struct map_sh
 /* May this message of group `hosted` go to / have come from the node `peer`? Counts what it refuses. */
 bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
 bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
-bool residency_hold(struct node *node, uint64_t policy);
+bool residency_hold(struct node *node, uint64_t policy, bool witness); /* a copy, or a witness, may be here */
 bool residency_evacuates(const struct node *node, struct hosted *hosted);
 /* The asker's place may read or write keys of this policy. *why: for people. */
 bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,

@@ -443,7 +443,7 @@ enum status node_joined(struct node *node, const struct message *message, struct
 	memcpy(node->identity.cluster, node->bootstrap_map->cluster, 16);
 	status = node_begin(node, why);
 	if (status == STATUS_OK && node->meta == NULL) {
-		status = node_host(node, META_GROUP, own->meta_replica, 0, NULL);
+		status = node_host(node, META_GROUP, own->meta_replica, false, 0, NULL);
 		*why = "meta's replica could not be created";
 	}
 	node_map_noticed(node);

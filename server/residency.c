@@ -43,6 +43,41 @@ static bool carries_data(const struct message *message)
 	}
 }
 
+/* An entry as a witness may have it: position, term, kind, and a membership's body. */
+static bool entry_bare(const struct entry *entry, struct bytes body)
+{
+	return entry->key_hash == 0 && entry->version == 0 && entry->origin == 0 &&
+	       (entry->kind == ENTRY_MEMBERSHIP || body.size == 0);
+}
+
+/* Of a message that carries data: it carries none of keys and values. */
+static bool bare(const struct message *message)
+{
+	const struct message_append *append = &message->append;
+
+	if (message->kind == MESSAGE_SNAPSHOT_CHUNK)
+		return message->chunk.data.size == 0 && message->chunk.count == 0;
+	if (message->kind != MESSAGE_APPEND && message->kind != MESSAGE_REPAIR_REPLY)
+		return false;
+	for (uint64_t i = 0; append->first <= append->last && i <= append->last - append->first; i++)
+		if (!entry_bare(&append->entries[i], append->bodies[i]))
+			return false;
+	return true;
+}
+
+/* A write that has lost its body on the way: a copy would take it for no write at all. */
+static bool hollow(const struct message *message)
+{
+	const struct message_append *append = &message->append;
+
+	if (message->kind != MESSAGE_APPEND && message->kind != MESSAGE_REPAIR_REPLY)
+		return false;
+	for (uint64_t i = 0; append->first <= append->last && i <= append->last - append->first; i++)
+		if (append->entries[i].kind == ENTRY_COMMAND && append->bodies[i].size == 0)
+			return true;
+	return false;
+}
+
 /* A node's place as meta attested it at its admission (its certificate is checked against it on every connection). */
 static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t peer)
 {
@@ -54,6 +89,25 @@ static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t 
 	if (policy == NULL || place == NULL || !map_site(map, &place->place, &site))
 		return false;
 	return policy_may_store(policy, &site);
+}
+
+static bool node_may_witness(const struct node *node, uint64_t policy_id, uint64_t peer)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	const struct policy *policy = map_policy_find(map, policy_id);
+	const struct map_node *place = map_node_find(map, peer);
+	struct site site;
+
+	return policy != NULL && place != NULL && map_site(map, &place->place, &site) &&
+	       policy_may_witness(policy, &site);
+}
+
+static bool is_witness(const struct membership *membership, uint64_t peer)
+{
+	for (unsigned i = 0; i < membership->count; i++)
+		if (membership->at[i].node == peer)
+			return membership->at[i].role_new == ROLE_WITNESS || membership->at[i].role_old == ROLE_WITNESS;
+	return false;
 }
 
 /* The policy was tightened so far that the voters in allowed places commit nothing by themselves: without those outside
@@ -72,7 +126,10 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 		hosted->evacuates_term == term)
 		return hosted->evacuates;
 	for (unsigned i = 0; i < membership->count; i++) {
-		if (node_may_hold(node, hosted->policy, membership->at[i].node))
+		uint64_t peer = membership->at[i].node;
+
+		if (is_witness(membership, peer) ? node_may_witness(node, hosted->policy, peer)
+						 : node_may_hold(node, hosted->policy, peer))
 			allowed |= (member_set)1 << i;
 	}
 	hosted->evacuates = membership->count > 0 && !quorum_commits(membership, allowed);
@@ -84,9 +141,16 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 
 bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message)
 {
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
+	bool witness = is_witness(membership, peer);
+
 	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
-	if (node_may_hold(node, hosted->policy, peer))
+	if (witness && !bare(message)) {
+		node->residency.violation[RESIDENCY_REPLICATION_SEND]++;
+		return false;
+	}
+	if (witness ? node_may_witness(node, hosted->policy, peer) : node_may_hold(node, hosted->policy, peer))
 		return true;
 	if (message->kind == MESSAGE_APPEND && residency_evacuates(node, hosted))
 		return true;
@@ -98,9 +162,15 @@ bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, con
 
 bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message)
 {
+	bool witness = driver_is_witness(hosted->driver);
+
 	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
-	if (!residency_hold(node, hosted->policy)) {
+	if (witness ? !bare(message) : hollow(message)) {
+		node->residency.violation[RESIDENCY_REPLICATION_RECEIVE]++;
+		return false;
+	}
+	if (!residency_hold(node, hosted->policy, witness)) {
 		if (message->kind == MESSAGE_APPEND && residency_evacuates(node, hosted))
 			return true;
 		node->residency.refused[RESIDENCY_REPLICATION_RECEIVE]++;
@@ -110,11 +180,13 @@ bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, 
 	return true;
 }
 
-bool residency_hold(struct node *node, uint64_t policy_id)
+bool residency_hold(struct node *node, uint64_t policy_id, bool witness)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);
 
-	return policy != NULL && policy_may_store(policy, &node->site);
+	if (policy == NULL)
+		return false;
+	return witness ? policy_may_witness(policy, &node->site) : policy_may_store(policy, &node->site);
 }
 
 bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,

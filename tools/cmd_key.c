@@ -173,6 +173,12 @@ static int written(struct key_call *call, const char *what)
 		return refused(call, what, true);
 	item = key_item(invocation, owned(&call->key));
 	set_outcome(item, call->call);
+	if (dom_call_degraded(call->call)) {
+		set(item, "degraded", json_true());
+		fputs("degraded: a copy is lost at the moment; this write is on the other one, with the witness's "
+		      "word\n",
+			stderr);
+	}
 	return print_item(invocation, item);
 }
 

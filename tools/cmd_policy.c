@@ -233,6 +233,7 @@ json_t *policy_item(const struct session *session, const struct policy *policy)
 	set(item, "ack_areas", selectors_json(&policy->ack_areas));
 	set(item, "store_in", selectors_json(&policy->store_in));
 	set(item, "never_in", selectors_json(&policy->never_in));
+	set(item, "witness_in", selectors_json(&policy->witness_in));
 	set(item, "copy_in", copy_in);
 	set(item, "lead_in", selectors_json(&policy->lead_in));
 	set(item, "read_from", selectors_json(&policy->read_from));
@@ -255,6 +256,7 @@ int run_policy_list(const struct invocation *invocation)
 		{ .title = "ACK", .field = "ack" }, { .title = "READ_FROM", .field = "read_from" },
 		{ .title = "WRITE_FROM", .field = "write_from" },
 		{ .title = "NEVER_IN", .field = "never_in", .wide = true },
+		{ .title = "WITNESS_IN", .field = "witness_in", .wide = true },
 		{ .title = "LEAD_IN", .field = "lead_in", .wide = true },
 		{ .title = "FOLLOW", .field = "follow", .wide = true },
 		{ .title = "READS", .field = "reads", .wide = true },

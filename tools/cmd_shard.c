@@ -135,6 +135,7 @@ static json_t *replica_details(
 		set(item, "label", json_string(label));
 		set(item, "region", json_string(region_of_node(session->map, replica->node)));
 		set(item, "role", json_string(role_name(replica->role)));
+		set(item, "duty", json_string(duty_name(replica->role, false)));
 		set(item, "state", said == NULL ? json_string("no answer") : json_string(field_text(said, "role")));
 		set(item, "term", json_integer((json_int_t)field_u64(said, "term")));
 		set(item, "last", json_integer((json_int_t)field_u64(said, "last")));
@@ -148,7 +149,7 @@ static json_t *replica_details(
 int run_shard_show(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "REPLICA", .field = "replica", .right = true },
-		{ .title = "NODE", .field = "label" }, { .title = "ROLE", .field = "role" },
+		{ .title = "NODE", .field = "label" }, { .title = "ROLE", .field = "duty" },
 		{ .title = "STATE", .field = "state" }, { .title = "TERM", .field = "term", .right = true },
 		{ .title = "LAST", .field = "last", .right = true },
 		{ .title = "COMMIT", .field = "commit", .right = true },

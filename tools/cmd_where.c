@@ -55,7 +55,7 @@ void where_items(const struct session *session, const struct statuses *statuses,
 		set(item, "region", json_string(region_of_node(session->map, replica->node)));
 		set(item, "role", json_string(role_name(replica->role)));
 		set(item, "leads", json_boolean(replica->node == leader));
-		set(item, "duty", json_string(replica->node == leader ? "leader" : role_name(replica->role)));
+		set(item, "duty", json_string(duty_name(replica->role, replica->node == leader)));
 		set(item, "answers", json_boolean(said != NULL));
 		set(item, "lag", lag_of(statuses, said, leader, shard->id));
 		json_array_append_new(items, item);

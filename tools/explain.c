@@ -81,6 +81,7 @@ static json_t *replicas_json(const struct explanation *explanation)
 		set(item, "label", json_string(label));
 		set(item, "place", json_string(node == NULL ? "" : node->place.text));
 		set(item, "role", json_string(role_name(shard->replicas[i].role)));
+		set(item, "duty", json_string(duty_name(shard->replicas[i].role, false)));
 		set(item, "leads", json_boolean(shard->replicas[i].node == explanation->leader));
 		json_array_append_new(list, item);
 	}
@@ -234,7 +235,7 @@ static void print_replicas(const json_t *item)
 	json_array_foreach(replicas, at, replica)
 	{
 		printf("%-10s %-28s %s%s   (%s)\n", at == 0 ? "replicas" : "", field_text(replica, "label"),
-			json_is_true(json_object_get(replica, "leads")) ? "leader, " : "", field_text(replica, "role"),
+			json_is_true(json_object_get(replica, "leads")) ? "leader, " : "", field_text(replica, "duty"),
 			field_text(replica, "place"));
 	}
 }

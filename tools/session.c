@@ -516,3 +516,8 @@ const char *role_name(uint8_t role)
 
 	return role < 4 ? names[role] : "?";
 }
+
+const char *duty_name(uint8_t role, bool leads)
+{
+	return leads ? "leader" : role == ROLE_WITNESS ? "witness (no data)" : role_name(role);
+}

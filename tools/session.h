@@ -69,5 +69,6 @@ const char *policy_name_of(const struct cluster_map *map, uint64_t policy); /* "
 void node_label(const struct cluster_map *map, uint64_t node, char out[PLACE_TEXT_MAX]);
 const char *region_of_node(const struct cluster_map *map, uint64_t node);
 const char *role_name(uint8_t role);
+const char *duty_name(uint8_t role, bool leads); /* for people */
 
 #endif

@@ -168,6 +168,7 @@ static void reply_encode(const struct message_reply *reply, struct packer *packe
 	pack_u32(packer, reply->staleness_ms);
 	pack_flag(packer, reply->more);
 	pack_flag(packer, reply->duplicate);
+	pack_flag(packer, reply->degraded);
 	pack_u32(packer, reply->row_count);
 	for (uint32_t i = 0; i < reply->row_count; i++) {
 		limited_encode(packer, reply->rows[i].key, KEY_SIZE_MAX);
@@ -187,6 +188,7 @@ static void reply_decode(struct unpacker *unpacker, struct codec_scratch *scratc
 	reply->staleness_ms = unpack_u32(unpacker);
 	reply->more = unpack_flag(unpacker);
 	reply->duplicate = unpack_flag(unpacker);
+	reply->degraded = unpack_flag(unpacker);
 	uint32_t count = unpack_u32(unpacker);
 	if (count > SCAN_ROWS_MAX || !status_known(reply->status))
 		unpacker->bad = true;

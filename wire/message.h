@@ -258,6 +258,7 @@ struct message_reply {
 	uint32_t staleness_ms;
 	bool more;	/* SCAN: rows are left */
 	bool duplicate; /* the write had been applied before; this is the first answer */
+	bool degraded;	/* the write is perhaps on one copy and the witness only (docs/witness.md) */
 	uint32_t row_count;
 	const struct reply_row *rows; /* GET: one row; SCAN: many */
 	struct bytes detail;	      /* text for people; ADMIN: JSON */

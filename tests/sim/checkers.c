@@ -30,6 +30,7 @@ struct group_watch {
 	uint64_t commit_term;		    /* the highest term of who was first to see one committed */
 	uint64_t seen[WORLD_NODES_MAX];	    /* commit as last looked at, this incarnation */
 	uint64_t led_term[WORLD_NODES_MAX]; /* last term in which we saw it lead */
+	bool degraded;			    /* as its leader was last seen */
 };
 
 struct checkers {
@@ -187,8 +188,14 @@ static void look_at_group(struct world *world, struct world_node *node, const st
 		if (group->term > watch->commit_term)
 			watch->commit_term = group->term;
 	}
-	if (group->role == GROUP_LEADER)
-		look_at_leader(world, node, group, watch);
+	if (group->role != GROUP_LEADER)
+		return;
+	look_at_leader(world, node, group, watch);
+	if (driver_is_witness(hosted->driver))
+		world_fail(world, "node %u, a witness of group %llx, leads it", node->slot,
+			(unsigned long long)hosted->group);
+	world->stats.degraded += !watch->degraded && rule_degraded(membership_in_force(group));
+	watch->degraded = rule_degraded(membership_in_force(group));
 }
 
 void checkers_observe(struct world *world, struct world_node *node)
@@ -217,11 +224,36 @@ static bool outside_eu(const struct world_node *node)
 	return !place_within(&node->who.place, "eu");
 }
 
+/* A witness gets positions, terms and memberships, from whoever it is. */
+static void look_at_witness(struct world *world, const struct world_node *to, const struct message *message)
+{
+	const struct hosted *hosted = to->node == NULL ? NULL : node_hosted(to->node, message->group);
+	const struct message_append *append = &message->append;
+	bool bare = true;
+
+	if (hosted == NULL || !driver_is_witness(hosted->driver) || message->to != driver_replica_id(hosted->driver))
+		return;
+	if (message->kind == MESSAGE_SNAPSHOT_CHUNK)
+		bare = message->chunk.data.size == 0;
+	if (message->kind != MESSAGE_APPEND && message->kind != MESSAGE_REPAIR_REPLY)
+		append = NULL;
+	for (uint64_t i = append == NULL ? UINT64_MAX : append->first; append != NULL && i <= append->last; i++) {
+		const struct entry *entry = &append->entries[i - append->first];
+
+		bare = bare && entry->key_hash == 0 && entry->version == 0 &&
+		       (entry->kind == ENTRY_MEMBERSHIP || append->bodies[i - append->first].size == 0);
+	}
+	if (!bare || message->kind == MESSAGE_FORWARD)
+		world_fail(world, "node %u, a witness, was sent more than positions and terms (message kind %u)",
+			to->slot, message->kind);
+}
+
 void checkers_sent(
 	struct world *world, const struct world_node *from, const struct world_node *to, const struct message *message)
 {
 	bool found = false;
 
+	look_at_witness(world, to, message);
 	if (!outside_eu(to))
 		return;
 	if (message->kind == MESSAGE_APPEND || message->kind == MESSAGE_REPAIR_REPLY) {
@@ -297,7 +329,7 @@ bool checkers_converged(struct world *world)
 			const struct hosted *hosted =
 				world->nodes[i].node == NULL ? NULL : node_hosted(world->nodes[i].node, group);
 
-			if (hosted == NULL)
+			if (hosted == NULL || driver_is_witness(hosted->driver)) /* it has no state to compare */
 				continue;
 			if (first) {
 				applied = driver_applied(hosted->driver);

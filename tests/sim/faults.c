@@ -159,13 +159,15 @@ static void move(struct world *world)
 		!eu_only && world->knobs.regions == 5 && prng_below(&world->faults, 2) == 0 ? 5 : 3,
 		(unsigned)prng_below(&world->faults, 3),
 		prng_below(&world->faults, 3) == 0 ? !world->knobs.local_reads : world->knobs.local_reads);
+	if (world->knobs.witness && prng_below(&world->faults, 2) == 0)
+		found_policy_witnessed(&policy, world->knobs.regions == 5 ? "ap" : "us");
 	policy.follow = world->knobs.follow;
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
 	found_change_async(world, &change);
-	world_log(world, "policy `world` changes: store_in %s, reads %s", policy.store_in.at[0].text,
-		policy.reads == READS_LOCAL ? "local" : "leader");
+	world_log(world, "policy `world` changes: store_in %s%s, reads %s", policy.store_in.at[0].text,
+		policy.witness_in.count > 0 ? " with a witness" : "", policy.reads == READS_LOCAL ? "local" : "leader");
 	world->stats.moves++;
 }
 

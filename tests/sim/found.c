@@ -182,7 +182,16 @@ void found_policy_other(struct policy *policy, bool local_reads)
 	strcpy(policy->name, "other");
 }
 
-static void policy_eu(struct policy *policy, bool local_reads)
+void found_policy_witnessed(struct policy *policy, const char *witness_in)
+{
+	set_selectors(&policy->store_in, "eu");
+	set_selectors(&policy->witness_in, witness_in);
+	policy->ack = ACK_MAJORITY;
+	policy_complete(policy,
+		FIELD_STORE_IN | FIELD_WITNESS_IN | FIELD_ACK | FIELD_READS | FIELD_READ_FROM | FIELD_WRITE_FROM);
+}
+
+static void policy_eu(struct policy *policy, bool local_reads, bool witness)
 {
 	memset(policy, 0, sizeof(*policy));
 	strcpy(policy->name, "eu-only");
@@ -191,6 +200,8 @@ static void policy_eu(struct policy *policy, bool local_reads)
 	policy->spread = SPREAD_REGION;
 	policy->reads = local_reads ? READS_LOCAL : READS_LEADER;
 	policy_complete(policy, FIELD_STORE_IN | FIELD_COPIES | FIELD_SPREAD | FIELD_READS);
+	if (witness)
+		found_policy_witnessed(policy, "us");
 }
 
 static void set_region(struct map_region *region, unsigned number)
@@ -276,7 +287,7 @@ bool found_cluster(struct world *world)
 	change.policy_count = world->knobs.bindings ? 3 : 2;
 	change.bindings = bindings;
 	change.binding_count = 2;
-	policy_eu(&policies[0], world->knobs.local_reads);
+	policy_eu(&policies[0], world->knobs.local_reads, world->knobs.witness);
 	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3),
 		world->knobs.local_reads);
 	found_policy_other(&policies[2], world->knobs.local_reads);

@@ -15,6 +15,8 @@ enum status found_change(struct world *world, struct change *change, uint64_t fo
 /* Submits it and does not wait: the answer, if any, is dropped. For changes in the midst of faults. */
 void found_change_async(struct world *world, const struct change *change);
 void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack, bool local_reads);
+/* Made into one of two copies in the EU, and a witness that may stand outside. */
+void found_policy_witnessed(struct policy *policy, const char *witness_in);
 void found_policy_other(struct policy *policy, bool local_reads); /* where keys of `world` may be bound to instead */
 void found_replied(struct world *world, unsigned client, const struct message *reply); /* for ADMIN_CLIENT and above */
 /* Nodes that were never admitted ask again. */

@@ -136,9 +136,10 @@ static void report(const struct totals *totals, double seconds)
 		stats->messages, stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
-	       ", bindings %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64 "\n",
+	       ", bindings %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
+	       "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
-		stats->transfers, stats->moves, stats->rebinds, stats->damages, stats->compactions);
+		stats->transfers, stats->moves, stats->rebinds, stats->damages, stats->compactions, stats->degraded);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

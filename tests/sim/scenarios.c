@@ -166,6 +166,18 @@ static void old_clocks(struct world_knobs *knobs)
 	knobs->disk_us = 300;
 }
 
+static void witnessed(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->witness = true;
+}
+
+static void witnessed_lossy(struct world_knobs *knobs)
+{
+	lossy(knobs);
+	knobs->witness = true;
+}
+
 static void with_bindings(struct world_knobs *knobs)
 {
 	calm(knobs);
@@ -189,6 +201,118 @@ static void play_region_lost(struct world *world)
 				succeeded_since(world, settled_ns));
 		start(world, region);
 		wait_ms(world, 3000);
+	}
+}
+
+/* --- a witness ------------------------------------------------------------------------------------------------------
+ */
+
+/* The shards of this policy that have a witness; those of them that are degraded. */
+static unsigned witnessed_shards(const struct world *world, unsigned *degraded)
+{
+	unsigned count = 0;
+
+	*degraded = 0;
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (size_t at = 0; world->nodes[i].node != NULL && at < world->nodes[i].node->table_size; at++) {
+			const struct hosted *hosted = world->nodes[i].node->table[at];
+			struct group_status status;
+
+			if (hosted == NULL || !driver_leads(hosted->driver) ||
+				group_membership(driver_group(hosted->driver))->rule_new.degrade == DEGRADE_NEVER)
+				continue;
+			status = group_status(driver_group(hosted->driver), world->nodes[i].last_local_ns);
+			count++;
+			*degraded += status.degraded;
+		}
+	}
+	return count;
+}
+
+static void expect_degraded(struct world *world, bool some)
+{
+	unsigned degraded, count = witnessed_shards(world, &degraded);
+
+	if (world->failure[0] == '\0' && (count == 0 || (degraded > 0) != some))
+		world_fail(world, "of %u shards with a witness that are led, %u are degraded", count, degraded);
+}
+
+/* Operations on the EU's keys that succeeded and began in this time. */
+static unsigned eu_succeeded_since(const struct world *world, uint64_t since_ns)
+{
+	size_t count;
+	const struct load_record *history = load_history(world, &count);
+	unsigned good = 0;
+
+	for (size_t i = 0; i < count; i++)
+		good += history[i].invoked_ns >= since_ns && history[i].done && history[i].status == STATUS_OK &&
+			history[i].key >= world->knobs.keys && history[i].operation != OPERATION_GET &&
+			history[i].operation != OPERATION_SCAN;
+	return good;
+}
+
+/* Each region with copies in turn, then the one with the witness: within a lease and two seconds writes go on; back,
+ * and there are two copies again. */
+static void play_witness(struct world *world)
+{
+	for (unsigned round = 0; round < 8 && world->failure[0] == '\0'; round++) {
+		unsigned region = round % 4;
+		uint64_t settled_ns;
+
+		wait_ms(world, 3000);
+		expect_degraded(world, false);
+		kill(world, region, round % 2 == 1);
+		wait_ms(world, 2 * world->knobs.support_us / 1000 + 2000);
+		settled_ns = world->now_ns;
+		wait_ms(world, 4000);
+		if (world->failure[0] == '\0' && eu_succeeded_since(world, settled_ns) < 2)
+			world_fail(world, "with region %u lost, only %u writes of the EU's keys succeeded in 4 s",
+				region, eu_succeeded_since(world, settled_ns));
+		start(world, region);
+		wait_ms(world, 5000);
+	}
+}
+
+/* One copy lost, then the other, then the first is back: whoever answers, answers what was acknowledged. */
+static void play_in_turn(struct world *world)
+{
+	for (unsigned round = 0; round < 6 && world->failure[0] == '\0'; round++) {
+		static const unsigned regions[] = { 0, 1, 3 }; /* of the EU */
+		unsigned a = regions[round % 3], b = regions[(round + 1) % 3];
+
+		wait_ms(world, 1000);
+		kill(world, a, round % 2 == 0);
+		wait_ms(world, 2 * world->knobs.support_us / 1000 + 1000 * (round % 3));
+		kill(world, b, round % 3 == 0);
+		start(world, a);
+		wait_ms(world, 4000);
+		start(world, b);
+		wait_ms(world, 4000);
+	}
+}
+
+/* A copy does not hear the leader, the witness does; then the leader is gone. */
+static void play_lock_out(struct world *world)
+{
+	for (unsigned round = 0; round < 9 && world->failure[0] == '\0'; round++) {
+		static const unsigned regions[] = { 0, 1, 3 };
+		unsigned a = regions[round % 3];
+		uint64_t settled_ns;
+
+		for (unsigned i = 0; i < 3; i++)
+			if (regions[i] != a)
+				cut(world, a, regions[i]);
+		wait_ms(world, world->knobs.support_us / 3000); /* shorter than it takes to be missed */
+		kill(world, a, false);
+		whole_again(world);
+		wait_ms(world, 2 * world->knobs.support_us / 1000 + 2000);
+		settled_ns = world->now_ns;
+		wait_ms(world, 4000);
+		if (world->failure[0] == '\0' && eu_succeeded_since(world, settled_ns) < 2)
+			world_fail(world, "with node %u lost, only %u writes of the EU's keys succeeded in 4 s", a,
+				eu_succeeded_since(world, settled_ns));
+		start(world, a);
+		wait_ms(world, 4000);
 	}
 }
 
@@ -335,7 +459,7 @@ static bool write_outside(struct world *world, struct world_node *at, const char
 	uint32_t waiting = at->node->pending_count;
 
 	if (hosted == NULL || hosted->doomed || driver_leads(hosted->driver) ||
-		driver_leader_node(hosted->driver) == 0 || residency_hold(at->node, shard->policy) ||
+		driver_leader_node(hosted->driver) == 0 || residency_hold(at->node, shard->policy, false) ||
 		residency_evacuates(at->node, hosted) || !driver_takes_writes(hosted->driver))
 		return false;
 	message.ask = (struct message_request){ .operation = OPERATION_DELETE,
@@ -613,6 +737,9 @@ static void play_follow(struct world *world)
 
 static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
+	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
+	{ "in-turn", "both copies are lost in turn, with a witness", witnessed_lossy, play_in_turn },
+	{ "lock-out", "a leader is lost of whose last entries the other copy did not hear", witnessed, play_lock_out },
 	{ "power-of-all", "everybody loses power at once, five times", calm, play_power_of_all },
 	{ "cut-off", "each node in turn is cut off, then deaf, then mute", calm, play_cut_off },
 	{ "paused", "processes stop for longer than their leases", calm, play_paused },

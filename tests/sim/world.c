@@ -766,6 +766,8 @@ void world_knobs_from_seed(struct world *world)
 	knobs->damages = prng_below(&prng, 4) == 0 && !knobs->bit_flips;
 	knobs->follow = prng_below(&prng, 3) == 0;
 	knobs->cold = prng_below(&prng, 3) == 0 ? 2 + (unsigned)prng_below(&prng, 4) : 0;
+	/* Who stands alone with the witness has the only copy: its disk is not what `survive` speaks of. */
+	knobs->witness = prng_below(&prng, 3) == 0 && !knobs->bit_flips && !knobs->damages;
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }

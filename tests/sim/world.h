@@ -54,7 +54,8 @@ struct world_knobs {
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
-	bool follow; /* the world's policy: leaders follow the writers, who shift */
+	bool witness; /* the EU's policy: two copies, and a witness outside */
+	bool follow;  /* the world's policy: leaders follow the writers, who shift */
 };
 
 struct world_node {
@@ -83,6 +84,7 @@ struct world_node {
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages;
+	uint64_t degraded; /* times that a witness stood in for a copy */
 };
 
 struct world {

@@ -194,6 +194,7 @@ static void any_reply(struct random_source *source, struct message_reply *reply)
 	reply->staleness_ms = (uint32_t)any64(source);
 	reply->more = any_flag(source);
 	reply->duplicate = any_flag(source);
+	reply->degraded = any_flag(source);
 	reply->row_count = (uint32_t)prng_below(&source->prng, 6);
 	reply->rows = source->scratch.rows;
 	for (uint32_t i = 0; i < reply->row_count; i++)

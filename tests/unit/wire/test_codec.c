@@ -194,7 +194,7 @@ static void test_reply_claims(void **state)
 {
 	(void)state;
 	struct message message = { .kind = MESSAGE_REPLY, .request = 9 };
-	const size_t status_at = 9, count_at = status_at + 4 + 4 * 8 + 4 + 2;
+	const size_t status_at = 9, count_at = status_at + 4 + 4 * 8 + 4 + 3;
 	assert_int_equal(decode_patched(&message, count_at, 0, 4), STATUS_OK);
 	assert_int_equal(decode_patched(&message, count_at, 1, 4), STATUS_INVALID);
 	assert_int_equal(decode_patched(&message, count_at, SCAN_ROWS_MAX + 1, 4), STATUS_INVALID);
