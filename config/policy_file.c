@@ -174,10 +174,7 @@ static bool read_transit(struct schema_reader *reader, const struct yaml_node *n
 
 static bool read_witness_in(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
 {
-	(void)policy;
-	if (!schema_is_list(reader, node, "a list of places"))
-		return false;
-	return node->count == 0 || unsupported(reader, node, "witness_in", "leave it out, or write []");
+	return read_selectors(reader, node, &policy->witness_in);
 }
 
 static bool read_isolated(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
@@ -239,7 +236,7 @@ static const struct field fields[] = {
 	{ "spread", FIELD_SPREAD, read_spread },
 	{ "copy_in", FIELD_COPY_IN, read_copy_in },
 	{ "survive", FIELD_SURVIVE, read_survive },
-	{ "witness_in", 0, read_witness_in },
+	{ "witness_in", FIELD_WITNESS_IN, read_witness_in },
 	{ "ack", FIELD_ACK, read_ack },
 	{ "reads", FIELD_READS, read_reads },
 	{ "lead_in", FIELD_LEAD_IN, read_lead_in },

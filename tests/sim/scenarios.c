@@ -8,6 +8,7 @@
 #include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
 
@@ -176,6 +177,13 @@ static void witnessed_lossy(struct world_knobs *knobs)
 {
 	lossy(knobs);
 	knobs->witness = true;
+}
+
+/* As drawn, but with a witness. */
+static void witnessed_drawn(struct world_knobs *knobs)
+{
+	knobs->witness = true;
+	knobs->damages = knobs->bit_flips = false;
 }
 
 static void with_bindings(struct world_knobs *knobs)
@@ -739,6 +747,7 @@ static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
 	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
 	{ "in-turn", "both copies are lost in turn, with a witness", witnessed_lossy, play_in_turn },
+	{ "witness-drawn", "a random run, always with a witness", witnessed_drawn, faults_start },
 	{ "lock-out", "a leader is lost of whose last entries the other copy did not hear", witnessed, play_lock_out },
 	{ "power-of-all", "everybody loses power at once, five times", calm, play_power_of_all },
 	{ "cut-off", "each node in turn is cut off, then deaf, then mute", calm, play_cut_off },

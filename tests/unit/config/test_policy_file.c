@@ -225,6 +225,26 @@ static void test_acks(void **state)
 	policy_file_free(&file);
 }
 
+static void test_witness_in(void **state)
+{
+	(void)state;
+	assert_true(parse("policies:\n  a: { store_in: [eu], witness_in: [uk, \"cloud=aws\"] }\n"
+			  "  b: { store_in: [eu], witness_in: [uk], ack: { copies: 2 } }\n"));
+	assert_int_equal(errors.count, 0);
+	assert_int_equal(file.policies[0].witness_in.count, 2);
+	assert_string_equal(file.policies[0].witness_in.at[0].text, "uk");
+	assert_int_equal(file.policies[0].copies, 2);
+	assert_int_equal(file.policies[0].spread, SPREAD_REGION);
+	assert_int_equal(file.policies[0].survive, SURVIVE_REGION);
+	assert_int_equal(file.policies[1].survive, SURVIVE_NONE);
+	policy_file_free(&file);
+	assert_false(parse("policies:\n  a: { store_in: [eu], witness_in: [uk], copies: 3 }\n"));
+	assert_true(parse("policies:\n  a: { store_in: [eu], witness_in: [eu/ie] }\n"));
+	assert_int_equal(errors.count, 1);
+	assert_true(errors.at[0].warning);
+	policy_file_free(&file);
+}
+
 static void test_mistakes(void **state)
 {
 	(void)state;
@@ -259,8 +279,8 @@ static void test_mistakes(void **state)
 			"p.yaml:2:39: all_of names no place, or more than 8; name one to eight places" },
 		{ "policies:\n  a: { store_in: [eu], reads: everywhere }\n",
 			"p.yaml:2:31: 'everywhere' is not leader or local" },
-		{ "policies:\n  a: { store_in: [eu], witness_in: [uk] }\n",
-			"p.yaml:2:36: witness_in is not supported yet; leave it out, or write []" },
+		{ "policies:\n  a: { store_in: [eu], witness_in: uk }\n",
+			"p.yaml:2:36: 'uk' is not a list of places; write it in brackets: [a, b]" },
 		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 0 } }\n",
 			"p.yaml:2:43: '0' is not from 1ms to 24h; write isolated: refuse to answer nothing" },
 		{ "policies:\n  a: { store_in: [eu], isolated: { stale: 999us } }\n",
@@ -405,6 +425,7 @@ int main(void)
 		cmocka_unit_test(test_doubts),
 		cmocka_unit_test(test_scalars_are_text),
 		cmocka_unit_test(test_acks),
+		cmocka_unit_test(test_witness_in),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_several_errors_at_once),
