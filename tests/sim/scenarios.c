@@ -170,7 +170,7 @@ static void old_clocks(struct world_knobs *knobs)
 static void witnessed(struct world_knobs *knobs)
 {
 	calm(knobs);
-	knobs->witness = true;
+	knobs->witness = knobs->compactions = true;
 }
 
 static void witnessed_lossy(struct world_knobs *knobs)
