@@ -103,16 +103,21 @@ static void take_region(struct audit *audit, const struct ledger_record *record)
 		audit->region_count++;
 }
 
+static bool may_be(const struct policy *rules, const struct site *site, bool witness)
+{
+	return witness ? policy_may_witness(rules, site) : policy_may_store(rules, site);
+}
+
 /* Since when the rules want a replica elsewhere. */
 static void judge_held(struct audit *audit, const struct audit_policy *policy, const struct ledger_record *record)
 {
 	struct site site;
-	bool allowed = site_of(audit, &audit->place, &site) && policy_may_store(&policy->rules, &site);
+	bool known = site_of(audit, &audit->place, &site);
 	for (uint32_t i = 0; i < audit->replica_count; i++) {
 		struct audit_replica *replica = &audit->replicas[i];
 		if (replica->policy != policy->id || replica->removed_us != 0)
 			continue;
-		if (allowed)
+		if (known && may_be(&policy->rules, &site, replica->witness))
 			replica->forbidden_us = 0;
 		else if (replica->forbidden_us == 0)
 			replica->forbidden_us = record->time_us;
@@ -152,8 +157,8 @@ static void take_policy(struct audit *audit, const struct ledger_record *record)
 	judge_held(audit, policy, record);
 }
 
-/* May bytes of this policy be at this place, by the rules in force? Says what is wrong. */
-static void judge_place(struct audit *audit, const struct ledger_record *record, uint64_t policy_id,
+/* May bytes of this policy, or a witness of it, be at this place, by the rules in force? Says what is wrong. */
+static void judge_place(struct audit *audit, const struct ledger_record *record, uint64_t policy_id, bool witness,
 	const struct place *place, const char *what)
 {
 	struct site site;
@@ -164,7 +169,7 @@ static void judge_place(struct audit *audit, const struct ledger_record *record,
 		find(audit, AUDIT_NO_RULES, record, "it happened by rules that are not recorded before it");
 	else if (!site_of(audit, place, &site))
 		find(audit, AUDIT_NO_REGION, record, "no region that is recorded before it contains the place");
-	else if (!policy_may_store(&policy->rules, &site))
+	else if (!may_be(&policy->rules, &site, witness))
 		find(audit, AUDIT_AGAINST_RULES, record, what);
 }
 
@@ -180,10 +185,11 @@ static struct audit_replica *replica_of(struct audit *audit, const struct ledger
 
 static void take_created(struct audit *audit, const struct ledger_record *record)
 {
+	bool witness = (record->flags & LEDGER_WITNESS) != 0;
 	if (record->flags & LEDGER_RECONCILED)
 		find(audit, AUDIT_UNRECORDED, record, "a replica was on the disk that no record had announced");
 	else
-		judge_place(audit, record, record->policy, &audit->place,
+		judge_place(audit, record, record->policy, witness, &audit->place,
 			"a replica was created where its policy forbids it");
 	const struct audit_policy *policy = policy_of(audit, record->policy);
 	if (record->policy != 0 && policy && policy->epoch != record->policy_epoch)
@@ -199,7 +205,8 @@ static void take_created(struct audit *audit, const struct ledger_record *record
 	audit->replicas[audit->replica_count++] = (struct audit_replica){ .shard = record->shard,
 		.replica = record->replica,
 		.policy = record->policy,
-		.created_us = record->time_us };
+		.created_us = record->time_us,
+		.witness = witness };
 }
 
 static void take_removed(struct audit *audit, const struct ledger_record *record)
@@ -226,10 +233,10 @@ static void take_snapshot(struct audit *audit, const struct ledger_record *recor
 	if (!replica || replica->removed_us != 0)
 		find(audit, AUDIT_ORDER, record, "a snapshot of a replica that was not there");
 	else if (record->kind == LEDGER_SNAPSHOT_SENT)
-		judge_place(audit, record, replica->policy, &record->place,
+		judge_place(audit, record, replica->policy, false, &record->place,
 			"a snapshot was sent to where its policy forbids it");
 	else
-		judge_place(audit, record, replica->policy, &audit->place,
+		judge_place(audit, record, replica->policy, false, &audit->place,
 			"a snapshot was taken where its policy forbids it");
 }
 

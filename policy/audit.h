@@ -30,6 +30,7 @@ struct audit_replica {
 	uint64_t shard, replica, policy;
 	uint64_t created_us, removed_us; /* removed 0: it is there */
 	uint64_t forbidden_us;		 /* since when the rules want it elsewhere; 0: they do not */
+	bool witness;			 /* without data: where witnesses may be */
 };
 struct audit_policy {
 	uint64_t id, epoch;

@@ -48,7 +48,8 @@ static bool zeroes(const uint8_t *at, size_t size)
 static bool well_formed(const struct ledger_record *record)
 {
 	if (record->kind == 0 || record->kind >= LEDGER_KINDS || record->sequence == 0 ||
-		(record->flags & ~(unsigned)LEDGER_RECONCILED) != 0)
+		(record->flags & ~(unsigned)(LEDGER_RECONCILED | LEDGER_WITNESS)) != 0 ||
+		((record->flags & LEDGER_WITNESS) && record->kind != LEDGER_CREATED))
 		return false;
 	unsigned fields = kinds[record->kind].fields;
 	bool has_digest = !zeroes(record->digest, sizeof(record->digest));

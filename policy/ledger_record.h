@@ -31,14 +31,17 @@ enum ledger_kind {
 	LEDGER_SNAPSHOT_TAKEN = 9, /* shard, replica: ours; from node at place; last: index. When it was installed */
 	LEDGER_KINDS = 10,
 };
-enum { LEDGER_RECONCILED = 1 }; /* flag: found at a start, a crash had come between the event and its record */
+enum ledger_flag {
+	LEDGER_RECONCILED = 1, /* found at a start, a crash had come between the event and its record */
+	LEDGER_WITNESS = 2,    /* of LEDGER_CREATED: a replica without data (docs/witness.md) */
+};
 
 struct ledger_record {
 	uint64_t sequence; /* from 1, without gaps */
 	uint64_t time_us;  /* the node's wall clock, since 1970 */
 	uint64_t map_epoch;
 	uint8_t kind;  /* enum ledger_kind */
-	uint8_t flags; /* LEDGER_RECONCILED */
+	uint8_t flags; /* enum ledger_flag */
 	uint64_t shard, replica;
 	uint64_t policy, policy_epoch; /* policy 0: meta, which holds no user's bytes */
 	uint64_t node;

@@ -354,7 +354,7 @@ enum status node_host(struct node *node, uint64_t group, uint64_t replica, bool 
 	struct hosted *hosted;
 	enum status status;
 
-	status = node_ledger_host(node, group, replica, policy);
+	status = node_ledger_host(node, group, replica, witness, policy);
 	if (status != STATUS_OK)
 		return status;
 	hosted_options(node, group, replica, &options);

@@ -379,6 +379,7 @@ enum status node_ledger_reconcile(struct node *node, const char **why)
 		log_error("a replica is here that the ledger knows nothing of", LOG_H("group", hosted->group),
 			LOG_U("replica", driver_replica_id(hosted->driver)));
 		record.kind = LEDGER_CREATED;
+		record.flags = LEDGER_RECONCILED | (driver_is_witness(hosted->driver) ? LEDGER_WITNESS : 0);
 		record.shard = hosted->group;
 		record.replica = driver_replica_id(hosted->driver);
 		append_fact(node, &record);
@@ -403,11 +404,15 @@ void node_ledger_end(struct node *node)
 
 /* --- replicas ---------------------------------------------------------------------------------------- */
 
-enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, uint64_t policy)
+enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, bool witness, uint64_t policy)
 {
 	struct node_ledger *ledger = node->ledger;
 	struct recorded_replica *recorded = replica_find(ledger, group, replica);
-	struct ledger_record record = { .kind = LEDGER_CREATED, .shard = group, .replica = replica, .policy = policy };
+	struct ledger_record record = { .kind = LEDGER_CREATED,
+		.flags = witness ? LEDGER_WITNESS : 0,
+		.shard = group,
+		.replica = replica,
+		.policy = policy };
 	enum status status = STATUS_OK;
 
 	if (recorded == NULL || recorded->gone) {
@@ -479,6 +484,8 @@ void node_ledger_snapshot(
 
 	if (message->kind != MESSAGE_SNAPSHOT_CHUNK || message->chunk.sequence != 0 || node->ledger == NULL)
 		return;
+	if (message->chunk.last && message->chunk.count == 0)
+		return; /* a witness's */
 	there = map_node_find(node_map_in_force(node), peer);
 	if (node_map_in_force(node)->epoch != node->ledger->map_epoch)
 		node_ledger_map(node); /* the rules stand in the ledger before what happens by them */

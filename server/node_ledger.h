@@ -29,11 +29,12 @@ enum status node_ledger_reconcile(struct node *node, const char **why) MUST;
 void node_ledger_end(struct node *node); /* what is pending is written first */
 
 /* BUSY: its record is on its way to the disk, ask again. Meta's is waited for: that is once, when the node begins. */
-enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, uint64_t policy) MUST;
+enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, bool witness, uint64_t policy) MUST;
 void node_ledger_removed(struct node *node, uint64_t group, uint64_t replica);
 /* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back. */
 void node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
-/* Of every message of a group that passed the doors: the first chunk of a snapshot is recorded. */
+/* Of every message of a group that passed the doors: the first chunk of a snapshot is recorded, except of a witness's,
+ * in which there is nothing. */
 void node_ledger_snapshot(
 	struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message, bool sent);
 void node_ledger_map(struct node *node); /* policies and regions that are new with the map in force */

@@ -291,11 +291,11 @@ int auditing_verdict(
 	const struct invocation *invocation, const struct auditing *auditing, size_t findings, size_t unread)
 {
 	if (findings > 0)
-		return fail(invocation, "DOM-A001", "the audit found something",
-			"`domctl audit verify` lists all, `domctl help DOM-A001` says what each means", "%zu finding%s",
+		return fail(invocation, "DOM-L001", "the audit found something",
+			"`domctl audit verify` lists all, `domctl help DOM-L001` says what each means", "%zu finding%s",
 			findings, findings == 1 ? "" : "s");
 	if (unread > 0)
-		return fail(invocation, "DOM-A002", "not every node's ledger was read",
+		return fail(invocation, "DOM-L002", "not every node's ledger was read",
 			"bring its files here: `domctl audit verify DATA/ledger/*.led --heads FILE`", "%zu of %u nodes",
 			unread, auditing->count);
 	return EXIT_OK;
@@ -470,6 +470,7 @@ static void show_record(void *arg, const struct chain *chain, const struct ledge
 	set(item, "sequence", json_integer((json_int_t)record->sequence));
 	set(item, "event", json_string(ledger_kind_name(record->kind)));
 	set(item, "reconciled", json_boolean(record->flags & LEDGER_RECONCILED));
+	set(item, "witness", json_boolean(record->flags & LEDGER_WITNESS));
 	set(item, "map_epoch", json_integer((json_int_t)record->map_epoch));
 	set(item, "shard", record->shard == 0 ? json_null() : json_id(record->shard));
 	set(item, "replica", record->replica == 0 ? json_null() : json_id(record->replica));

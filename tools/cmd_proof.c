@@ -91,10 +91,10 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 		const struct audited *audited = &auditing->at[i];
 
 		if (audited->read && json_array_size(audited->chain.findings) > 0)
-			return fail(invocation, "DOM-A001", "a ledger is not in order: it proves nothing",
+			return fail(invocation, "DOM-L001", "a ledger is not in order: it proves nothing",
 				"`domctl audit verify`", "%s", audited->chain.place.text);
 		if (!audited->read || audited->head == 0)
-			return fail(invocation, "DOM-A002", "a node's part of the proof is missing",
+			return fail(invocation, "DOM-L002", "a node's part of the proof is missing",
 				"every node must answer, and have told meta a head (within 15 s of its first start)",
 				"%s: %s", audited->chain.place.text,
 				audited->read ? "meta keeps no head of it" : audited->why);
@@ -256,7 +256,7 @@ static int judge_proof(const struct invocation *invocation, const json_t *proof,
 	checking->policy = field_u64(proof, "policy");
 	json_array_foreach(nodes, at, node) good = good && check_node(checking, node);
 	if (!good)
-		return fail(invocation, "DOM-A001", "this is no proof: it does not read as one",
+		return fail(invocation, "DOM-L001", "this is no proof: it does not read as one",
 			"make it with `domctl audit proof KEY --file FILE`", "%s", invocation->arguments[0]);
 	json_array_foreach(checking->items, at, node)
 	{
@@ -268,7 +268,7 @@ static int judge_proof(const struct invocation *invocation, const json_t *proof,
 	output_items(
 		invocation, "ProofCheck", field_text(proof, "cluster"), json_incref(checking->items), columns, "place");
 	if (checking->findings > 0)
-		return fail(invocation, "DOM-A001", "the proof does not hold", NULL, "%s", first);
+		return fail(invocation, "DOM-L001", "the proof does not hold", NULL, "%s", first);
 	return EXIT_OK;
 }
 

@@ -86,7 +86,7 @@ static json_t *policy_row(
 		return NULL;
 	replicas = audit_replicas(chain->audit, &count);
 	for (uint32_t i = 0; i < count; i++)
-		to_leave += replicas[i].policy == policy->id && replicas[i].removed_us == 0 &&
+		to_leave += replicas[i].policy == policy->id && replicas[i].removed_us == 0 && !replicas[i].witness &&
 			    replicas[i].forbidden_us != 0;
 	row = json_object();
 	set(row, "policy", json_string(policy->rules.name));

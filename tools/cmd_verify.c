@@ -50,24 +50,26 @@ static bool names(const struct map_replica replicas[], unsigned count, uint64_t 
 
 /* --- what nodes hold -------------------------------------------------------------------------------- */
 
-static void verify_copy(struct verification *verification, const struct map_node *node, uint64_t id)
+static void verify_copy(struct verification *verification, const struct map_node *node, uint64_t id, bool witness)
 {
 	const struct cluster_map *map = verification->map;
 	const struct map_shard *shard = map_shard_find(map, id);
 	const struct policy *policy = shard == NULL ? NULL : map_policy_find(map, shard->policy);
 	struct site site;
 
-	verification->copies++;
+	verification->copies += !witness;
 	if (policy == NULL) {
 		found(verification, "stray", 0, id, node->id, "it goes by itself when the node has the newest map",
 			"the node holds a copy of a shard that the map does not have");
 		return;
 	}
-	if (!map_site(map, &node->place, &site) || !policy_may_store(policy, &site))
+	if (!map_site(map, &node->place, &site) ||
+		!(witness ? policy_may_witness(policy, &site) : policy_may_store(policy, &site)))
 		found(verification, "residency", shard->policy, id, node->id,
 			shard->operation != 0 ? "an operation moves it: `domctl operation list`"
 					      : "`domctl shard place` elsewhere, and look into the node's log",
-			"the node holds a copy where the policy allows no byte");
+			witness ? "the node holds a witness where the policy allows none"
+				: "the node holds a copy where the policy allows no byte");
 	else if (!names(shard->replicas, shard->replica_count, node->id) &&
 		 !names(shard->wanted, shard->wanted_count, node->id))
 		found(verification, "left-over", shard->policy, id, node->id,
@@ -90,7 +92,8 @@ static void verify_node(struct verification *verification, const struct map_node
 	json_array_foreach(json_object_get(said->json, "replicas"), at, replica)
 	{
 		if (field_u64(replica, "shard") != META_GROUP_ID)
-			verify_copy(verification, node, field_u64(replica, "shard"));
+			verify_copy(verification, node, field_u64(replica, "shard"),
+				strcmp(field_text(replica, "member"), "witness") == 0);
 	}
 	if (violations == 0)
 		return;
@@ -119,10 +122,12 @@ static bool spread(const struct cluster_map *map, const struct policy *policy, c
 	for (unsigned i = 0; i < shard->replica_count; i++) {
 		const struct map_node *a = map_node_find(map, shard->replicas[i].node);
 
+		if (shard->replicas[i].role != ROLE_VOTER)
+			continue;
 		for (unsigned j = 0; j < i; j++) {
 			const struct map_node *b = map_node_find(map, shard->replicas[j].node);
 
-			if (a != NULL && b != NULL && together(policy, a, b))
+			if (shard->replicas[j].role == ROLE_VOTER && a != NULL && b != NULL && together(policy, a, b))
 				return false;
 		}
 	}
@@ -141,7 +146,8 @@ static const struct copy_rule *lacking(
 			const struct map_node *node = map_node_find(map, shard->replicas[j].node);
 			struct site site;
 
-			count += node != NULL && map_site(map, &node->place, &site) &&
+			count += shard->replicas[j].role == ROLE_VOTER && node != NULL &&
+				 map_site(map, &node->place, &site) &&
 				 selector_matches(&rule->in, &site.place, site.tags, site.tag_count);
 		}
 		if (count < rule->copies)

@@ -163,7 +163,7 @@ const struct error_code error_codes[] = {
 		"did not sign. A node that runs keeps the list it has, also when the new one is older or lacks an "
 		"authority's, and\n"
 		"says so in its log. Make it anew with `domctl cert revoke`." },
-	{ "DOM-A001", EXIT_CHECK, "the audit found something",
+	{ "DOM-L001", EXIT_CHECK, "the audit found something",
 		"damaged, chain, torn: bytes of the ledger are not what was written, or a file is missing; torn may be "
 		"a "
 		"crash's,\n"
@@ -181,7 +181,7 @@ const struct error_code error_codes[] = {
 		"disk that no record had announced. order, identity, too-many: the events do not fit each other. "
 		"Keep the files,\n"
 		"and do not let the node go on before the cause is known." },
-	{ "DOM-A002", EXIT_PARTIAL, "not every node's ledger was read",
+	{ "DOM-L002", EXIT_PARTIAL, "not every node's ledger was read",
 		"What was read is in order. A node that does not answer is judged by its files: copy DATA/ledger/*.led "
 		"from it\n"
 		"and give them to `domctl audit verify` with --cas and --heads." },

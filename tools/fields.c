@@ -59,6 +59,11 @@ static void write_survive(const struct policy *policy, struct text *text)
 	text_add(text, names[policy->survive & 3]);
 }
 
+static void write_witness_in(const struct policy *policy, struct text *text)
+{
+	write_selectors(&policy->witness_in, text);
+}
+
 static void write_ack(const struct policy *policy, struct text *text)
 {
 	if (policy->ack == ACK_MAJORITY) {
@@ -132,6 +137,9 @@ const struct policy_field_entry policy_fields[] = {
 	{ "survive", "node, zone, region", "the spread, if copies and ack can carry it; else nothing",
 		"Any one of these may be lost, and writes go on and nothing acknowledged is lost.", "survive: region",
 		write_survive },
+	{ "witness_in", "selectors", "none",
+		"Two copies in two regions, and in a third one, here, a voter that holds no data.",
+		"witness_in: [eu/se]", write_witness_in },
 	{ "ack", "majority, { copies: N }, { regions: N }, { all_of: [..] }", "majority",
 		"Who must hold a write durably before it is acknowledged. Fewer copies make writes faster and "
 		"elections more demanding.",

@@ -171,6 +171,8 @@ static void moves_of_shard(
 	bool known = now == NULL || shard_size(view->statuses, now, &size), moves = false;
 
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		if (shard->wanted[i].role == ROLE_WITNESS) /* no copy: nothing is moved to it */
+			continue;
 		if (now != NULL && has_node(now->replicas, now->replica_count, shard->wanted[i].node))
 			continue;
 		moves_add(added, shard->wanted[i].node, size, known);
@@ -179,7 +181,8 @@ static void moves_of_shard(
 	for (unsigned i = 0; now != NULL && i < now->replica_count; i++) {
 		uint64_t own;
 
-		if (has_node(shard->wanted, shard->wanted_count, now->replicas[i].node))
+		if (now->replicas[i].role == ROLE_WITNESS ||
+			has_node(shard->wanted, shard->wanted_count, now->replicas[i].node))
 			continue;
 		moves_add(removed, now->replicas[i].node,
 			size_at(view->statuses, now->replicas[i].node, shard->id, &own) ? own : size, known);

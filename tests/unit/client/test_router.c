@@ -69,6 +69,16 @@ static void test_unbound_and_no_map(void **state)
 	free(router);
 }
 
+/* The first byte of any map. */
+static char map_version(const struct cluster_map *map)
+{
+	static uint8_t bytes[1 << 20];
+	struct packer packer = { .data = bytes, .capacity = sizeof(bytes) };
+	cluster_map_encode(map, &packer);
+	assert_false(packer.overflow);
+	return (char)bytes[0];
+}
+
 static void test_maps_come_and_stay(void **state)
 {
 	(void)state;
@@ -80,7 +90,9 @@ static void test_maps_come_and_stay(void **state)
 	assert_int_equal(world_learn(router, map), STATUS_OK);
 	assert_int_equal(router_epoch(router), 7);
 	assert_int_equal(router_learn_map(router, bytes_text("not a map")), STATUS_UNSUPPORTED);
-	assert_int_equal(router_learn_map(router, bytes_text("\002not a map")), STATUS_INVALID);
+	char cut_short[] = "?not a map";
+	cut_short[0] = map_version(map);
+	assert_int_equal(router_learn_map(router, bytes_text(cut_short)), STATUS_INVALID);
 	assert_int_equal(router_epoch(router), 7);
 	map->epoch = 9;
 	map->cluster[0] ^= 1;

@@ -91,13 +91,14 @@ static void tell_region(const char *place, const char *tags)
 	tell(record);
 }
 
-static void tell_policy(uint64_t id, uint64_t epoch, const char *store_in, const char *never_in)
+static void tell_rules(uint64_t id, uint64_t epoch, const char *store_in, const char *never_in, const char *witness_in)
 {
 	static uint8_t body[LEDGER_BODY_MAX];
 	struct ledger_record record = { .kind = LEDGER_POLICY, .policy = id, .policy_epoch = epoch };
 	struct policy policy = policy_named("p", store_in);
 	struct packer packer;
 	policy.never_in = selectors(never_in);
+	policy.witness_in = selectors(witness_in);
 	policy.copies = 3;
 	policy_complete(&policy, FIELD_STORE_IN | FIELD_NEVER_IN | FIELD_COPIES);
 	policy.id = id;
@@ -107,6 +108,11 @@ static void tell_policy(uint64_t id, uint64_t epoch, const char *store_in, const
 	record.body = pack_result(&packer);
 	sha256_of(record.body, record.digest);
 	tell(record);
+}
+
+static void tell_policy(uint64_t id, uint64_t epoch, const char *store_in, const char *never_in)
+{
+	tell_rules(id, epoch, store_in, never_in, "");
 }
 
 static void tell_replica(uint8_t kind, uint64_t shard, uint64_t policy, uint64_t epoch)
@@ -184,6 +190,30 @@ static void a_snapshot_to_where_it_may_not_be(void **state)
 	assert_int_equal(finding_count, 0);
 	tell_sent(100, "ap/sg/ap-southeast-1/a/n1"); /* of a region that it never recorded */
 	assert_found(AUDIT_NO_REGION);
+}
+
+/* What holds no data may be where the rules want witnesses, and a copy may not be there because of that. */
+static void a_witness_where_copies_may_not_be(void **state)
+{
+	(void)state;
+	uint32_t count;
+	struct ledger_record witness = {
+		.kind = LEDGER_CREATED, .flags = LEDGER_WITNESS, .replica = 200, .policy = 51, .policy_epoch = 8
+	};
+	begin();
+	tell_rules(51, 8, "us", "", "eu");
+	witness.shard = 100;
+	tell(witness);
+	assert_int_equal(finding_count, 0);
+	tell_replica(LEDGER_CREATED, 101, 51, 8);
+	assert_found(AUDIT_AGAINST_RULES);
+	tell_rules(51, 9, "us", "", "");
+	assert_int_equal(finding_count, 0);
+	assert_int_equal(audit_replicas(audit, &count)[0].forbidden_us, 1000 * sequence);
+	witness.shard = 102;
+	witness.policy_epoch = 9;
+	tell(witness);
+	assert_found(AUDIT_AGAINST_RULES);
 }
 
 /* Rules that want a replica elsewhere make it no crime to hold it until it is moved; since when is told. */
@@ -282,7 +312,7 @@ static void no_other_encoding(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(a_good_life), TEST(a_copy_where_it_may_not_be),
-		TEST(a_snapshot_to_where_it_may_not_be), TEST(rules_that_change), TEST(rules_that_are_missing),
-		TEST(the_wrong_order), TEST(no_other_encoding) };
+		TEST(a_snapshot_to_where_it_may_not_be), TEST(a_witness_where_copies_may_not_be),
+		TEST(rules_that_change), TEST(rules_that_are_missing), TEST(the_wrong_order), TEST(no_other_encoding) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

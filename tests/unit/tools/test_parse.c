@@ -26,6 +26,7 @@ VERB(shard_of) VERB(shard_lead) VERB(shard_place) VERB(key_get) VERB(key_put) VE
 VERB(key_cas) VERB(key_scan) VERB(key_where) VERB(key_explain) VERB(operation_list)
 VERB(operation_show) VERB(operation_wait) VERB(cert_create_ca) VERB(cert_create_node)
 VERB(cert_create_client) VERB(cert_create_admin) VERB(cert_revoke) VERB(cert_list) VERB(cert_show) VERB(cert_verify)
+VERB(audit_heads) VERB(audit_show) VERB(audit_verify) VERB(audit_proof) VERB(audit_check) VERB(report_residency)
 VERB(version) VERB(help) VERB(completion) VERB(complete) VERB(docs)
 	/* clang-format on */
 
