@@ -309,11 +309,27 @@ static bool lend(struct liveness *liveness, struct peer *peer, uint64_t now_ns, 
 	return begins;
 }
 
+/* To a process that is not known yet to be the peer's: that we are here, and nothing is promised. It may doubt us in
+ * the same way, after late words of who we were before; if neither answered, both would ask for ever. */
+static void acknowledge(const struct liveness *liveness, const struct peer *peer, const struct message_ping *ping,
+	uint64_t map_epoch, struct liveness_effects *out)
+{
+	struct message *pong = &effect_new(out, LIVENESS_SEND, peer->node)->message;
+	pong->kind = MESSAGE_PONG;
+	pong->pong.echo_ns = ping->sent_ns;
+	pong->pong.boot = liveness->config.boot;
+	pong->pong.echo_boot = ping->boot;
+	pong->pong.map_epoch = map_epoch;
+}
+
 static void pinged(struct liveness *liveness, struct peer *peer, const struct message_ping *ping, uint64_t now_ns,
 	uint64_t map_epoch, struct liveness_effects *out)
 {
-	if (!heard(liveness, peer, ping->boot, 0, now_ns, out))
+	if (!heard(liveness, peer, ping->boot, 0, now_ns, out)) {
+		if (ping->boot != 0 && ping->boot != peer->boot_before)
+			acknowledge(liveness, peer, ping, map_epoch, out);
 		return;
+	}
 	if (peer->granted_epoch == 0)
 		peer->granted_epoch = epoch_next(liveness);
 	uint64_t until = now_ns + longer_ns(liveness, liveness->config.support_us);

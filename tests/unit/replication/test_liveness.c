@@ -262,6 +262,26 @@ static void test_watches_count_and_promises_stay(void **state)
 	pair_free(pair);
 }
 
+/* Late words of the processes before make each take the other, which has been restarted too, for a stranger. */
+static void test_two_strangers_come_to_terms(void **state)
+{
+	(void)state;
+	struct pair *pair = pair_new();
+	run_ms(pair, 1000);
+	pair->held[A] = pair->held[B] = true;
+	run_ms(pair, 150);
+	assert_true(pair->wire_count > 0);
+	start(pair, A, false);
+	start(pair, B, false);
+	unsigned pings = pair->pings[A];
+	pair->held[A] = pair->held[B] = false;
+	run_ms(pair, 1000);
+	for (unsigned node = A; node <= B; node++)
+		assert_true(liveness_supported_epoch(pair->at[node], 3 - node) != 0);
+	assert_in_range(pair->pings[A] - pings, 8, 20);
+	pair_free(pair);
+}
+
 /* What waited while a partition lasted is answered when it heals, all of it; elections must not wait by that. */
 static void test_an_outage_is_no_round_trip(void **state)
 {
@@ -334,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_a_restart_is_told_and_waits),
 		cmocka_unit_test(test_a_withdrawal_is_for_ever_and_told),
 		cmocka_unit_test(test_watches_count_and_promises_stay),
+		cmocka_unit_test(test_two_strangers_come_to_terms),
 		cmocka_unit_test(test_an_outage_is_no_round_trip),
 		cmocka_unit_test(test_a_longer_way_is_learnt),
 		cmocka_unit_test(test_forged_and_late_answers),
