@@ -405,6 +405,14 @@ static const struct map_replica *own_replica(const struct node *node, const stru
 	return NULL;
 }
 
+static bool is_wanted(const struct map_shard *shard, uint64_t replica)
+{
+	for (unsigned i = 0; i < shard->wanted_count; i++)
+		if (shard->wanted[i].replica == replica)
+			return true;
+	return false;
+}
+
 /* Replicas are made and removed by the newest map that this directory ever acted on, or a newer one. After a restart
  * the map comes back from meta's log step by step: by an older one, a replica that was removed would be born again
  * without its memory, and one that came later would be removed with it. */
@@ -455,7 +463,9 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	}
 	witness = own->role == ROLE_WITNESS;
 	if (!residency_hold(node, shard->policy, witness)) {
-		node->residency.violation[RESIDENCY_PLACEMENT]++;
+		/* A member that never came to be, before the policy was tightened: it is being voted out. */
+		if (is_wanted(shard, own->replica))
+			node->residency.violation[RESIDENCY_PLACEMENT]++;
 		return true;
 	}
 	if (in_force && shard->generation == 0) {

@@ -126,7 +126,7 @@ static void calm(struct world_knobs *knobs)
 	knobs->nodes_per_region = 1;
 	knobs->copies = 3;
 	knobs->loss_ppm = knobs->duplicate_ppm = 0;
-	knobs->compactions = knobs->bindings = false;
+	knobs->compactions = knobs->bindings = knobs->witness = false;
 }
 
 static void lossy(struct world_knobs *knobs)
