@@ -205,12 +205,10 @@ static int load_files(const struct invocation *invocation, struct auditing *audi
 	return EXIT_OK;
 }
 
-/* By files: nothing is asked of a cluster. Its trust: what is given. */
-static int begin_with_files(const struct invocation *invocation, struct auditing *auditing)
+int audit_trust(const struct invocation *invocation, struct trusted *trusted)
 {
-	const char *cas = flag_text(invocation, "cas"), *heads = flag_text(invocation, "heads");
+	const char *cas = flag_text(invocation, "cas");
 	char path[1024];
-	int code;
 
 	if (cas == NULL && invocation->certs != NULL) {
 		snprintf(path, sizeof(path), "%s/cas.pem", invocation->certs);
@@ -219,7 +217,15 @@ static int begin_with_files(const struct invocation *invocation, struct auditing
 	if (cas == NULL)
 		return fail(invocation, "DOM-U006", "whom to trust?",
 			"give --cas FILE, the regions' authorities, or --certs DIR with cas.pem", NULL);
-	code = trusted_load(invocation, cas, &auditing->trusted);
+	return trusted_load(invocation, cas, trusted);
+}
+
+/* By files: nothing is asked of a cluster. Its trust: what is given. */
+static int begin_with_files(const struct invocation *invocation, struct auditing *auditing)
+{
+	const char *heads = flag_text(invocation, "heads");
+	int code = audit_trust(invocation, &auditing->trusted);
+
 	if (code == EXIT_OK && heads != NULL)
 		code = heads_load(invocation, heads, &auditing->heads);
 	return code == EXIT_OK ? load_files(invocation, auditing) : code;

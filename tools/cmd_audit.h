@@ -30,6 +30,8 @@ void auditing_end(struct auditing *auditing); /* also after a failure */
 /* After the answer: was anything found, or not read? The exit code, and why. */
 int auditing_verdict(
 	const struct invocation *invocation, const struct auditing *auditing, size_t findings, size_t unread);
+/* Whom to trust without a cluster: --cas, or cas.pem of --certs. */
+int audit_trust(const struct invocation *invocation, struct trusted *trusted);
 int heads_fetch(struct session *session, struct heads *heads);
 /* A head as JSON and back. False: it does not read. */
 json_t *audit_head_item(const struct kept_head *kept);

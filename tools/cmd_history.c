@@ -12,18 +12,6 @@
 #include "tools/output.h"
 #include "tools/policies.h"
 
-static json_t *summary_of(const struct policy *policy)
-{
-	char line[4096];
-	struct text text;
-
-	if (policy == NULL)
-		return json_null();
-	text_init(&text, line, sizeof(line));
-	policy_describe(policy, &text);
-	return json_string(line);
-}
-
 static void print_differences(const json_t *item, bool all)
 {
 	const json_t *difference;
@@ -140,8 +128,8 @@ static json_t *diff_item(const struct policy *before, const struct policy *after
 
 	set(item, "policy", json_string(before != NULL ? before->name : after->name));
 	set(item, "action", json_string(action));
-	set(item, "rules_before", summary_of(before));
-	set(item, "rules_after", summary_of(after));
+	set(item, "rules_before", policy_summary(before));
+	set(item, "rules_after", policy_summary(after));
 	set(item, "differences", differences);
 	return item;
 }
@@ -225,7 +213,7 @@ static json_t *version_item(const struct policy *rules, const struct policy *bef
 	set(item, "epoch", json_integer((json_int_t)rules->epoch));
 	set(item, "until", until == 0 ? json_null() : json_integer((json_int_t)until));
 	set(item, "at", json_time_us(since_us));
-	set(item, "summary", summary_of(rules));
+	set(item, "summary", policy_summary(rules));
 	set(item, "differences", before == NULL ? json_array() : policy_differences(before, rules));
 	return item;
 }

@@ -221,21 +221,6 @@ static bool check_node(struct checking *checking, const json_t *node)
 	return good;
 }
 
-static int load_trust(const struct invocation *invocation, struct trusted *trusted)
-{
-	const char *cas = flag_text(invocation, "cas");
-	char path[1024];
-
-	if (cas == NULL && invocation->certs != NULL) {
-		snprintf(path, sizeof(path), "%s/cas.pem", invocation->certs);
-		cas = path;
-	}
-	if (cas == NULL)
-		return fail(invocation, "DOM-U006", "whom to trust?",
-			"give --cas FILE, the regions' authorities, or --certs DIR with cas.pem", NULL);
-	return trusted_load(invocation, cas, trusted);
-}
-
 static int judge_proof(const struct invocation *invocation, const json_t *proof, struct checking *checking)
 {
 	static const struct column columns[] = { { .title = "PLACE", .field = "place" },
@@ -283,7 +268,7 @@ int run_audit_check(const struct invocation *invocation)
 	if (proof == NULL)
 		return fail(invocation, "DOM-D003", "the proof cannot be read", NULL, "%s: %s",
 			invocation->arguments[0], error.text);
-	code = load_trust(invocation, &trusted);
+	code = audit_trust(invocation, &trusted);
 	if (code == EXIT_OK) {
 		checking.items = json_array();
 		code = judge_proof(invocation, proof, &checking);

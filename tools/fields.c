@@ -174,6 +174,18 @@ const struct policy_field_entry *policy_field_find(const char *name)
 	return NULL;
 }
 
+json_t *policy_summary(const struct policy *policy)
+{
+	char line[4096];
+	struct text text;
+
+	if (policy == NULL)
+		return json_null();
+	text_init(&text, line, sizeof(line));
+	policy_describe(policy, &text);
+	return json_string(line);
+}
+
 static json_t *value_of(const struct policy_field_entry *field, const struct policy *policy, char out[FIELD_TEXT_MAX])
 {
 	struct text text;

@@ -16,6 +16,8 @@ extern const struct policy_field_entry policy_fields[];
 extern const size_t policy_field_count;
 
 const struct policy_field_entry *policy_field_find(const char *name); /* NULL: none */
+/* The whole policy in one line for people; null without one. */
+json_t *policy_summary(const struct policy *policy);
 /* An array of {field, before, after}: the fields in which they differ. NULL: there is no such policy, and all of the
  * other one's fields are told, with null beside them. */
 json_t *policy_differences(const struct policy *before, const struct policy *after);

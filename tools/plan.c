@@ -350,18 +350,6 @@ static json_t *leads_of(const struct view *view, bool after)
 
 /* --- items ------------------------------------------------------------------------------------------ */
 
-static json_t *rules_of(const struct policy *policy)
-{
-	char line[4096];
-	struct text text;
-
-	if (policy == NULL)
-		return json_null();
-	text_init(&text, line, sizeof(line));
-	policy_describe(policy, &text);
-	return json_string(line);
-}
-
 static json_t *policy_plan(const struct view *view)
 {
 	static struct moves added, removed;
@@ -380,8 +368,8 @@ static json_t *policy_plan(const struct view *view)
 	set(item, "name", json_string(view->after->name));
 	set(item, "action", json_string(same ? "keep" : view->before == NULL ? "add" : "change"));
 	set(item, "epoch_before", view->before == NULL ? json_null() : json_integer((json_int_t)view->before->epoch));
-	set(item, "rules_before", rules_of(view->before));
-	set(item, "rules_after", rules_of(view->after));
+	set(item, "rules_before", policy_summary(view->before));
+	set(item, "rules_after", policy_summary(view->after));
 	set(item, "differences", policy_differences(view->before, view->after));
 	add_moves(copies, view, &added, "add", &to_move, &known);
 	add_moves(copies, view, &removed, "remove", &erased, &ignored);
