@@ -116,6 +116,22 @@ static void make_plain(struct membership *membership)
 	membership->rule_old = (struct quorum_rule){ 0 };
 }
 
+/* With a witness that stands in for it at once, a change would be complete without a new copy that is not there: one
+ * copy less, and nobody lost but it. */
+static bool newcomer_lost(const struct group *group, const struct membership *wanted)
+{
+	const struct membership *now = membership_in_force(group);
+	for (unsigned i = 0; wanted->rule_new.degrade != DEGRADE_NEVER && i < wanted->count; i++) {
+		const struct member *member = &wanted->at[i];
+		int at = membership_find(now, member->replica);
+		if (member->role_new != ROLE_VOTER || (at >= 0 && now->at[at].role_new == ROLE_VOTER))
+			continue;
+		if (!liveness_alive(group->config.liveness, member->node, group->now_ns))
+			return true;
+	}
+	return false;
+}
+
 static enum status change_possible(const struct group *group)
 {
 	const struct membership *now = membership_in_force(group);
@@ -135,6 +151,8 @@ void change_membership(struct group *group, const struct group_event *event, str
 	enum status status = change_possible(group);
 	if (status == STATUS_OK && wanted.count > REPLICAS_MAX)
 		status = STATUS_INVALID;
+	if (status == STATUS_OK && newcomer_lost(group, &wanted))
+		status = STATUS_BUSY;
 	if (status == STATUS_OK) {
 		make_plain(&wanted);
 		const bool same = same_voters(now, &wanted);

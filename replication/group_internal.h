@@ -313,6 +313,7 @@ uint64_t leader_deadline(const struct group *group);
 
 /* group_rule.c */
 bool rule_degraded(const struct membership *membership);
+bool rule_told(const struct group *group); /* what is committed here is on two copies, unless the log says otherwise */
 void rule_settle(struct group *group, struct group_effects *out);
 uint64_t rule_send_max(const struct group *group, unsigned at); /* the last index that this follower may be sent */
 

@@ -5,8 +5,9 @@
  * t was written. A truncation lowers that end for every write before it: an old write's completion can then never
  * acknowledge the entries that took the place of its own.
  *
- * Memberships. A leader appends one only when the one before is committed, so in any honest log all but the last are
- * committed, and four are more than can ever be rolled back over. */
+ * Memberships. A leader appends one only when the one before is committed, unless it makes a rule degrade
+ * (group_rule.c): once for each configuration in force. So in any honest log all but the last three are committed, and
+ * four are more than can ever be rolled back over. */
 #include "replication/group_internal.h"
 
 #include <assert.h>
@@ -240,6 +241,6 @@ void commit_release(struct group *group, struct group_effects *out)
 	struct group_effect *effect = effect_new(out, GROUP_COMMIT);
 	effect->commit.first = group->released + 1;
 	effect->commit.last = to;
-	effect->commit.degraded = rule_degraded(membership_in_force(group));
+	effect->commit.degraded = rule_degraded(membership_in_force(group)) || !rule_told(group);
 	group->released = to;
 }

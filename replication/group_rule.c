@@ -31,6 +31,22 @@ bool rule_degraded(const struct membership *membership)
 	       (membership->joint && membership->rule_old.degrade == DEGRADED);
 }
 
+static bool is_copy(const struct membership *membership, uint64_t replica)
+{
+	int at = membership_find(membership, replica);
+	return at >= 0 && holds_data(&membership->at[at], false);
+}
+
+/* A commit may be heard of before the rule that it was made by. Two copies have it all the same, one's own and the
+ * leader's, if both are copies: not one that learns yet, nor one that is about to leave. */
+bool rule_told(const struct group *group)
+{
+	const struct membership *membership = membership_in_force(group);
+	if (membership->rule_new.degrade == DEGRADE_NEVER || group->role == GROUP_LEADER)
+		return true;
+	return is_copy(membership, group->config.replica) && is_copy(membership, group->leader);
+}
+
 uint64_t rule_send_max(const struct group *group, unsigned at)
 {
 	const struct membership *membership = membership_in_force(group);
@@ -93,7 +109,10 @@ static uint8_t wanted(struct group *group, const struct membership *membership, 
 		group->return_index = 0;
 		return DEGRADED;
 	}
-	return rule->degrade == DEGRADED && !caught_up(group, membership) ? DEGRADED : DEGRADE_MAY;
+	/* What brings two copies back stands on nothing that is not committed. So of what is not, all but the first
+	 * degrade: three at most, with both configurations of a joint one, and there is room for the next. */
+	bool settled = group->commit >= membership->index;
+	return rule->degrade == DEGRADED && !(settled && caught_up(group, membership)) ? DEGRADED : DEGRADE_MAY;
 }
 
 void rule_settle(struct group *group, struct group_effects *out)
@@ -107,9 +126,6 @@ void rule_settle(struct group *group, struct group_effects *out)
 		next.rule_old.degrade = wanted(group, now, true);
 	next.rule_new.degrade = wanted(group, now, false);
 	if (next.rule_old.degrade == now->rule_old.degrade && next.rule_new.degrade == now->rule_new.degrade)
-		return;
-	/* Room to roll back over all that is not committed: it becomes so when somebody is heard again. */
-	if (memberships_oldest(group) == 0 && group->membership_count == GROUP_MEMBERSHIPS_MAX)
 		return;
 	if (!grants_allow(group, &next))
 		return;
