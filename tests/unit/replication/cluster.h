@@ -375,13 +375,14 @@ static inline void effect_write(
 	write_schedule(cluster, at, write);
 }
 
-/* Who says that nothing is degraded has both copies' word. A witness answers nobody. */
+/* Who says that nothing is degraded has both copies' word, also to the clients of a learner. A witness answers nobody.
+ */
 static inline void check_copies(struct cluster *cluster, unsigned at, uint64_t index)
 {
 	const struct membership *membership = group_membership(cluster->nodes[at].group);
 	int own = membership_find(membership, at + 1);
 	if (membership->joint || membership->rule_new.degrade == DEGRADE_NEVER || own < 0 ||
-		membership->at[own].role_new != ROLE_VOTER)
+		membership->at[own].role_new == ROLE_WITNESS)
 		return;
 	for (unsigned i = 0; i < membership->count; i++) {
 		const struct disk *disk = &cluster->nodes[membership->at[i].replica - 1].disk;

@@ -21,8 +21,33 @@ static void compact(struct cluster *cluster, unsigned at)
 	step(cluster, at, &event);
 }
 
+/* Another copy or another witness; a replica keeps its role for life. */
+static void change_witnessed(struct cluster *cluster, unsigned leader)
+{
+	const struct membership *now = group_membership(cluster->nodes[leader].group);
+	const bool local_reads = now->local_reads;
+	char roles[NODES_MAX + 1] = { 0 };
+	memset(roles, '-', cluster->count);
+	unsigned copies = 0, witnesses = cluster->count - 1;
+	roles[witnesses - (unsigned)prng_below(&cluster->prng, 2)] = 'w';
+	while (copies < 2) {
+		unsigned at = (unsigned)prng_below(&cluster->prng, cluster->count - 2);
+		if (roles[at] == 'v')
+			continue;
+		roles[at] = 'v';
+		copies++;
+	}
+	struct membership wanted = witnessed_of(roles);
+	wanted.local_reads = local_reads != prng_chance(&cluster->prng, 200000);
+	change(cluster, leader, &wanted, ++cluster->version);
+}
+
 static void change_something(struct cluster *cluster, unsigned leader)
 {
+	if (group_membership(cluster->nodes[leader].group)->rule_new.degrade != DEGRADE_NEVER) {
+		change_witnessed(cluster, leader);
+		return;
+	}
 	struct membership wanted = *group_membership(cluster->nodes[leader].group);
 	char roles[NODES_MAX + 1] = { 0 };
 	unsigned voters = 0;
@@ -179,11 +204,34 @@ static void all_agree(struct cluster *cluster)
 	assert_int_equal(members_sent(cluster, membership), sent);
 }
 
-enum world { WORLD_PLAIN, WORLD_CHANGES, WORLD_WITNESS };
+/* Of two copies and a witness, whichever is lost, the others go on: at once, or when all was down. */
+static void one_is_lost(struct cluster *cluster)
+{
+	const struct membership *in_force = group_membership(cluster->nodes[await_leader(cluster, 5000)].group);
+	struct membership membership = *in_force;
+	unsigned lost = (unsigned)prng_below(&cluster->prng, membership.count);
+	bool all_down = prng_chance(&cluster->prng, 500000);
+	uint64_t committed = cluster->committed;
+	for (unsigned i = 0; i < membership.count; i++)
+		if (all_down || i == lost)
+			node_crash(cluster, (unsigned)membership.at[i].replica - 1);
+	for (unsigned i = 0; i < membership.count; i++)
+		if (all_down && i != lost)
+			node_restart(cluster, (unsigned)membership.at[i].replica - 1);
+	run_ms(cluster, 8000);
+	unsigned leader = await_leader(cluster, 5000);
+	assert_true(status_of(cluster, leader).commit >= committed);
+	propose(cluster, leader, 1);
+	run_ms(cluster, 1000);
+	assert_int_equal(status_of(cluster, leader).commit, status_of(cluster, leader).last);
+	assert_int_equal(status_of(cluster, leader).degraded, membership.at[lost].role_new == ROLE_VOTER);
+}
+
+enum world { WORLD_PLAIN, WORLD_CHANGES, WORLD_WITNESS, WORLD_WITNESS_CHANGES };
 
 static void run_seed(uint64_t seed, enum world world, unsigned rounds)
 {
-	const bool changes = world == WORLD_CHANGES;
+	const bool changes = world == WORLD_CHANGES || world == WORLD_WITNESS_CHANGES;
 	struct prng prng;
 	prng_seed(&prng, seed);
 	unsigned count = 1 + (unsigned)prng_below(&prng, 5);
@@ -194,7 +242,13 @@ static void run_seed(uint64_t seed, enum world world, unsigned rounds)
 		roles[i] = changes && i >= 3 ? '-' : 'v';
 	if (world == WORLD_WITNESS)
 		count = 3;
-	struct membership membership = world == WORLD_WITNESS ? witnessed_of("vvw") : membership_of(roles);
+	if (world == WORLD_WITNESS_CHANGES)
+		count = 5;
+	struct membership membership = membership_of(roles);
+	if (world == WORLD_WITNESS)
+		membership = witnessed_of("vvw");
+	else if (world == WORLD_WITNESS_CHANGES)
+		membership = witnessed_of("vv--w");
 	membership.local_reads = prng_chance(&prng, 700000);
 	struct cluster *cluster = cluster_new(count, &membership, seed);
 	cluster->trace = getenv("TRACE") != NULL;
@@ -222,6 +276,8 @@ static void run_seed(uint64_t seed, enum world world, unsigned rounds)
 		run_ms(cluster, prng_below(&cluster->prng, 40));
 	}
 	all_agree(cluster);
+	if (world == WORLD_WITNESS || world == WORLD_WITNESS_CHANGES)
+		one_is_lost(cluster);
 	cluster_free(cluster);
 }
 
@@ -265,6 +321,12 @@ static void test_disorder_with_a_witness(void **state)
 	run_seeds(WORLD_WITNESS);
 }
 
+static void test_disorder_with_changes_and_a_witness(void **state)
+{
+	(void)state;
+	run_seeds(WORLD_WITNESS_CHANGES);
+}
+
 /* The same seed, the same run, to the last bit. */
 static void test_a_run_follows_from_its_seed(void **state)
 {
@@ -293,6 +355,7 @@ int main(void)
 		cmocka_unit_test(test_disorder),
 		cmocka_unit_test(test_disorder_with_changes),
 		cmocka_unit_test(test_disorder_with_a_witness),
+		cmocka_unit_test(test_disorder_with_changes_and_a_witness),
 		cmocka_unit_test(test_a_run_follows_from_its_seed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
