@@ -338,7 +338,10 @@ static void read_strong(struct node *node, struct hosted *hosted, struct pending
 	else
 		of.key_hash = hash64(buffer_bytes(pending->key));
 	pending->by = READ_BY_LEASE;
-	switch (driver_read_by_lease(hosted->driver, token, &of, node->time.now_ns)) {
+	/* By a clock read now: what the read waits for is settled here. A process that was stopped meanwhile would
+	 * settle it by a log that lacks what its lapsed lease let pass, and find a new lease standing when it answers.
+	 */
+	switch (driver_read_by_lease(hosted->driver, token, &of, node->io.now(node->io.arg))) {
 	case DRIVER_READ_SERVE:
 		serve(node, hosted, pending, token);
 		break;
