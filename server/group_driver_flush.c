@@ -184,7 +184,7 @@ uint64_t driver_flush_deadline(const struct driver *driver)
 	const struct flushing *flush = &driver->flush;
 	if (flush->running)
 		return flush->ended ? driver->now_ns : UINT64_MAX;
-	return flush->retry_ns ? flush->retry_ns : UINT64_MAX;
+	return flush->retry_ns && !driver->reseed.running ? flush->retry_ns : UINT64_MAX;
 }
 
 enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time)

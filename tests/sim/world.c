@@ -165,6 +165,10 @@ static uint64_t next_turn_ns(const struct world_node *node)
 /* --- timers and flushes ---------------------------------------------------------------------------------------------
  */
 
+/* A clock read back from local time is a microsecond late, so a deadline that stays behind comes again a thousand times
+ * in a millisecond. */
+enum { TIMERS_PER_MS_MAX = 300 };
+
 static void on_timer(struct world *world, void *arg, uint64_t incarnation, struct buffer *bytes)
 {
 	struct world_node *node = arg;
@@ -176,6 +180,13 @@ static void on_timer(struct world *world, void *arg, uint64_t incarnation, struc
 	if (node->paused_until_ns > world->now_ns) {
 		node->timer_ns = next_turn_ns(node);
 		world_at(world, node->timer_ns, on_timer, node, incarnation, NULL);
+		return;
+	}
+	if (node->timers_ms != world->now_ns / 1000000)
+		node->timers = 0;
+	node->timers_ms = world->now_ns / 1000000;
+	if (++node->timers > TIMERS_PER_MS_MAX) {
+		world_fail(world, "node %u spins: a deadline of it does not move on", node->slot);
 		return;
 	}
 	node_expired(node->node, node_now(node));

@@ -71,7 +71,8 @@ struct world_node {
 	int64_t wall_error_us;
 	uint64_t paused_until_ns, last_local_ns;
 	struct node_time before_pause;
-	uint64_t timer_ns; /* true time for which a timer event is queued; UINT64_MAX: none */
+	uint64_t timer_ns;	    /* true time for which a timer event is queued; UINT64_MAX: none */
+	uint64_t timers_ms, timers; /* events of that millisecond of true time */
 	struct journal_flush *flush;
 	struct list jobs; /* given to threads that may block, not yet done */
 	bool flush_queued, slow_disk, failed;

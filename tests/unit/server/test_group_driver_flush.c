@@ -242,6 +242,39 @@ static void full_in_a_flush(void **state)
 	assert_converged(&cluster, SLOT_SHARD);
 }
 
+/* The flush that waits for room waits for the engine to be mended too, without asking all the time. */
+static void full_and_damaged(void **state)
+{
+	char command[900];
+	(void)state;
+	if (!private)
+		skip();
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(put_large(i), STATUS_OK);
+	assert_int_equal(driver_flush(driver_of(leader), 0, cluster.time), STATUS_OK);
+	disk_fill(4 << 20);
+	unsigned count = 20;
+	while (count < 1000 && put_large(count) == STATUS_OK)
+		count++;
+	cluster_run(&cluster, 1000);
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster.nodes[id].cut = id != leader;
+	snprintf(command, sizeof(command),
+		"for f in %s/shards/%016llx/*.sst; do head -c 500000 /dev/zero | dd of=$f conv=notrunc 2>/dev/null; "
+		"done",
+		cluster.nodes[leader].dir, (unsigned long long)replica_of(leader, SLOT_SHARD));
+	assert_int_equal(system(command), 0);
+	assert_int_equal(driver_digest(driver_of(leader)), 0);
+	cluster_run(&cluster, 5000); /* in so many steps, or fails */
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster.nodes[id].cut = false;
+	disk_clear();
+	assert_converged(&cluster, SLOT_SHARD);
+	leader = cluster_leader(&cluster, SLOT_SHARD);
+	for (unsigned i = 0; i < count; i += 7)
+		check_there(i);
+}
+
 /* A driver that ends with a flush behind it that it has not heard of. */
 static void ends_unsettled(void **state)
 {
@@ -264,6 +297,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flush_beside_writes, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_in_a_flush, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_and_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends_unsettled, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, setup_all, NULL);
