@@ -128,6 +128,11 @@ bool membership_is_voter(const struct membership *membership, uint64_t replica)
 	return position >= 0 && (membership_voters(membership) >> position & 1);
 }
 
+bool member_is_witness(const struct member *member)
+{
+	return member->role_new == ROLE_WITNESS || member->role_old == ROLE_WITNESS;
+}
+
 static bool member_valid(const struct membership *membership, unsigned i)
 {
 	const struct member *member = &membership->at[i];

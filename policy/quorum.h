@@ -24,6 +24,8 @@ int membership_find(const struct membership *membership, uint64_t replica); /* p
 /* Voters and witnesses of every configuration in force. */
 member_set membership_voters(const struct membership *membership);
 bool membership_is_voter(const struct membership *membership, uint64_t replica);
+/* In whichever configuration it is a member: a replica keeps its role for life. */
+bool member_is_witness(const struct member *member);
 /* Well formed: bounds, distinct replicas and nodes, a voter with data in each configuration in force. */
 bool membership_valid(const struct membership *membership);
 

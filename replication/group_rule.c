@@ -20,11 +20,6 @@ static bool holds_data(const struct member *member, bool old)
 	return (old ? member->role_old : member->role_new) == ROLE_VOTER;
 }
 
-static bool is_witness(const struct member *member, bool joint)
-{
-	return member->role_new == ROLE_WITNESS || (joint && member->role_old == ROLE_WITNESS);
-}
-
 bool rule_degraded(const struct membership *membership)
 {
 	return membership->rule_new.degrade == DEGRADED ||
@@ -50,7 +45,7 @@ bool rule_told(const struct group *group)
 uint64_t rule_send_max(const struct group *group, unsigned at)
 {
 	const struct membership *membership = membership_in_force(group);
-	if (!is_witness(&membership->at[at], membership->joint) || rule_degraded(membership))
+	if (!member_is_witness(&membership->at[at]) || rule_degraded(membership))
 		return group->last;
 	return max_u64(group->commit, group->followers[at].match);
 }

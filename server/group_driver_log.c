@@ -251,7 +251,7 @@ static bool is_witness(const struct driver *driver, uint64_t replica)
 {
 	const struct membership *membership = group_membership(driver->group);
 	int at = membership_find(membership, replica);
-	return at >= 0 && (membership->at[at].role_new == ROLE_WITNESS || membership->at[at].role_old == ROLE_WITNESS);
+	return at >= 0 && member_is_witness(&membership->at[at]);
 }
 
 /* Position and term, and who the members are: all that a witness may know. */

@@ -95,8 +95,7 @@ static uint64_t whom_to_ask(struct driver *driver)
 	const struct membership *membership = group_membership(driver->group);
 	for (unsigned i = 0; i < membership->count; i++) {
 		const struct member *member = &membership->at[(driver->repair_tries / 2 + i) % membership->count];
-		const bool witness = member->role_new == ROLE_WITNESS || member->role_old == ROLE_WITNESS;
-		if (member->replica != driver->options.replica && !witness)
+		if (member->replica != driver->options.replica && !member_is_witness(member))
 			return member->replica;
 	}
 	return 0;

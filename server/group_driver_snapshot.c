@@ -127,8 +127,7 @@ void driver_snapshot_start(struct driver *driver, uint64_t to, struct node_time 
 		group_snapshot_sent(driver->group, to, driver->applied, false);
 		return;
 	}
-	const bool witness =
-		membership->at[member].role_new == ROLE_WITNESS || membership->at[member].role_old == ROLE_WITNESS;
+	const bool witness = member_is_witness(&membership->at[member]);
 	struct snapshot_out *out = out_find(driver, to);
 	if (out)
 		out_free(out);

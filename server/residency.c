@@ -78,8 +78,13 @@ static bool hollow(const struct message *message)
 	return false;
 }
 
+static bool may_hold(const struct policy *policy, const struct site *site, bool witness)
+{
+	return witness ? policy_may_witness(policy, site) : policy_may_store(policy, site);
+}
+
 /* A node's place as meta attested it at its admission (its certificate is checked against it on every connection). */
-static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t peer)
+static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t peer, bool witness)
 {
 	const struct cluster_map *map = node_map_in_force(node);
 	const struct policy *policy = map_policy_find(map, policy_id);
@@ -88,25 +93,15 @@ static bool node_may_hold(const struct node *node, uint64_t policy_id, uint64_t 
 
 	if (policy == NULL || place == NULL || !map_site(map, &place->place, &site))
 		return false;
-	return policy_may_store(policy, &site);
-}
-
-static bool node_may_witness(const struct node *node, uint64_t policy_id, uint64_t peer)
-{
-	const struct cluster_map *map = node_map_in_force(node);
-	const struct policy *policy = map_policy_find(map, policy_id);
-	const struct map_node *place = map_node_find(map, peer);
-	struct site site;
-
-	return policy != NULL && place != NULL && map_site(map, &place->place, &site) &&
-	       policy_may_witness(policy, &site);
+	return may_hold(policy, &site, witness);
 }
 
 static bool is_witness(const struct membership *membership, uint64_t peer)
 {
-	for (unsigned i = 0; i < membership->count; i++)
+	for (unsigned i = 0; i < membership->count; i++) {
 		if (membership->at[i].node == peer)
-			return membership->at[i].role_new == ROLE_WITNESS || membership->at[i].role_old == ROLE_WITNESS;
+			return member_is_witness(&membership->at[i]);
+	}
 	return false;
 }
 
@@ -126,10 +121,9 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 		hosted->evacuates_term == term)
 		return hosted->evacuates;
 	for (unsigned i = 0; i < membership->count; i++) {
-		uint64_t peer = membership->at[i].node;
+		const struct member *member = &membership->at[i];
 
-		if (is_witness(membership, peer) ? node_may_witness(node, hosted->policy, peer)
-						 : node_may_hold(node, hosted->policy, peer))
+		if (node_may_hold(node, hosted->policy, member->node, member_is_witness(member)))
 			allowed |= (member_set)1 << i;
 	}
 	hosted->evacuates = membership->count > 0 && !quorum_commits(membership, allowed);
@@ -141,16 +135,16 @@ bool residency_evacuates(const struct node *node, struct hosted *hosted)
 
 bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message)
 {
-	const struct membership *membership = group_membership(driver_group(hosted->driver));
-	bool witness = is_witness(membership, peer);
+	bool witness;
 
 	if (hosted->group == META_GROUP || !carries_data(message))
 		return true;
+	witness = is_witness(group_membership(driver_group(hosted->driver)), peer);
 	if (witness && !bare(message)) {
 		node->residency.violation[RESIDENCY_REPLICATION_SEND]++;
 		return false;
 	}
-	if (witness ? node_may_witness(node, hosted->policy, peer) : node_may_hold(node, hosted->policy, peer))
+	if (node_may_hold(node, hosted->policy, peer, witness))
 		return true;
 	if (message->kind == MESSAGE_APPEND && residency_evacuates(node, hosted))
 		return true;
@@ -184,9 +178,7 @@ bool residency_hold(struct node *node, uint64_t policy_id, bool witness)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);
 
-	if (policy == NULL)
-		return false;
-	return witness ? policy_may_witness(policy, &node->site) : policy_may_store(policy, &node->site);
+	return policy != NULL && may_hold(policy, &node->site, witness);
 }
 
 bool residency_reader(struct node *node, const struct policy *policy, const struct place *place, bool write, char *why,
