@@ -28,37 +28,24 @@ static void pack_label(const struct driver *driver, struct packer *packer, struc
 	pack_bytes(packer, map);
 }
 
-static struct buffer *packed(void (*pack)(const struct driver *, struct packer *, struct bytes),
-	const struct driver *driver, struct bytes map)
-{
-	struct packer packer;
-	pack_init(&packer, NULL, 0);
-	pack(driver, &packer, map);
-	struct buffer *buffer = buffer_new(packer.size);
-	if (!buffer)
-		return NULL;
-	pack_init(&packer, buffer->data, buffer->size);
-	pack(driver, &packer, map);
-	assert(!packer.overflow);
-	return buffer;
-}
-
-static void pack_map(const struct driver *driver, struct packer *packer, struct bytes none)
-{
-	(void)none;
-	cluster_map_encode(driver->options.map, packer);
-}
-
 /* NULL: no memory. */
 struct buffer *label_of(const struct driver *driver)
 {
 	struct buffer *map = NULL;
 	if (driver_is_meta(driver)) {
-		map = packed(pack_map, driver, bytes_of(NULL, 0));
+		map = map_packed(driver->options.map);
 		if (!map)
 			return NULL;
 	}
-	struct buffer *label = packed(pack_label, driver, buffer_bytes(map));
+	struct packer packer;
+	pack_init(&packer, NULL, 0);
+	pack_label(driver, &packer, buffer_bytes(map));
+	struct buffer *label = buffer_new(packer.size);
+	if (label) {
+		pack_init(&packer, label->data, label->size);
+		pack_label(driver, &packer, buffer_bytes(map));
+		assert(!packer.overflow);
+	}
 	buffer_unref(map);
 	return label;
 }

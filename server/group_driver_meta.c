@@ -52,6 +52,20 @@ enum status meta_load(struct driver *driver)
 	return status;
 }
 
+struct buffer *map_packed(const struct cluster_map *map)
+{
+	struct packer packer;
+	pack_init(&packer, NULL, 0);
+	cluster_map_encode(map, &packer);
+	struct buffer *bytes = buffer_new(packer.size);
+	if (!bytes)
+		return NULL;
+	pack_init(&packer, bytes->data, bytes->size);
+	cluster_map_encode(map, &packer);
+	assert(!packer.overflow);
+	return bytes;
+}
+
 /* Brings the engine to the applied index. */
 enum status meta_checkpoint(struct driver *driver)
 {
@@ -59,16 +73,10 @@ enum status meta_checkpoint(struct driver *driver)
 	assert(driver->engine_applied <= driver->applied);
 	if (driver->engine_applied == driver->applied)
 		return STATUS_OK;
-	struct packer packer;
-	pack_init(&packer, NULL, 0);
-	cluster_map_encode(driver->options.map, &packer);
-	struct buffer *row = buffer_new(packer.size);
+	struct buffer *row = map_packed(driver->options.map);
 	struct engine_batch *batch = engine_batch_new();
 	enum status status = row && batch ? STATUS_OK : STATUS_NO_MEMORY;
 	if (status == STATUS_OK) {
-		pack_init(&packer, row->data, row->size);
-		cluster_map_encode(driver->options.map, &packer);
-		assert(!packer.overflow);
 		engine_batch_put(batch, ENGINE_SPACE_KEYS, bytes_text("map"), buffer_bytes(row));
 		if (driver->membership.count > 0)
 			state_put_membership(batch, &driver->membership);

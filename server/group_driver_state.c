@@ -3,11 +3,14 @@
  *
  *   space   key                          value
  *   marks   "birth"                      version u8, group. Its absence: a replica that was never born
- *   marks   "witness"                    empty. Its presence: a replica that holds no data, and has no other rows than
- * these and "secret", "mark", "membership" marks   "secret"                     the cluster's hash secret, by which
- * exact fences are told marks   "mark"                       version u8, highest version applied, evicted-ever marks
- * "membership"                 as of the applied index marks   "fence/" operation           the FENCE command sessions
- * client, slot (big-endian)   version u8, client, sequence, version, index, status */
+ *   marks   "witness"                    empty. Its presence: a replica that holds no data
+ *   marks   "secret"                     the cluster's hash secret, by which exact fences are told
+ *   marks   "mark"                       version u8, highest version applied, evicted-ever
+ *   marks   "membership"                 as of the applied index
+ *   marks   "fence/" operation           the FENCE command
+ *   sessions client, slot (big-endian)   version u8, client, sequence, version, index, status
+ *
+ * A witness has the first five only. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>

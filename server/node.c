@@ -24,19 +24,11 @@ const struct cluster_map *node_map(const struct node *node)
 struct bytes node_map_bytes(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
-	struct packer packer = { 0 };
 
 	if (node->map_bytes != NULL && node->map_bytes_epoch == map->epoch)
 		return buffer_bytes(node->map_bytes);
-	cluster_map_encode(map, &packer); /* counts */
-	if (node->map_bytes != NULL)
-		buffer_unref(node->map_bytes);
-	node->map_bytes = buffer_new(packer.size);
-	if (node->map_bytes == NULL)
-		return bytes_of(NULL, 0);
-	packer = (struct packer){ .data = node->map_bytes->data, .capacity = node->map_bytes->size };
-	cluster_map_encode(map, &packer);
-	assert(!packer.overflow);
+	buffer_unref(node->map_bytes);
+	node->map_bytes = map_packed(map);
 	node->map_bytes_epoch = map->epoch;
 	return buffer_bytes(node->map_bytes);
 }
