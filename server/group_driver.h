@@ -147,9 +147,13 @@ uint64_t driver_replica_id(const struct driver *driver);
 uint64_t driver_applied(const struct driver *driver);
 bool driver_leads(const struct driver *driver);
 bool driver_is_witness(const struct driver *driver);
+/* It said so of late: it cannot lead until it is mended, whatever of the log it has. */
+bool driver_peer_damaged(const struct driver *driver, uint64_t replica, uint64_t now_ns);
 uint64_t driver_leader_node(const struct driver *driver); /* 0: unknown */
 bool driver_awaits_durable(const struct driver *driver);
 bool driver_needs_turn(const struct driver *driver);
+/* The map as meta's engine and messages carry it; NULL: no memory. */
+struct buffer *map_packed(const struct cluster_map *map);
 /* A key under a fence: writes to it are refused (deterministically, at apply). */
 bool driver_fence_at(
 	const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */

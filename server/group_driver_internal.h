@@ -135,7 +135,6 @@ struct reseeding {
 	uint64_t ask_ns; /* next round */
 	uint32_t rounds,
 		all_damaged; /* made so far; the last ones in a row in which every other copy was damaged too */
-	struct damaged_peer heard[REPLICAS_MAX];
 };
 
 struct recovered {
@@ -183,6 +182,7 @@ struct driver {
 	bool label_due;			      /* the label is not what it should be: with the next flush */
 	struct flushing flush;
 	struct reseeding reseed;
+	struct damaged_peer damaged_peers[REPLICAS_MAX];
 	struct membership membership; /* as of applied */
 	struct fence *fences;	      /* sorted by operation */
 	uint32_t fence_count;

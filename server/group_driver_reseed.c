@@ -9,8 +9,9 @@
  *     replicate and commit, and so bring a successor up to date, however many tries that takes.
  *
  * Asking is a MESSAGE_REPAIR for entry 0, to every other member with data, again and again. It says by itself that the
- * asker is damaged. When all of them say so for ROUNDS_MAX rounds there is no whole copy: the node stops with that
- * reason, since nobody can know what was in them. A witness has no data to be seeded with: it stops. */
+ * asker is damaged: nobody offers it the lead, which it would not take, and its log is as long as anybody's. When all
+ * of them say so for ROUNDS_MAX rounds there is no whole copy: the node stops with that reason, since nobody can know
+ * what was in them. A witness has no data to be seeded with: it stops. */
 #include "server/group_driver_internal.h"
 
 #include <assert.h>
@@ -28,11 +29,6 @@ static uint64_t round_ns(const struct driver *driver)
 static const struct membership *members_of(const struct driver *driver)
 {
 	return group_membership(driver->group);
-}
-
-static bool is_witness(const struct member *member)
-{
-	return member->role_new == ROLE_WITNESS || member->role_old == ROLE_WITNESS;
 }
 
 static void begin(struct driver *driver, const char *what)
@@ -84,7 +80,7 @@ enum status reseed_open(struct driver *driver, bool behind)
 	if (status != STATUS_OK)
 		return status;
 	int own = membership_find(&driver->membership, driver->options.replica); /* its own word is lost */
-	if (driver->options.witness || (own >= 0 && is_witness(&driver->membership.at[own])))
+	if (driver->options.witness || (own >= 0 && member_is_witness(&driver->membership.at[own])))
 		return STATUS_CORRUPT;
 	log_warn("a replica's engine is damaged: its state is fetched from its leader",
 		LOG_H("group", driver->options.group),
@@ -114,17 +110,24 @@ void reseed_settle(struct driver *driver)
 
 /* --- asking --------------------------------------------------------------------------------------- */
 
+bool driver_peer_damaged(const struct driver *driver, uint64_t replica, uint64_t now_ns)
+{
+	for (unsigned at = 0; at < REPLICAS_MAX; at++) {
+		const struct damaged_peer *peer = &driver->damaged_peers[at];
+		if (peer->replica == replica)
+			return now_ns - peer->at_ns <= HEARD_ROUNDS * round_ns(driver);
+	}
+	return false;
+}
+
 static bool all_damaged(const struct driver *driver, uint64_t now_ns)
 {
 	const struct membership *membership = members_of(driver);
 	for (unsigned i = 0; i < membership->count; i++) {
-		uint64_t replica = membership->at[i].replica, heard_ns = 0;
-		if (replica == driver->options.replica || is_witness(&membership->at[i]))
+		uint64_t replica = membership->at[i].replica;
+		if (replica == driver->options.replica || member_is_witness(&membership->at[i]))
 			continue;
-		for (unsigned at = 0; at < REPLICAS_MAX; at++)
-			if (driver->reseed.heard[at].replica == replica)
-				heard_ns = driver->reseed.heard[at].at_ns;
-		if (heard_ns == 0 || now_ns - heard_ns > HEARD_ROUNDS * round_ns(driver))
+		if (!driver_peer_damaged(driver, replica, now_ns))
 			return false;
 	}
 	return membership->count > 0;
@@ -137,7 +140,7 @@ static void hand_over(struct driver *driver, struct node_time time)
 	for (unsigned i = 0; i < membership->count; i++) {
 		uint64_t to = membership->at[(first + i) % membership->count].replica;
 		struct group_progress progress;
-		if (to == driver->options.replica ||
+		if (to == driver->options.replica || driver_peer_damaged(driver, to, time.now_ns) ||
 			membership->at[(first + i) % membership->count].role_new != ROLE_VOTER)
 			continue;
 		if (!group_progress(driver->group, to, &progress) || !progress.active || progress.snapshotting)
@@ -155,7 +158,7 @@ static void ask(struct driver *driver, struct node_time time)
 		.from = driver->options.replica,
 		.term = group_status(driver->group, time.now_ns).term };
 	for (unsigned i = 0; i < membership->count; i++) {
-		if (membership->at[i].replica == driver->options.replica || is_witness(&membership->at[i]))
+		if (membership->at[i].replica == driver->options.replica || member_is_witness(&membership->at[i]))
 			continue;
 		message.to = membership->at[i].replica;
 		driver_send(driver, message.to, &message);
@@ -193,23 +196,22 @@ uint64_t driver_reseed_deadline(const struct driver *driver)
 
 static void heard(struct driver *driver, uint64_t replica, uint64_t now_ns)
 {
-	struct reseeding *reseed = &driver->reseed;
+	struct damaged_peer *peers = driver->damaged_peers;
 	unsigned oldest = 0;
 	for (unsigned at = 0; at < REPLICAS_MAX; at++) {
-		if (reseed->heard[at].replica == replica) {
+		if (peers[at].replica == replica) {
 			oldest = at;
 			break;
 		}
-		if (reseed->heard[at].at_ns < reseed->heard[oldest].at_ns)
+		if (peers[at].at_ns < peers[oldest].at_ns)
 			oldest = at;
 	}
-	reseed->heard[oldest] = (struct damaged_peer){ replica, now_ns };
+	peers[oldest] = (struct damaged_peer){ replica, now_ns };
 }
 
 void driver_reseed_asked(struct driver *driver, uint64_t replica, struct node_time time)
 {
-	if (driver->reseed.running)
-		heard(driver, replica, time.now_ns);
-	else if (driver->leads && !driver_snapshot_runs(driver, replica))
+	heard(driver, replica, time.now_ns);
+	if (!driver->reseed.running && driver->leads && !driver_snapshot_runs(driver, replica))
 		driver_snapshot_start(driver, replica, time);
 }

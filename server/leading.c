@@ -39,13 +39,15 @@ void leading_forwarded(struct node *node, struct hosted *hosted, uint16_t origin
 	}
 }
 
-/* Voters that answer, and have nearly all of the log: who takes over then takes over at once. */
-static bool able(const struct node *node, const struct group *group, const struct member *member, uint64_t last)
+bool leading_able(const struct node *node, const struct hosted *hosted, const struct member *member)
 {
+	const struct group *group = driver_group(hosted->driver);
 	struct group_progress progress;
 
 	return member->role_new == ROLE_VOTER && liveness_alive(node->liveness, member->node, node->time.now_ns) &&
-	       group_progress(group, member->replica, &progress) && progress.match + LEADER_LAG_ENTRIES >= last;
+	       !driver_peer_damaged(hosted->driver, member->replica, node->time.now_ns) &&
+	       group_progress(group, member->replica, &progress) &&
+	       progress.match + LEADER_LAG_ENTRIES >= group_status(group, node->time.now_ns).last;
 }
 
 static unsigned rank_of(const struct node *node, const struct policy *policy, const struct member *member)
@@ -91,9 +93,7 @@ static uint64_t named(
 struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), shard->policy);
-	const struct group *group = driver_group(hosted->driver);
-	const struct membership *membership = group_membership(group);
-	const uint64_t last = group_status(group, node->time.now_ns).last;
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
 	const int own = membership_find(membership, driver_replica_id(hosted->driver));
 	struct leading_candidate candidates[REPLICAS_MAX];
 	member_set there = 0;
@@ -107,7 +107,7 @@ struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, c
 
 		candidates[i] = (struct leading_candidate){ .replica = member->replica,
 			.rank = rank_of(node, policy, member),
-			.able = is_own || able(node, group, member, last) };
+			.able = is_own || leading_able(node, hosted, member) };
 		if (is_own || liveness_alive(node->liveness, member->node, node->time.now_ns))
 			there |= (member_set)1 << i;
 	}

@@ -544,19 +544,12 @@ void mover_run(struct node *node)
 
 void mover_hand_over(struct node *node, struct hosted *hosted)
 {
-	const struct group *group = driver_group(hosted->driver);
-	const struct membership *membership = group_membership(group);
-	uint64_t last = group_status(group, node->time.now_ns).last;
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
 
 	if (!elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS))
 		return;
 	for (unsigned i = 0; i < membership->count; i++) {
-		struct group_progress progress;
-
-		if (membership->at[i].role_new != ROLE_VOTER || membership->at[i].node == node->identity.node ||
-			!liveness_alive(node->liveness, membership->at[i].node, node->time.now_ns) ||
-			!group_progress(group, membership->at[i].replica, &progress) ||
-			progress.match + LEADER_LAG_ENTRIES < last)
+		if (membership->at[i].node == node->identity.node || !leading_able(node, hosted, &membership->at[i]))
 			continue;
 		hosted->transfer_ns = node->time.now_ns;
 		driver_transfer(hosted->driver, membership->at[i].replica, node->time);

@@ -199,6 +199,9 @@ void leading_forwarded(struct node *node, struct hosted *hosted, uint16_t origin
 bool leading_noticed(struct node *node, struct hosted *hosted, const struct map_shard *shard);
 struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, const struct map_shard *shard);
 void leading_offer(struct node *node, struct hosted *hosted, const struct map_shard *shard, uint64_t to);
+/* Another member of a shard that is led here could take over at once: it votes, answers, is sound, and has nearly all
+ * of the log. */
+bool leading_able(const struct node *node, const struct hosted *hosted, const struct member *member);
 
 /* residency.c */
 /* May this message of group `hosted` go to / have come from the node `peer`? Counts what it refuses. */

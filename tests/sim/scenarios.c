@@ -8,6 +8,7 @@
 #include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
+#include "tests/sim/engine_model.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
@@ -584,23 +585,80 @@ static void play_rebound(struct world *world)
 	}
 }
 
+static void compacting(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->compactions = true;
+}
+
+static void name_leader(struct world *world, uint64_t shard, uint64_t node)
+{
+	struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_SHARD_LEAD;
+	change.shard = shard;
+	change.target_node = node;
+	found_change_async(world, &change);
+	world->stats.transfers++;
+	world->stats.faults++;
+}
+
+static uint64_t term_of(const struct world *world, uint64_t shard)
+{
+	uint64_t term = 0;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct group *group = node_group(world->nodes[i].node, shard);
+		uint64_t own = group == NULL ? 0 : group_status(group, world->nodes[i].last_local_ns).term;
+
+		term = own > term ? own : term;
+	}
+	return term;
+}
+
+/* An engine of the node that is named to lead everything is damaged: the lead goes elsewhere, and is offered back only
+ * when it is mended. */
+static void play_named_damaged(struct world *world)
+{
+	const struct cluster_map *map = node_map(world->nodes[0].node);
+	static uint64_t before[MAP_SHARDS_MAX];
+	unsigned found = 0;
+
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		name_leader(world, map->shards[i].id, world->nodes[0].id);
+		wait_ms(world, 100);
+	}
+	for (unsigned round = 0; round < 10 && world->failure[0] == '\0'; round++) {
+		wait_ms(world, 10000);
+		for (uint32_t i = 0; i < map->shard_count; i++)
+			before[i] = term_of(world, map->shards[i].id);
+		found += engine_model_damage(world->nodes[0].dir, &world->faults);
+		world->stats.damages++;
+		wait_ms(world, 20000);
+		for (uint32_t i = 0; i < map->shard_count && world->failure[0] == '\0'; i++) {
+			uint64_t more = term_of(world, map->shards[i].id) - before[i];
+
+			if (more > 2)
+				world_fail(world, "shard %llx was led in %llu more terms, for one damaged engine",
+					(unsigned long long)map->shards[i].id, (unsigned long long)more);
+		}
+	}
+	if (world->failure[0] == '\0' && found == 0)
+		world_fail(world, "no engine could be damaged");
+}
+
 static void play_transfers(struct world *world)
 {
 	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
 		const struct cluster_map *map = world->nodes[round % world->node_count].node == NULL
 							? NULL
 							: node_map(world->nodes[round % world->node_count].node);
-		struct change change;
 
 		if (map == NULL || map->shard_count == 0)
 			continue;
-		memset(&change, 0, sizeof(change));
-		change.kind = CHANGE_SHARD_LEAD;
-		change.shard = map->shards[round % map->shard_count].id;
-		change.target_node = world->nodes[(round / 3) % world->node_count].id;
-		found_change_async(world, &change);
-		world->stats.transfers++;
-		world->stats.faults++;
+		name_leader(world, map->shards[round % map->shard_count].id,
+			world->nodes[(round / 3) % world->node_count].id);
 		wait_ms(world, 900);
 		if (round % 7 == 6) {
 			kill(world, round % world->node_count, false);
@@ -762,6 +820,7 @@ static const struct scenario scenarios[] = {
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
 		play_rebound },
+	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };
