@@ -12,19 +12,25 @@
 
 enum { SEARCH_STEPS_MAX = 30000000 };
 
-/* The value that was written, or seen, with this version of the record's key. */
+/* The value that was written, or seen, with this version of the record's key. Not told when there are two: versions
+ * belong to a shard, and a key that was bound to another policy may meet one again. */
 static uint64_t value_of(const struct load_record *history, size_t count, uint16_t key, uint64_t version)
 {
+	uint64_t value = HISTORY_NOT_TOLD;
+
 	if (version == 0)
 		return HISTORY_ABSENT;
 	for (size_t i = 0; i < count; i++) {
 		const struct load_record *record = &history[i];
 
-		if (record->key == key && record->version == version && record->status == STATUS_OK && record->done &&
-			record->operation != OPERATION_DELETE)
-			return record->value;
+		if (record->key != key || record->version != version || record->status != STATUS_OK || !record->done ||
+			record->operation == OPERATION_DELETE)
+			continue;
+		if (value != HISTORY_NOT_TOLD && value != record->value)
+			return HISTORY_NOT_TOLD;
+		value = record->value;
 	}
-	return HISTORY_NOT_TOLD;
+	return value;
 }
 
 static uint8_t kind_of(uint8_t operation)
@@ -72,7 +78,7 @@ static struct history_operation converted(const struct load_record *history, siz
 	if (operation.kind == HISTORY_READ && operation.outcome == HISTORY_DONE)
 		operation.seen = record->status == STATUS_OK ? record->value : HISTORY_ABSENT;
 	if (operation.kind == HISTORY_CAS) {
-		operation.expected = value_of(history, count, record->key, record->expected);
+		operation.expected = record->expected_value;
 		if (operation.outcome == HISTORY_REFUSED) {
 			operation.seen = value_of(history, count, record->key, record->version);
 			operation.version = record->version;
@@ -81,10 +87,35 @@ static struct history_operation converted(const struct load_record *history, siz
 	return operation;
 }
 
-static void describe(struct world *world, const struct load_record *history, const struct history_report *report)
+/* --verbose: all that clients asked of this key, by what it is judged. */
+static void print_key(struct world *world, const struct load_record *history, size_t count, uint64_t key)
+{
+	static const char *const names[] = { [OPERATION_GET] = "get",
+		[OPERATION_PUT] = "put",
+		[OPERATION_DELETE] = "delete",
+		[OPERATION_CAS] = "cas",
+		[OPERATION_SCAN] = "scan" };
+
+	for (size_t i = 0; i < count; i++) {
+		const struct load_record *record = &history[i];
+
+		if (record->key == key)
+			world_log(world,
+				"client %u: %s of key %" PRIu64 ", level %u, %.6f..%.6f %s, value %" PRIu64
+				", version %" PRIu64 ", expected %" PRIu64,
+				record->client, names[record->operation], key, record->level,
+				(double)record->invoked_ns / 1e9, (double)record->returned_ns / 1e9,
+				record->done ? status_name((enum status)record->status) : "open", record->value,
+				record->version, record->expected);
+	}
+}
+
+static void describe(
+	struct world *world, const struct load_record *history, size_t count, const struct history_report *report)
 {
 	const struct load_record *one = &history[report->operation], *other = &history[report->before];
 
+	print_key(world, history, count, report->key);
 	world_fail(world,
 		"key %" PRIu64 ": %s: client %u, operation %u, %.6f..%.6f, %s, value %" PRIu64 ", version %" PRIu64
 		" against client %u, operation %u, %.6f..%.6f, %s, value %" PRIu64 ", version %" PRIu64,
@@ -107,12 +138,12 @@ void history_check(struct world *world)
 		operations[i] = converted(history, count, i);
 	/* Versions rise within a shard: a key that was bound to another policy begins anew. */
 	if (!world->knobs.bindings && history_check_versions(operations, count, &report) == HISTORY_VIOLATION) {
-		describe(world, history, &report);
+		describe(world, history, count, &report);
 	} else {
 		enum history_verdict verdict = history_check_search(operations, count, SEARCH_STEPS_MAX, &report);
 
 		if (verdict == HISTORY_VIOLATION)
-			describe(world, history, &report);
+			describe(world, history, count, &report);
 		else if (verdict != HISTORY_LINEARIZABLE)
 			world_fail(world,
 				"key %" PRIu64 ": too many operations overlap: the history could not be judged",

@@ -350,15 +350,22 @@ static unsigned concurrent_on_key(const struct load *load, unsigned key)
 	return count;
 }
 
-static uint64_t version_known(const struct load *load, unsigned key)
+/* The newest that the history knows of the key, as a CAS expects it. */
+static void expect_known(const struct load *load, unsigned key, struct load_record *cas)
 {
+	cas->expected = 0;
+	cas->expected_value = 0;
 	for (size_t i = load->history_count; i > 0; i--) {
 		const struct load_record *record = &load->history[i - 1];
 
-		if (record->key == key && record->done && record->version != 0 && record->status == STATUS_OK)
-			return record->operation == OPERATION_DELETE ? 0 : record->version;
+		if (record->key != key || !record->done || record->version == 0 || record->status != STATUS_OK)
+			continue;
+		if (record->operation != OPERATION_DELETE) {
+			cas->expected = record->version;
+			cas->expected_value = record->value;
+		}
+		return;
 	}
-	return 0;
 }
 
 static void begin(struct world *world, struct sim_client *client, struct sim_operation *operation,
@@ -448,11 +455,12 @@ static void start_operation(struct world *world, struct sim_client *client, stru
 	spec.key = bytes_text(operation->key);
 	if (spec.operation == OPERATION_PUT || spec.operation == OPERATION_CAS)
 		spec.value = bytes_text(operation->value);
-	spec.version = spec.operation == OPERATION_CAS ? version_known(load, key) : 0;
 	record = record_new(load, client, spec.operation);
+	if (spec.operation == OPERATION_CAS)
+		expect_known(load, key, record);
 	record->key = (uint16_t)key;
 	record->value = spec.value.size > 0 ? load->value_next : 0;
-	record->expected = spec.version;
+	spec.version = record->expected;
 	begin(world, client, operation, &spec, record);
 }
 

@@ -17,7 +17,8 @@ struct load_record {
 	bool done;
 	uint64_t value;	   /* written; or read, 0: absent */
 	uint64_t version;  /* of the written or read value; CAS: current one on conflict */
-	uint64_t expected; /* CAS */
+	uint64_t expected; /* CAS: a version, and the value that was known by it */
+	uint64_t expected_value;
 	uint64_t invoked_ns, returned_ns;
 };
 
