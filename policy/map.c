@@ -244,6 +244,14 @@ const struct policy *map_policy_as_of(
 
 /* --- shards ---------------------------------------------------------------------------------------------- */
 
+const struct map_replica *map_replica_on(const struct map_replica replicas[], unsigned count, uint64_t node)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (replicas[i].node == node)
+			return &replicas[i];
+	return NULL;
+}
+
 const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t id)
 {
 	return find_by_id(map->shards, map->shard_count, sizeof(*map->shards), offsetof(struct map_shard, id), id);

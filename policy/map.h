@@ -152,6 +152,8 @@ const struct policy *map_policy_by_name(const struct cluster_map *map, const cha
 const struct policy *map_policy_as_of(
 	const struct cluster_map *map, uint64_t policy, uint64_t epoch, uint64_t *since_us, uint64_t *until_us);
 const struct map_shard *map_shard_find(const struct cluster_map *map, uint64_t id);
+/* The one of these replicas that is on this node; NULL: none. */
+const struct map_replica *map_replica_on(const struct map_replica replicas[], unsigned count, uint64_t node);
 /* The order of bindings[]: exact ones first, by hash; then prefixes, the longest first, equally long ones by bytes. */
 int map_binding_compare(const struct map_binding *a, const struct map_binding *b);
 /* Longest match among the bindings in force: an exact one, else the longest prefix. NULL: no binding covers the key,

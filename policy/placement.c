@@ -54,18 +54,14 @@ static void count_loads(const struct cluster_map *map, const struct map_shard *c
 
 static bool holds_copy(const struct map_shard *current, uint64_t node)
 {
-	for (unsigned i = 0; current && i < current->replica_count; i++)
-		if (current->replicas[i].node == node && current->replicas[i].role != ROLE_WITNESS)
-			return true;
-	return false;
+	const struct map_replica *on = current ? map_replica_on(current->replicas, current->replica_count, node) : NULL;
+	return on && on->role != ROLE_WITNESS;
 }
 
 static bool is_witness(const struct map_shard *current, uint64_t node)
 {
-	for (unsigned i = 0; current && i < current->replica_count; i++)
-		if (current->replicas[i].node == node && current->replicas[i].role == ROLE_WITNESS)
-			return true;
-	return false;
+	const struct map_replica *on = current ? map_replica_on(current->replicas, current->replica_count, node) : NULL;
+	return on && on->role == ROLE_WITNESS;
 }
 
 static struct candidate candidate_of(const struct policy *policy, const struct map_node *node, const struct site *site)
@@ -373,9 +369,8 @@ static bool choose_witness(const struct cluster_map *map, const struct policy *p
 		return true;
 	return flaw_set(flaw, policy,
 		REASON("witness_in of ", policy->name,
-			" names no place in which a registered node may be the witness: in a region with a copy it "
-			"would be "
-			"lost with it"),
+			" names no place in which a registered node may be the witness: in a region with a copy "
+			"it would be lost with it"),
 		CURE("start a node there, or name in witness_in a region that holds no copy"));
 }
 

@@ -89,14 +89,6 @@ struct map_shard *meta_shards_of(const struct cluster_map *map, uint64_t policy,
 	return *count > 0 ? &map->shards[first] : NULL;
 }
 
-static const struct map_replica *replica_at(const struct map_replica replicas[], unsigned count, uint64_t node)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (replicas[i].node == node)
-			return &replicas[i];
-	return NULL;
-}
-
 /* The same replicas in the same roles, in any order. */
 static bool replicas_equal(
 	const struct map_replica a[], unsigned a_count, const struct map_replica b[], unsigned b_count)
@@ -104,7 +96,7 @@ static bool replicas_equal(
 	if (a_count != b_count)
 		return false;
 	for (unsigned i = 0; i < a_count; i++) {
-		const struct map_replica *other = replica_at(b, b_count, a[i].node);
+		const struct map_replica *other = map_replica_on(b, b_count, a[i].node);
 		if (!other || other->replica != a[i].replica || other->role != a[i].role)
 			return false;
 	}
@@ -120,7 +112,7 @@ bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const str
 	const uint8_t count = placement_replicas(placement, wanted);
 	bool differs = count != shard->wanted_count, leads = false;
 	for (unsigned i = 0; i < count; i++) {
-		const struct map_replica *here = replica_at(shard->wanted, shard->wanted_count, wanted[i].node);
+		const struct map_replica *here = map_replica_on(shard->wanted, shard->wanted_count, wanted[i].node);
 		if (here && here->role != wanted[i].role)
 			here = NULL;
 		differs |= here == NULL;
@@ -230,7 +222,7 @@ static bool judge_place(const struct cluster_map *map, const struct change *chan
 		nodes[i] = map_node_find(map, replica->node);
 		if (!nodes[i])
 			return meta_refuse_node(result, replica->node);
-		if (replica_at(change->replicas, i, replica->node) || replica->role == ROLE_LEARNER ||
+		if (map_replica_on(change->replicas, i, replica->node) || replica->role == ROLE_LEARNER ||
 			replica->role == ROLE_WITNESS)
 			return meta_refuse(result, STATUS_INVALID, 0,
 				TEXTS("node ", nodes[i]->place.text, " is named twice, or not as a voter"),
@@ -311,7 +303,7 @@ bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change,
 		const struct map_node *node = map_node_find(map, change->target_node);
 		if (!node)
 			return meta_refuse_node(result, change->target_node);
-		const struct map_replica *there = replica_at(shard->wanted, shard->wanted_count, node->id);
+		const struct map_replica *there = map_replica_on(shard->wanted, shard->wanted_count, node->id);
 		if (!there || there->role != ROLE_VOTER)
 			return meta_refuse(result, STATUS_INVALID, 0,
 				TEXTS(node->place.text, " holds no copy of shard ", meta_number(shard->id).text),
@@ -339,11 +331,11 @@ static bool judge_reported(const struct map_shard *shard, const struct change *c
 	bool voter = false;
 	for (unsigned i = 0; i < change->replica_count; i++) {
 		const struct map_replica *replica = &change->replicas[i];
-		const struct map_replica *here = replica_at(shard->replicas, shard->replica_count, replica->node);
-		const struct map_replica *wanted = replica_at(shard->wanted, shard->wanted_count, replica->node);
+		const struct map_replica *here = map_replica_on(shard->replicas, shard->replica_count, replica->node);
+		const struct map_replica *wanted = map_replica_on(shard->wanted, shard->wanted_count, replica->node);
 		bool named =
 			(here && here->replica == replica->replica) || (wanted && wanted->replica == replica->replica);
-		if (!named || replica_at(change->replicas, i, replica->node))
+		if (!named || map_replica_on(change->replicas, i, replica->node))
 			return false;
 		if (replica->role == ROLE_NONE || replica->role > ROLE_WITNESS)
 			return false;

@@ -332,15 +332,8 @@ static bool may_report(const struct cluster_map *map, uint64_t from, const struc
 	if (change->kind != CHANGE_SHARD_REPORT && change->kind != CHANGE_FENCE_REPORT)
 		return false;
 	shard = map_shard_find(map, change->shard);
-	for (unsigned i = 0; shard != NULL && i < shard->replica_count; i++) {
-		if (shard->replicas[i].node == from)
-			return true;
-	}
-	for (unsigned i = 0; shard != NULL && i < shard->wanted_count; i++) {
-		if (shard->wanted[i].node == from)
-			return true;
-	}
-	return false;
+	return shard != NULL && (map_replica_on(shard->replicas, shard->replica_count, from) != NULL ||
+					map_replica_on(shard->wanted, shard->wanted_count, from) != NULL);
 }
 
 /* A report of another node, over the peer connection. */

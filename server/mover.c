@@ -390,19 +390,12 @@ static bool move_meta(struct node *node)
 /* The replica of ours that the map names for this shard, in force or wanted. */
 static const struct map_replica *own_replica(const struct node *node, const struct map_shard *shard, bool *in_force)
 {
-	for (unsigned i = 0; i < shard->replica_count; i++) {
-		if (shard->replicas[i].node == node->identity.node) {
-			*in_force = true;
-			return &shard->replicas[i];
-		}
-	}
-	for (unsigned i = 0; i < shard->wanted_count; i++) {
-		if (shard->wanted[i].node == node->identity.node) {
-			*in_force = false;
-			return &shard->wanted[i];
-		}
-	}
-	return NULL;
+	const struct map_replica *own = map_replica_on(shard->replicas, shard->replica_count, node->identity.node);
+
+	*in_force = own != NULL;
+	if (own == NULL)
+		own = map_replica_on(shard->wanted, shard->wanted_count, node->identity.node);
+	return own;
 }
 
 static bool is_wanted(const struct map_shard *shard, uint64_t replica)
