@@ -504,9 +504,8 @@ static bool check_witness(const struct policy *policy, struct flaw *flaw)
 	bool both = (policy->ack == ACK_COPIES || policy->ack == ACK_REGIONS) && policy->ack_count == WITNESSED_COPIES;
 	if (policy->ack != ACK_MAJORITY && !both)
 		return flaw_set(flaw, policy,
-			REASON("with witness_in, ack is majority (both copies, or one and the witness while the other "
-			       "is "
-			       "lost), { copies: 2 } or { regions: 2 } (both copies, always)"),
+			REASON("with witness_in, ack is majority (both copies, or one and the witness while the "
+			       "other is lost), { copies: 2 } or { regions: 2 } (both copies, always)"),
 			CURE("leave ack out, or write { copies: 2 }"));
 	return true;
 }
@@ -531,9 +530,8 @@ bool policy_doubt(const struct policy *policy, struct flaw *flaw)
 			continue;
 		flaw_set(flaw, policy,
 			REASON("witness_in names ", selector->text,
-				", where copies may be: in a region with a copy the witness would be lost with it, so "
-				"it is "
-				"never put there"),
+				", where copies may be: in a region with a copy the witness would be lost with "
+				"it, so it is never put there"),
 			CURE("name a place outside store_in"));
 		return true;
 	}

@@ -84,6 +84,9 @@ void policy_complete(struct policy *policy, uint32_t given);
 bool policy_check(const struct policy *policy, struct flaw *flaw);
 /* True: the policy holds no contradiction and can be applied, but a rule of it has no effect; the flaw says which. */
 bool policy_doubt(const struct policy *policy, struct flaw *flaw);
+/* "none", "node", "zone", "region"; "?" for what is none of the enum. */
+const char *survive_name(unsigned survive);
+const char *spread_name(unsigned spread);
 bool policy_equal(const struct policy *a, const struct policy *b); /* rules; not id, epoch, line */
 
 /* What a policy says of one place. `tags`: of the place's region. */

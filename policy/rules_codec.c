@@ -7,7 +7,8 @@
 
 #include "base/units.h"
 
-/* 2 added follow and isolated, 3 witness_in. */
+/* 2 added follow and isolated, 3 witness_in: both while the map that holds policies had a version of its own that is
+ * refused now, so no other one is met. */
 enum { POLICY_VERSION = 3 };
 
 static void selectors_encode(const struct selectors *selectors, struct packer *packer)
@@ -72,7 +73,7 @@ void policy_encode(const struct policy *policy, struct packer *packer)
 	rules_encode(policy, packer);
 }
 
-static void rules_decode(struct unpacker *unpacker, uint8_t version, struct policy *policy)
+static void rules_decode(struct unpacker *unpacker, struct policy *policy)
 {
 	unpack_text(unpacker, policy->name, sizeof(policy->name));
 	selectors_decode(unpacker, &policy->store_in);
@@ -96,15 +97,11 @@ static void rules_decode(struct unpacker *unpacker, uint8_t version, struct poli
 	selectors_decode(unpacker, &policy->ack_areas);
 	policy->reads = unpack_u8(unpacker);
 	policy->transit = unpack_u8(unpacker);
-	if (version < 2)
-		return;
 	uint8_t follow = unpack_u8(unpacker);
 	if (follow > 1)
 		unpacker->bad = true;
 	policy->follow = follow == 1;
 	policy->isolated_stale_ms = unpack_u32(unpacker);
-	if (version < 3)
-		return;
 	selectors_decode(unpacker, &policy->witness_in);
 }
 
@@ -112,15 +109,13 @@ enum status policy_decode(struct unpacker *unpacker, struct policy *policy)
 {
 	*policy = (struct policy){ 0 };
 	uint8_t version = unpack_u8(unpacker);
-	if (!unpacker->bad && version > POLICY_VERSION) {
+	if (!unpacker->bad && version != POLICY_VERSION) {
 		unpacker->bad = true;
 		return STATUS_UNSUPPORTED;
 	}
-	if (version == 0)
-		unpacker->bad = true;
 	policy->id = unpack_u64(unpacker);
 	policy->epoch = unpack_u64(unpacker);
-	rules_decode(unpacker, version, policy);
+	rules_decode(unpacker, policy);
 	if (!unpacker->bad && !policy_malformed(policy))
 		return STATUS_OK;
 	unpacker->bad = true;

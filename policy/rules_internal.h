@@ -13,8 +13,6 @@ bool flaw_set(struct flaw *flaw, const struct policy *policy, const char *const 
 #define CURE(...)   ((const char *const[]){ __VA_ARGS__, NULL })
 
 const char *number_text(char out[NUMBER_TEXT_MAX], uint64_t number);
-const char *survive_name(unsigned survive);
-const char *spread_name(unsigned spread);
 
 /* NULL, or the name of the field that is out of range or of no form. Contradictions are policy_check's. */
 const char *policy_malformed(const struct policy *policy);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -104,7 +105,7 @@ static void test_what_has_no_say_leaves_the_id(void **state)
 	map->epoch += 5;
 	map->id_next += 5;
 	map->nodes[0].meta_voter = map->nodes[1].meta_voting = true;
-	strcpy(map->nodes[0].addresses.at[0].address, "127.0.0.1:1");
+	snprintf(map->nodes[0].addresses.at[0].address, sizeof(map->nodes[0].addresses.at[0].address), "127.0.0.1:1");
 	map->nodes[0].addresses.count = 1;
 	map->shards[0].lead_wanted = map->nodes[1].id;
 	map->shards[0].generation++;
