@@ -966,6 +966,15 @@ static inline struct cluster *cluster_begin(const char *roles, uint64_t seed)
 	return cluster;
 }
 
+/* Of two copies and a witness, "vvw", and who is to come: nodes with '-'. */
+static inline struct cluster *witnessed_begin(const char *roles, uint64_t seed)
+{
+	struct membership membership = witnessed_of(roles);
+	struct cluster *cluster = cluster_new((unsigned)strlen(roles), &membership, seed);
+	cluster_start(cluster);
+	return cluster;
+}
+
 static inline void cluster_free(struct cluster *cluster)
 {
 	for (unsigned i = 0; i < cluster->pending_count; i++) {
