@@ -57,16 +57,16 @@ int heads_fetch(struct session *session, struct heads *heads)
 	answer = dom_call_value(call, 0);
 	unpack_init(&unpacker, bytes_of(answer.data, answer.size));
 	for (uint32_t left = unpack_u32(&unpacker); left > 0 && !unpacker.bad; left--) {
-		struct kept_head *kept = &heads->at[heads->count];
+		struct kept_head kept = { .node = unpack_u64(&unpacker) };
 		char place[PLACE_TEXT_MAX];
 
-		memset(kept, 0, sizeof(*kept));
-		kept->node = unpack_u64(&unpacker);
-		kept->incarnation = unpack_u64(&unpacker);
+		kept.incarnation = unpack_u64(&unpacker);
 		unpack_text(&unpacker, place, sizeof(place));
-		ledger_head_decode(&unpacker, &kept->head);
-		if (!unpacker.bad && place_parse(place, &kept->place, NULL) && heads->count < MAP_NODES_MAX - 1)
-			heads->count++;
+		ledger_head_decode(&unpacker, &kept.head);
+		if (unpacker.bad || !place_parse(place, &kept.place, NULL) || heads->count == MAP_NODES_MAX)
+			unpacker.bad = true;
+		else
+			heads->at[heads->count++] = kept;
 	}
 	if (!unpack_end(&unpacker))
 		code = fail(session->invocation, "DOM-X001", "the heads do not decode",
@@ -277,7 +277,7 @@ int auditing_begin(const struct invocation *invocation, struct auditing *auditin
 			if (kept->incarnation != audited->chain.incarnation ||
 				!place_equal(&kept->place, &audited->chain.place))
 				continue;
-			audited->head = kept->head.at.sequence;
+			audited->head = kept->head.at.sequence == 0 ? NULL : kept;
 			chain_judge_head(&audited->chain, kept);
 		}
 	}
@@ -307,36 +307,35 @@ int auditing_verdict(
 	return EXIT_OK;
 }
 
+static void compare_with(struct chain *chain, const struct audit_policy *policy, const struct chain *other)
+{
+	uint32_t count;
+	const struct audit_policy *others = audit_policies(other->audit, &count);
+	char what[400];
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (others[i].id != policy->id || others[i].epoch != policy->epoch ||
+			memcmp(others[i].digest, policy->digest, SHA256_SIZE) == 0)
+			continue;
+		snprintf(what, sizeof(what), "policy %s of epoch %llu is another than in the ledger of %s",
+			policy->rules.name, (unsigned long long)policy->epoch, other->place.text);
+		chain_find(chain, 0, "rules-differ", what);
+	}
+}
+
 /* The same rules at the same epoch are the same bytes on every node. */
 static void compare_rules(struct auditing *auditing)
 {
 	for (uint32_t i = 0; i < auditing->count; i++) {
-		uint32_t count;
-		const struct audit_policy *policies;
+		struct chain *chain = &auditing->at[i].chain;
+		uint32_t count = 0;
+		const struct audit_policy *policies =
+			auditing->at[i].read ? audit_policies(chain->audit, &count) : NULL;
 
-		if (!auditing->at[i].read)
-			continue;
-		policies = audit_policies(auditing->at[i].chain.audit, &count);
 		for (uint32_t p = 0; p < count; p++) {
 			for (uint32_t j = 0; j < i; j++) {
-				uint32_t other_count;
-				const struct audit_policy *others;
-
-				if (!auditing->at[j].read)
-					continue;
-				others = audit_policies(auditing->at[j].chain.audit, &other_count);
-				for (uint32_t o = 0; o < other_count; o++) {
-					char what[400];
-
-					if (others[o].id != policies[p].id || others[o].epoch != policies[p].epoch ||
-						memcmp(others[o].digest, policies[p].digest, SHA256_SIZE) == 0)
-						continue;
-					snprintf(what, sizeof(what),
-						"policy %s of epoch %llu is another than in the ledger of %s",
-						policies[p].rules.name, (unsigned long long)policies[p].epoch,
-						auditing->at[j].chain.place.text);
-					chain_find(&auditing->at[i].chain, 0, "rules-differ", what);
-				}
+				if (auditing->at[j].read)
+					compare_with(chain, &policies[p], &auditing->at[j].chain);
 			}
 		}
 	}
@@ -347,6 +346,7 @@ static json_t *verify_item(const struct audited *audited)
 	const struct chain *chain = &audited->chain;
 	json_t *item = json_object();
 	uint8_t cluster[16];
+	uint64_t signed_upto = audited->head == NULL ? 0 : audited->head->head.at.sequence;
 	uint32_t count = 0, held = 0, elsewhere = 0;
 	const struct audit_replica *replicas = audited->read ? audit_replicas(chain->audit, &count) : NULL;
 
@@ -360,10 +360,9 @@ static json_t *verify_item(const struct audited *audited)
 	set(item, "read", json_boolean(audited->read));
 	set(item, "why", audited->why[0] == '\0' ? json_null() : json_string(audited->why));
 	set(item, "records", json_integer((json_int_t)chain->at.sequence));
-	set(item, "head", audited->head == 0 ? json_null() : json_integer((json_int_t)audited->head));
+	set(item, "head", signed_upto == 0 ? json_null() : json_integer((json_int_t)signed_upto));
 	set(item, "unsigned_records",
-		json_integer(
-			chain->at.sequence > audited->head ? (json_int_t)(chain->at.sequence - audited->head) : 0));
+		json_integer(chain->at.sequence > signed_upto ? (json_int_t)(chain->at.sequence - signed_upto) : 0));
 	set(item, "replicas", json_integer(held));
 	set(item, "to_leave", json_integer(elsewhere));
 	set(item, "finding_count", json_integer((json_int_t)json_array_size(chain->findings)));

@@ -13,7 +13,7 @@ struct audited {
 	struct chain chain;
 	bool read;
 	char why[192];
-	uint64_t head; /* sequence that meta keeps; 0: none */
+	const struct kept_head *head; /* that meta keeps; NULL: none was told */
 };
 struct auditing {
 	bool online;

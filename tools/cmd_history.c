@@ -12,19 +12,6 @@
 #include "tools/output.h"
 #include "tools/policies.h"
 
-static void print_differences(const json_t *item, bool all)
-{
-	const json_t *difference;
-	size_t at;
-
-	json_array_foreach(json_object_get(item, "differences"), at, difference)
-	{
-		if (all)
-			printf("    %-12s %s -> %s\n", field_text(difference, "field"),
-				field_text(difference, "before"), field_text(difference, "after"));
-	}
-}
-
 /* --- explain ---------------------------------------------------------------------------------------- */
 
 static json_t *field_item(const struct policy_field_entry *field)
@@ -173,7 +160,8 @@ static void print_diff(const json_t *item)
 	else
 		printf("%s %s\n    %s\n", strcmp(action, "add") == 0 ? "+" : "-", name,
 			field_text(item, strcmp(action, "add") == 0 ? "rules_after" : "rules_before"));
-	print_differences(item, strcmp(action, "change") == 0);
+	if (strcmp(action, "change") == 0)
+		print_differences(json_object_get(item, "differences"));
 }
 
 int run_policy_diff(const struct invocation *invocation)
@@ -246,7 +234,7 @@ static void print_history(const json_t *items)
 			current ? "   in force" : "");
 		if (json_array_size(json_object_get(item, "differences")) == 0)
 			printf("    %s\n", field_text(item, "summary"));
-		print_differences(item, true);
+		print_differences(json_object_get(item, "differences"));
 	}
 }
 

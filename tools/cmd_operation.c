@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/units.h"
 #include "tools/errors.h"
 #include "tools/output.h"
@@ -63,33 +63,27 @@ int run_operation_list(const struct invocation *invocation)
 
 /* --- what is left of one ---------------------------------------------------------------------------- */
 
-static const json_t *said_of(const struct statuses *statuses, uint64_t node, const struct map_shard *shard)
-{
-	return statuses_replica(statuses, node, shard->id);
-}
-
-/* What the new copies of the shard lack, by what the nodes hold: the largest copy less what is at each of them. False:
- * nobody has said how large it is. */
+/* What the new copies of the shard lack, by what the nodes hold: the largest copy less what is at each of them. A
+ * witness is no copy. False: nobody has said how large it is. */
 static bool shard_left(const struct statuses *statuses, const struct map_shard *shard, uint64_t *left, uint64_t *whole)
 {
 	uint64_t largest = 0;
 	bool known = false;
 
 	for (unsigned i = 0; i < shard->replica_count; i++) {
-		const json_t *said = said_of(statuses, shard->replicas[i].node, shard);
+		const json_t *said = statuses_replica(statuses, shard->replicas[i].node, shard->id);
 
 		known |= said != NULL;
 		if (field_u64(said, "size") > largest)
 			largest = field_u64(said, "size");
 	}
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
-		const json_t *said = said_of(statuses, shard->wanted[i].node, shard);
+		const struct map_replica *wanted = &shard->wanted[i];
+		const json_t *said = statuses_replica(statuses, wanted->node, shard->id);
 		uint64_t there = said == NULL ? 0 : field_u64(said, "size");
-		bool member = false;
 
-		for (unsigned j = 0; j < shard->replica_count; j++)
-			member |= shard->replicas[j].node == shard->wanted[i].node;
-		if (member)
+		if (wanted->role == ROLE_WITNESS ||
+			map_replica_on(shard->replicas, shard->replica_count, wanted->node) != NULL)
 			continue;
 		*whole += largest;
 		*left += largest > there ? largest - there : 0;
@@ -102,8 +96,7 @@ static void add_left(struct session *session, const struct map_operation *operat
 {
 	static struct statuses statuses;
 	const struct cluster_map *map = session->map;
-	struct timespec now;
-	uint64_t left = 0, whole = 0, now_us;
+	uint64_t left = 0, whole = 0, now_us = clock_wall_us();
 	bool known = true, moves = operation->state == OPERATION_RUNNING && operation->kind != OPERATION_BINDING;
 
 	if (moves) {
@@ -119,8 +112,6 @@ static void add_left(struct session *session, const struct map_operation *operat
 	double part = operation->steps == 0 ? 0 : (double)operation->steps_done / operation->steps;
 	if (whole > left)
 		part += (1 - part) * (double)(whole - left) / (double)whole;
-	clock_gettime(CLOCK_REALTIME, &now);
-	now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	bool guess = moves && known && part > 0.01 && now_us > operation->started_us;
 	set(item, "seconds_left",
 		guess ? json_integer((json_int_t)((double)(now_us - operation->started_us) / 1e6 * (1 - part) / part))

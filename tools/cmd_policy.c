@@ -203,8 +203,6 @@ static json_t *selectors_json(const struct selectors *selectors)
 
 json_t *policy_item(const struct session *session, const struct policy *policy)
 {
-	static const char *const spreads[] = { "?", "node", "zone", "region" }, *const survives[] = { "none", "node",
-		"zone", "region" };
 	static const char *const acks[] = { "majority", "copies", "regions", "all_of" };
 	json_t *item = json_object(), *copy_in = json_object();
 	char line[1024], ack[64];
@@ -227,8 +225,8 @@ json_t *policy_item(const struct session *session, const struct policy *policy)
 	set(item, "id", json_id(policy->id));
 	set(item, "epoch", json_integer((json_int_t)policy->epoch));
 	set(item, "copies", json_integer(policy->copies));
-	set(item, "spread", json_string(spreads[policy->spread]));
-	set(item, "survive", json_string(survives[policy->survive]));
+	set(item, "spread", json_string(spread_name(policy->spread)));
+	set(item, "survive", json_string(survive_name(policy->survive)));
 	set(item, "ack", json_string(ack));
 	set(item, "ack_areas", selectors_json(&policy->ack_areas));
 	set(item, "store_in", selectors_json(&policy->store_in));

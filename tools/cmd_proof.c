@@ -40,20 +40,13 @@ static void prove_record(void *arg, const struct chain *chain, const struct ledg
 	json_array_append_new(proving->records, item);
 }
 
-static json_t *node_proof(const struct auditing *auditing, const struct audited *audited, struct proving *proving)
+static json_t *node_proof(const struct audited *audited, struct proving *proving)
 {
 	json_t *item = json_object();
 
 	proving->records = json_array();
-	for (uint32_t i = 0; i < auditing->heads.count; i++) {
-		const struct kept_head *kept = &auditing->heads.at[i];
-
-		if (kept->incarnation != audited->chain.incarnation ||
-			!place_equal(&kept->place, &audited->chain.place))
-			continue;
-		proving->upto = kept->head.at.sequence;
-		set(item, "head", audit_head_item(kept));
-	}
+	proving->upto = audited->head->head.at.sequence;
+	set(item, "head", audit_head_item(audited->head));
 	chain_records(&audited->chain, prove_record, proving);
 	set(item, "place", json_string(audited->chain.place.text));
 	set(item, "incarnation", json_id(audited->chain.incarnation));
@@ -93,7 +86,7 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 		if (audited->read && json_array_size(audited->chain.findings) > 0)
 			return fail(invocation, "DOM-L001", "a ledger is not in order: it proves nothing",
 				"`domctl audit verify`", "%s", audited->chain.place.text);
-		if (!audited->read || audited->head == 0)
+		if (!audited->read || audited->head == NULL)
 			return fail(invocation, "DOM-L002", "a node's part of the proof is missing",
 				"every node must answer, and have told meta a head (within 15 s of its first start)",
 				"%s: %s", audited->chain.place.text,
@@ -102,7 +95,7 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 	proof = json_object();
 	nodes = json_array();
 	for (uint32_t i = 0; i < auditing->count; i++)
-		json_array_append_new(nodes, node_proof(auditing, &auditing->at[i], &proving));
+		json_array_append_new(nodes, node_proof(&auditing->at[i], &proving));
 	set(proof, "kind", json_string("ResidencyProof"));
 	set(proof, "v", json_integer(1));
 	set(proof, "cluster", json_string(map->name));
@@ -174,21 +167,33 @@ static bool check_record(const struct checking *checking, const json_t *item, st
 	return good;
 }
 
+/* A copy that was at the node; NULL: there was none. */
+static void add_stay(struct checking *checking, const struct chain *chain, const struct stay *stay)
+{
+	json_t *item = json_object();
+
+	set(item, "place", json_string(chain->place.text));
+	set(item, "replica", stay == NULL ? json_null() : json_id(stay->replica));
+	set(item, "from", json_time_us(stay == NULL ? 0 : stay->created_us));
+	set(item, "until", json_time_us(stay == NULL ? 0 : stay->removed_us));
+	set(item, "purged", json_time_us(stay == NULL ? 0 : stay->purged_us));
+	set(item, "findings", json_incref(chain->findings));
+	set(item, "finding_count", json_integer((json_int_t)json_array_size(chain->findings)));
+	json_array_append_new(checking->items, item);
+}
+
 static void add_stays(struct checking *checking, const struct chain *chain, const struct stays *stays)
 {
-	for (size_t i = 0; i < stays->count || i == 0; i++) {
-		const struct stay *stay = stays->count == 0 ? NULL : &stays->at[i];
-		json_t *item = json_object();
+	bool any = false;
 
-		set(item, "place", json_string(chain->place.text));
-		set(item, "replica", stay == NULL ? json_null() : json_id(stay->replica));
-		set(item, "from", json_time_us(stay == NULL ? 0 : stay->created_us));
-		set(item, "until", json_time_us(stay == NULL ? 0 : stay->removed_us));
-		set(item, "purged", json_time_us(stay == NULL ? 0 : stay->purged_us));
-		set(item, "findings", json_incref(chain->findings));
-		set(item, "finding_count", json_integer((json_int_t)json_array_size(chain->findings)));
-		json_array_append_new(checking->items, item);
+	for (size_t i = 0; i < stays->count; i++) {
+		if (stays->at[i].witness)
+			continue;
+		add_stay(checking, chain, &stays->at[i]);
+		any = true;
 	}
+	if (!any)
+		add_stay(checking, chain, NULL);
 	checking->findings += json_array_size(chain->findings);
 }
 

@@ -72,7 +72,7 @@ static json_t *policy_row(
 	for (size_t i = 0; i < collecting->stays.count; i++) {
 		const struct stay *stay = &collecting->stays.at[i];
 
-		if (stay->policy != policy->id)
+		if (stay->policy != policy->id || stay->witness)
 			continue;
 		ever++;
 		now += stay->removed_us == 0;

@@ -39,15 +39,6 @@ static void found(struct verification *verification, const char *finding, uint64
 	json_array_append_new(verification->findings, item);
 }
 
-static bool names(const struct map_replica replicas[], unsigned count, uint64_t node)
-{
-	for (unsigned i = 0; i < count; i++) {
-		if (replicas[i].node == node)
-			return true;
-	}
-	return false;
-}
-
 /* --- what nodes hold -------------------------------------------------------------------------------- */
 
 static void verify_copy(struct verification *verification, const struct map_node *node, uint64_t id, bool witness)
@@ -70,8 +61,8 @@ static void verify_copy(struct verification *verification, const struct map_node
 					      : "`domctl shard place` elsewhere, and look into the node's log",
 			witness ? "the node holds a witness where the policy allows none"
 				: "the node holds a copy where the policy allows no byte");
-	else if (!names(shard->replicas, shard->replica_count, node->id) &&
-		 !names(shard->wanted, shard->wanted_count, node->id))
+	else if (map_replica_on(shard->replicas, shard->replica_count, node->id) == NULL &&
+		 map_replica_on(shard->wanted, shard->wanted_count, node->id) == NULL)
 		found(verification, "left-over", shard->policy, id, node->id,
 			"it goes by itself once its removal is settled; if it stays, look into the node's log",
 			"the node holds a copy that the shard no longer has there");

@@ -14,98 +14,79 @@
 
 const struct error_code error_codes[] = {
 	{ "DOM-U001", EXIT_USAGE, "unknown command",
-		"The first word is a noun, the second its verb: `domctl key get`. `domctl help` lists them all; the "
-		"error\n"
-		"names the nearest one." },
+		"The first word is a noun, the second its verb: `domctl key get`. `domctl help` lists them all; the\n"
+		"error names the nearest one." },
 	{ "DOM-U002", EXIT_USAGE, "unknown flag",
-		"Flags may stand anywhere, but each command knows only its own and the global ones: `domctl NOUN VERB "
-		"--help`.\n"
-		"What begins with a dash and is no flag goes behind `--`." },
+		"Flags may stand anywhere, but each command knows only its own and the global ones: `domctl NOUN\n"
+		"VERB --help`. What begins with a dash and is no flag goes behind `--`." },
 	{ "DOM-U003", EXIT_USAGE, "a flag's value is missing or not of its type",
 		"Durations carry a unit (10s, 250ms), numbers are decimal digits, words are those that help lists." },
 	{ "DOM-U004", EXIT_USAGE, "too few or too many arguments", "`domctl NOUN VERB --help` shows what it takes." },
 	{ "DOM-U005", EXIT_USAGE, "bytes that do not decode",
-		"Keys and values are bytes. By default \\xNN stands for the byte NN and \\\\ for a backslash; "
-		"--key-format and\n"
-		"--value-format choose utf8 (as they are), hex or base64. `-` reads standard input, @FILE a file." },
+		"Keys and values are bytes. By default \\xNN stands for the byte NN and \\\\ for a backslash;\n"
+		"--key-format and --value-format choose utf8 (as they are), hex or base64. `-` reads standard\n"
+		"input, @FILE a file." },
 	{ "DOM-U006", EXIT_USAGE, "no endpoint or no certificates given",
-		"A cluster is reached through --endpoint HOST:PORT (or DOMCTL_ENDPOINT) with certificates from --certs "
-		"DIR (or\n"
-		"DOMCTL_CERTS). `domctl demo` makes a cluster and sets both for the command that it runs." },
+		"A cluster is reached through --endpoint HOST:PORT (or DOMCTL_ENDPOINT) with certificates from\n"
+		"--certs DIR (or DOMCTL_CERTS). `domctl demo` makes a cluster and sets both for the command that it\n"
+		"runs." },
 	{ "DOM-U007", EXIT_USAGE, "the certificate for this is not in the directory",
-		"Verbs on the cluster act with admin.crt, verbs on keys with client-REGION.crt of --as-region (or the "
-		"first one\n"
-		"there). Each has its .key beside it, and cas.pem holds the CAs that the nodes' certificates come "
-		"from." },
+		"Verbs on the cluster act with admin.crt, verbs on keys with client-REGION.crt of --as-region (or\n"
+		"the first one there). Each has its .key beside it, and cas.pem holds the CAs that the nodes'\n"
+		"certificates come from." },
 	{ "DOM-C001", EXIT_CONNECT, "cannot connect",
-		"No endpoint answered within the connect timeout, or the TLS handshake failed: the node is down, the "
-		"address is\n"
-		"another service, the certificate has expired, or cas.pem lacks the CA of the node's region. The "
-		"reason given\n"
-		"is the last one seen. `domctl cert list` shows the dates." },
+		"No endpoint answered within the connect timeout, or the TLS handshake failed: the node is down,\n"
+		"the address is another service, the certificate has expired, or cas.pem lacks the CA of the node's\n"
+		"region. The reason given is the last one seen. `domctl cert list` shows the dates." },
 	{ "DOM-C002", EXIT_CONNECT, "denied",
-		"The node knows who you are and says no: only an administrator changes the map, only clients read and "
-		"write\n"
-		"keys, and a certificate must come from the CA that the cluster has pinned for its region." },
+		"The node knows who you are and says no: only an administrator changes the map, only clients read\n"
+		"and write keys, and a certificate must come from the CA that the cluster has pinned for its\n"
+		"region." },
 	{ "DOM-C003", EXIT_CLOSED, "closed", "The client was closed while the call was open." },
 	{ "DOM-R001", EXIT_RESIDENCY, "no binding covers the key",
-		"A key that no binding covers has no policy, and so no place where it may be: it is refused before a "
-		"byte of it\n"
-		"leaves this machine. Bind its prefix: `domctl binding set PREFIX POLICY`. The prefix \"\" catches "
-		"all." },
+		"A key that no binding covers has no policy, and so no place where it may be: it is refused before\n"
+		"a byte of it leaves this machine. Bind its prefix: `domctl binding set PREFIX POLICY`. The prefix\n"
+		"\"\" catches all." },
 	{ "DOM-R002", EXIT_RESIDENCY, "the policy does not let this place read the key",
-		"`read_from` of the key's policy names the places whose clients may read it; a client's place is its\n"
-		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed "
-		"region, or\n"
-		"change the policy. `domctl key explain KEY` shows the rule." },
+		"`read_from` of the key's policy names the places whose clients may read it; a client's place is\n"
+		"its certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an\n"
+		"allowed region, or change the policy. `domctl key explain KEY` shows the rule." },
 	{ "DOM-R003", EXIT_RESIDENCY, "the policy does not let this place write the key",
-		"`write_from` of the key's policy names the places whose clients may write it; a client's place is "
-		"its\n"
-		"certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an allowed "
-		"region, or\n"
-		"change the policy. `domctl key explain KEY --op put` shows the rule." },
+		"`write_from` of the key's policy names the places whose clients may write it; a client's place is\n"
+		"its certificate's. Refused before a byte of the key leaves this machine. Use a certificate of an\n"
+		"allowed region, or change the policy. `domctl key explain KEY --op put` shows the rule." },
 	{ "DOM-R004", EXIT_RESIDENCY, "the key's binding is being changed",
-		"An operation decides on a new binding of this key; until it ends, writes are refused so that no value "
-		"can land\n"
-		"in shards of the wrong policy. `domctl operation list` shows it." },
+		"An operation decides on a new binding of this key; until it ends, writes are refused so that no\n"
+		"value can land in shards of the wrong policy. `domctl operation list` shows it." },
 	{ "DOM-R005", EXIT_RESIDENCY, "a node refused: residency",
-		"The node that was asked may not do this for the place it attests you. Its map may be newer than this "
-		"tool's:\n"
-		"`domctl key explain KEY` reads the newest." },
+		"The node that was asked may not do this for the place it attests you. Its map may be newer than\n"
+		"this tool's: `domctl key explain KEY` reads the newest." },
 	{ "DOM-R006", EXIT_RESIDENCY, "rules about places forbid the change",
-		"No choice of registered nodes satisfies a policy, or a copy would lie where its policy allows none, "
-		"or a binding\n"
-		"inside another would allow what that forbids: it may only tighten where bytes may be and who may "
-		"touch them.\n"
-		"Nothing was changed. The reason names the rule, and what to change." },
+		"No choice of registered nodes satisfies a policy, or a copy would lie where its policy allows\n"
+		"none, or a binding inside another would allow what that forbids: it may only tighten where bytes\n"
+		"may be and who may touch them. Nothing was changed. The reason names the rule, and what to change." },
 	{ "DOM-P001", EXIT_INVALID, "the file is wrong",
-		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE` "
-		"shows the\n"
-		"same without a cluster." },
+		"Each line names file, line and column, what is wrong and what to change. `domctl policy lint FILE`\n"
+		"shows the same without a cluster." },
 	{ "DOM-P002", EXIT_INVALID, "the cluster refuses the change",
-		"The change contradicts itself or the map: quorums would not intersect, a name is taken, too few nodes "
-		"are named.\n"
-		"Nothing was changed. The reason and the cure are meta's." },
+		"The change contradicts itself or the map: quorums would not intersect, a name is taken, too few\n"
+		"nodes are named. Nothing was changed. The reason and the cure are meta's." },
 	{ "DOM-P003", EXIT_MISMATCH, "the key is bound to another policy",
 		"The call demanded a policy (--must-be), and the key's binding names another one." },
 	{ "DOM-P004", EXIT_CONFLICT, "the operation failed",
-		"What it had begun is undone or stays as it was; its text says why. A binding that would re-home keys "
-		"fails when\n"
-		"the old shards still hold such keys: delete or copy them first." },
+		"What it had begun is undone or stays as it was; its text says why. A binding that would re-home\n"
+		"keys fails when the old shards still hold such keys: delete or copy them first." },
 	{ "DOM-P005", EXIT_CONFLICT, "the world has changed",
-		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already, a "
-		"shard that\n"
-		"another operation moves, an epoch that has passed, a plan that no longer holds. Look again, then "
-		"repeat." },
+		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already,\n"
+		"a shard that another operation moves, an epoch that has passed, a plan that no longer holds. Look\n"
+		"again, then repeat." },
 	{ "DOM-Q001", EXIT_QUORUM, "no quorum",
-		"Nothing was proposed: the shard (or meta) has no majority that can hear each other. `domctl status` "
-		"names the\n"
-		"nodes that do not answer. Residency wins over availability: copies never move to a place that may not "
-		"hold them." },
+		"Nothing was proposed: the shard (or meta) has no majority that can hear each other. `domctl\n"
+		"status` names the nodes that do not answer. Residency wins over availability: copies never move to\n"
+		"a place that may not hold them." },
 	{ "DOM-Q002", EXIT_UNKNOWN, "the outcome is unknown",
-		"The write was sent and no answer came in time: it may have been applied, or may yet be. Read the key "
-		"before you\n"
-		"repeat it, or repeat it with `key cas`." },
+		"The write was sent and no answer came in time: it may have been applied, or may yet be. Read the\n"
+		"key before you repeat it, or repeat it with `key cas`." },
 	{ "DOM-Q003", EXIT_TIMED_OUT, "timed out",
 		"A read, or a write that was certainly not proposed. Repeating is safe; --timeout allows more." },
 	{ "DOM-Q004", EXIT_BUSY, "busy",
@@ -114,85 +95,64 @@ const struct error_code error_codes[] = {
 		"The read found none at the level it asked for, or the key to delete was absent." },
 	{ "DOM-K002", EXIT_TOO_LARGE, "too large", "Keys hold up to 4 KiB, values up to 1 MiB." },
 	{ "DOM-K003", EXIT_CONFLICT, "the version differs",
-		"Compare-and-set found another version than the expected one. The current one is printed: read, "
+		"Compare-and-set found another version than the expected one. The current one is printed: read,\n"
 		"decide, repeat." },
 	{ "DOM-K004", EXIT_INVALID, "invalid",
 		"The request makes no sense as it stands: an empty key, an unsupported level of reading." },
 	{ "DOM-M001", EXIT_NOT_FOUND, "the map has no such thing",
-		"No region, node, policy, binding, shard or operation of this name. The error names the nearest one; "
-		"the list verb\n"
-		"of the noun shows all." },
+		"No region, node, policy, binding, shard or operation of this name. The error names the nearest\n"
+		"one; the list verb of the noun shows all." },
 	{ "DOM-N001", EXIT_INVALID, "a node's configuration is wrong",
-		"domiciled does not start: each line names file, line and column (or flag, or variable), what is wrong "
-		"and what\n"
-		"to change. `domiciled --check-config FILE` shows the same without starting." },
+		"domiciled does not start: each line names file, line and column (or flag, or variable), what is\n"
+		"wrong and what to change. `domiciled --check-config FILE` shows the same without starting." },
 	{ "DOM-N002", EXIT_CONNECT, "a node's certificates cannot be read",
-		"domiciled does not start: node.crt, node.key or cas.pem of its `certs` directory is missing, not "
-		"ours, or the key\n"
-		"may be read by others. `domctl cert list` and `domctl cert verify` look at them." },
+		"domiciled does not start: node.crt, node.key or cas.pem of its `certs` directory is missing, not\n"
+		"ours, or the key may be read by others. `domctl cert list` and `domctl cert verify` look at them." },
 	{ "DOM-N003", EXIT_CONNECT, "a node's certificate says something else than its configuration",
-		"domiciled does not start: place and cluster must equal those in node.crt, which must be a node's. A "
-		"node does not\n"
-		"choose its place: its region's authority attests it." },
+		"domiciled does not start: place and cluster must equal those in node.crt, which must be a node's.\n"
+		"A node does not choose its place: its region's authority attests it." },
 	{ "DOM-N004", EXIT_CONNECT, "no other node would accept a node's certificate",
-		"domiciled does not start: the certificate does not come from an authority in cas.pem that may sign "
-		"for its place,\n"
-		"or it has expired. Make one with the region's authority: `domctl cert create-node`." },
+		"domiciled does not start: the certificate does not come from an authority in cas.pem that may sign\n"
+		"for its place, or it has expired. Make one with the region's authority: `domctl cert create-node`." },
 	{ "DOM-N005", EXIT_CONFLICT, "the data directory is another's",
-		"domiciled does not start: the directory belongs to another node or cluster, is a copy, or a process "
-		"uses it. A\n"
-		"copied directory is never a second node; a new node begins with an empty one." },
+		"domiciled does not start: the directory belongs to another node or cluster, is a copy, or a\n"
+		"process uses it. A copied directory is never a second node; a new node begins with an empty one." },
 	{ "DOM-N006", 1, "the data directory cannot be opened",
-		"domiciled does not start: the disk refused, or what is there is damaged beyond what a peer could "
+		"domiciled does not start: the disk refused, or what is there is damaged beyond what a peer could\n"
 		"mend." },
 	{ "DOM-N007", 1, "a node cannot listen",
 		"The address is not of this machine, the port is taken, or the listening file cannot be written." },
 	{ "DOM-N008", 1, "a node lacks memory or threads", "The machine gave none at start." },
 	{ "DOM-N009", EXIT_CONNECT, "a node's own check of certificates does not work",
-		"domiciled refuses to start when a certificate that must be refused would be accepted: look at cas.pem "
-		"and at this\n"
-		"machine's OpenSSL configuration." },
+		"domiciled refuses to start when a certificate that must be refused would be accepted: look at\n"
+		"cas.pem and at this machine's OpenSSL configuration." },
 	{ "DOM-N010", 1, "a node stopped because it can no longer keep its promises",
-		"The disk failed a write or sync, or every copy of a shard is damaged. The node stops rather than "
-		"answer from what may be\n"
-		"wrong; the other copies go on. Mend the disk, or put a new node, under a name of its own, in its "
-		"place." },
+		"The disk failed a write or sync, or every copy of a shard is damaged. The node stops rather than\n"
+		"answer from what may be wrong; the other copies go on. Mend the disk, or put a new node, under a\n"
+		"name of its own, in its place." },
 	{ "DOM-N011", EXIT_CONNECT, "a node's list of revoked certificates cannot be used",
-		"domiciled does not start: the file that its `crl` names is missing, torn, or holds a list that its "
-		"authority\n"
-		"did not sign. A node that runs keeps the list it has, also when the new one is older or lacks an "
-		"authority's, and\n"
-		"says so in its log. Make it anew with `domctl cert revoke`." },
+		"domiciled does not start: the file that its `crl` names is missing, torn, or holds a list that its\n"
+		"authority did not sign. A node that runs keeps the list it has, also when the new one is older or\n"
+		"lacks an authority's, and says so in its log. Make it anew with `domctl cert revoke`." },
 	{ "DOM-L001", EXIT_CHECK, "the audit found something",
-		"damaged, chain, torn: bytes of the ledger are not what was written, or a file is missing; torn may be "
-		"a "
-		"crash's,\n"
-		"until the node has started again. head, dropped: meta keeps a head that this ledger does not lead to: "
-		"its past\n"
-		"was written anew, or its end is gone. signature, certificate: the head is not signed by a certificate "
-		"of this\n"
-		"node that the ledger records, or that certificate is not to be trusted. against-rules: a copy or a "
-		"snapshot was\n"
-		"where the policy in force forbade it. no-rules, no-region, rules, rules-differ: the rules by which "
-		"something\n"
-		"happened are missing, contradict themselves, or another node recorded others. unrecorded: a replica "
-		"was "
-		"on the\n"
-		"disk that no record had announced. order, identity, too-many: the events do not fit each other. "
-		"Keep the files,\n"
-		"and do not let the node go on before the cause is known." },
+		"damaged, chain, torn: bytes of the ledger are not what was written, or a file is missing; torn may\n"
+		"be a crash's, until the node has started again. head, dropped: meta keeps a head that this ledger\n"
+		"does not lead to: its past was written anew, or its end is gone. signature, certificate: the head\n"
+		"is not signed by a certificate of this node that the ledger records, or that certificate is not to\n"
+		"be trusted. against-rules: a copy or a snapshot was where the policy in force forbade it.\n"
+		"no-rules, no-region, rules, rules-differ: the rules by which something happened are missing,\n"
+		"contradict themselves, or another node recorded others. unrecorded: a replica was on the disk that\n"
+		"no record had announced. order, identity, too-many: the events do not fit each other. Keep the\n"
+		"files, and do not let the node go on before the cause is known." },
 	{ "DOM-L002", EXIT_PARTIAL, "not every node's ledger was read",
-		"What was read is in order. A node that does not answer is judged by its files: copy DATA/ledger/*.led "
-		"from it\n"
-		"and give them to `domctl audit verify` with --cas and --heads." },
+		"What was read is in order. A node that does not answer is judged by its files: copy\n"
+		"DATA/ledger/*.led from it and give them to `domctl audit verify` with --cas and --heads." },
 	{ "DOM-S001", EXIT_CHECK, "degraded",
-		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a "
-		"residency\n"
-		"counter is not 0. `domctl status details` names them." },
+		"Some node does not answer, some shard has fewer copies than wanted or no leader that answers, or a\n"
+		"residency counter is not 0. `domctl status details` names them." },
 	{ "DOM-S002", EXIT_CHECK, "measured round trips differ from the configured ones",
-		"The demo's proxy could not hold the map's round trips within 2% + 0.3 ms, three times: the machine is "
-		"too busy\n"
-		"for figures to mean anything. Try again with less running beside it." },
+		"The demo's proxy could not hold the map's round trips within 2% + 0.3 ms, three times: the machine\n"
+		"is too busy for figures to mean anything. Try again with less running beside it." },
 	{ "DOM-S003", EXIT_CHECK, "a certificate is not as it should be",
 		"It has expired or soon will, or its names do not stand for what was asked." },
 	{ "DOM-S004", EXIT_CHECK, "the demo found bytes where they may not be, or missed them where they must be",
@@ -200,7 +160,7 @@ const struct error_code error_codes[] = {
 	{ "DOM-A001", EXIT_CONFIRM, "needs confirmation",
 		"There is no terminal to ask on. Give -y, or --confirm NAME where the help says so." },
 	{ "DOM-D001", EXIT_CHECK, "the demo's cluster did not come up",
-		"A node stopped or did not join in time; the last lines of its log are shown. --keep DIR keeps the "
+		"A node stopped or did not join in time; the last lines of its log are shown. --keep DIR keeps the\n"
 		"whole log." },
 	{ "DOM-D002", EXIT_INVALID, "the demo's map is wrong",
 		"The map file has a mistake, or more regions than a node has addresses for (7)." },

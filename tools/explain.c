@@ -128,7 +128,6 @@ static void binding_text_of(const struct map_binding *binding, char *out, size_t
 
 static json_t *explanation_item(const struct explanation *explanation)
 {
-	static const char *const survives[] = { "none", "node", "zone", "region" };
 	const struct judgement *judgement = &explanation->judgement;
 	const struct policy *policy = judgement->policy;
 	const struct latency_estimate *estimate = &explanation->path.estimate;
@@ -160,7 +159,7 @@ static json_t *explanation_item(const struct explanation *explanation)
 			policy->ack == ACK_ALL_OF ? policy->ack_areas.count : policy->ack_count);
 	}
 	set(item, "ack", policy == NULL ? json_null() : json_string(ack));
-	set(item, "survive", policy == NULL ? json_null() : json_string(survives[policy->survive]));
+	set(item, "survive", policy == NULL ? json_null() : json_string(survive_name(policy->survive)));
 	set(item, "lead_in", policy == NULL || policy->lead_in.count == 0 ? json_null() : json_string(lead));
 	set(item, "rules", json_string(description));
 	set(item, "allowed", json_boolean(judgement->code == NULL));

@@ -37,7 +37,7 @@ static void write_copies(const struct policy *policy, struct text *text)
 
 static void write_spread(const struct policy *policy, struct text *text)
 {
-	text_add(text, policy->spread == SPREAD_REGION ? "region" : policy->spread == SPREAD_ZONE ? "zone" : "node");
+	text_add(text, spread_name(policy->spread));
 }
 
 static void write_copy_in(const struct policy *policy, struct text *text)
@@ -54,9 +54,7 @@ static void write_copy_in(const struct policy *policy, struct text *text)
 
 static void write_survive(const struct policy *policy, struct text *text)
 {
-	static const char *const names[] = { "nothing", "node", "zone", "region" };
-
-	text_add(text, names[policy->survive & 3]);
+	text_add(text, survive_name(policy->survive));
 }
 
 static void write_witness_in(const struct policy *policy, struct text *text)
@@ -218,4 +216,13 @@ json_t *policy_differences(const struct policy *before, const struct policy *aft
 		json_array_append_new(list, item);
 	}
 	return list;
+}
+
+void print_differences(const json_t *differences)
+{
+	const json_t *one;
+	size_t at;
+
+	json_array_foreach(differences, at, one) printf(
+		"    %-12s %s -> %s\n", field_text(one, "field"), field_text(one, "before"), field_text(one, "after"));
 }

@@ -21,5 +21,6 @@ json_t *policy_summary(const struct policy *policy);
 /* An array of {field, before, after}: the fields in which they differ. NULL: there is no such policy, and all of the
  * other one's fields are told, with null beside them. */
 json_t *policy_differences(const struct policy *before, const struct policy *after);
+void print_differences(const json_t *differences); /* on stdout, a line each */
 
 #endif

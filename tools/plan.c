@@ -113,15 +113,6 @@ struct moves {
 	struct moved at[MAP_NODES_MAX];
 };
 
-static bool has_node(const struct map_replica replicas[], unsigned count, uint64_t node)
-{
-	for (unsigned i = 0; i < count; i++) {
-		if (replicas[i].node == node)
-			return true;
-	}
-	return false;
-}
-
 static bool size_at(const struct statuses *statuses, uint64_t node, uint64_t shard, uint64_t *size)
 {
 	const json_t *replica = statuses_replica(statuses, node, shard), *value = json_object_get(replica, "size");
@@ -173,7 +164,7 @@ static void moves_of_shard(
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
 		if (shard->wanted[i].role == ROLE_WITNESS) /* no copy: nothing is moved to it */
 			continue;
-		if (now != NULL && has_node(now->replicas, now->replica_count, shard->wanted[i].node))
+		if (now != NULL && map_replica_on(now->replicas, now->replica_count, shard->wanted[i].node) != NULL)
 			continue;
 		moves_add(added, shard->wanted[i].node, size, known);
 		moves = now != NULL;
@@ -182,7 +173,7 @@ static void moves_of_shard(
 		uint64_t own;
 
 		if (now->replicas[i].role == ROLE_WITNESS ||
-			has_node(shard->wanted, shard->wanted_count, now->replicas[i].node))
+			map_replica_on(shard->wanted, shard->wanted_count, now->replicas[i].node) != NULL)
 			continue;
 		moves_add(removed, now->replicas[i].node,
 			size_at(view->statuses, now->replicas[i].node, shard->id, &own) ? own : size, known);
@@ -306,7 +297,6 @@ static json_t *latencies(const struct view *view)
 /* The least of what its shards survive; null without any. */
 static json_t *survives_of(const struct cluster_map *map, const struct policy *policy, bool wanted, bool *sound)
 {
-	static const char *const names[] = { "nothing", "node", "zone", "region" };
 	unsigned least = SURVIVE_REGION + 1;
 
 	*sound = true;
@@ -323,7 +313,7 @@ static json_t *survives_of(const struct cluster_map *map, const struct policy *p
 		if ((unsigned)one < least)
 			least = one;
 	}
-	return least > SURVIVE_REGION ? json_null() : json_string(names[least]);
+	return least > SURVIVE_REGION ? json_null() : json_string(survive_name(least));
 }
 
 /* Shards by the region of their leader: as it is, or as it is to be. "?": nobody is known to lead. */
@@ -522,23 +512,6 @@ static const char *size_text(const json_t *bytes, char out[32])
 	return out;
 }
 
-static void print_differences(const json_t *policy)
-{
-	bool fresh = strcmp(field_text(policy, "action"), "add") == 0;
-	const json_t *difference;
-	size_t at;
-
-	json_array_foreach(json_object_get(policy, "differences"), at, difference)
-	{
-		if (fresh)
-			continue;
-		printf("    %-12s %s -> %s\n", field_text(difference, "field"), field_text(difference, "before"),
-			field_text(difference, "after"));
-	}
-	if (fresh)
-		printf("    %s\n", field_text(policy, "rules_after"));
-}
-
 static void print_copies(const json_t *policy)
 {
 	const json_t *copy;
@@ -616,12 +589,15 @@ static void print_policy(const json_t *policy)
 	}
 	printf("%s policy %s%s%s\n", strcmp(action, "add") == 0 ? "+" : "~", paint(stdout, PAINT_HEAD),
 		field_text(policy, "name"), paint(stdout, PAINT_OFF));
-	print_differences(policy);
+	if (strcmp(action, "add") == 0)
+		printf("    %s\n", field_text(policy, "rules_after"));
+	else
+		print_differences(json_object_get(policy, "differences"));
 	print_copies(policy);
 	printf("    to move      %s, %llu of %llu shards\n", size_text(json_object_get(policy, "bytes_to_move"), size),
 		(unsigned long long)field_u64(policy, "shards_moving"),
 		(unsigned long long)field_u64(policy, "shards"));
-	printf("    survives     the loss of %s%s%s%s   quorums %s\n", strcmp(after, "nothing") == 0 ? "" : "a ", after,
+	printf("    survives     the loss of %s%s%s%s   quorums %s\n", strcmp(after, "none") == 0 ? "" : "a ", after,
 		before[0] == '\0' ? "" : ", now of ", before,
 		json_is_true(json_object_get(policy, "quorums_intersect")) ? "intersect" : "DO NOT INTERSECT");
 	print_leads(policy);

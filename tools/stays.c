@@ -24,8 +24,8 @@ void stays_take(struct stays *stays, const struct ledger_record *record)
 			stay->purged_us = record->time_us;
 		return;
 	}
-	if (record->kind != LEDGER_CREATED || (record->flags & LEDGER_WITNESS))
-		return; /* a witness is no copy */
+	if (record->kind != LEDGER_CREATED)
+		return;
 	if (stays->count == stays->capacity) {
 		size_t capacity = stays->capacity == 0 ? 256 : 2 * stays->capacity;
 		struct stay *grown = realloc(stays->at, capacity * sizeof(*grown));
@@ -38,7 +38,8 @@ void stays_take(struct stays *stays, const struct ledger_record *record)
 	stays->at[stays->count++] = (struct stay){ .shard = record->shard,
 		.replica = record->replica,
 		.policy = record->policy,
-		.created_us = record->time_us };
+		.created_us = record->time_us,
+		.witness = (record->flags & LEDGER_WITNESS) != 0 };
 }
 
 void stays_free(struct stays *stays)

@@ -7,6 +7,7 @@
 struct stay {
 	uint64_t shard, replica, policy;
 	uint64_t created_us, removed_us, purged_us; /* 0: not yet */
+	bool witness;				    /* without a byte of data */
 };
 struct stays {
 	size_t count, capacity;

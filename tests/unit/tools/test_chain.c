@@ -148,10 +148,11 @@ static const char *judged(const struct written *written, const struct kept_head 
 	chain_judge(&chain, &trusted);
 	if (kept)
 		chain_judge_head(&chain, kept);
-	names[0] = 0;
+	struct text text;
+	text_init(&text, names, sizeof(names));
 	for (size_t i = 0; i < json_array_size(chain.findings); i++) {
-		strcat(names, field_text(json_array_get(chain.findings, i), "finding"));
-		strcat(names, " ");
+		text_add(&text, field_text(json_array_get(chain.findings, i), "finding"));
+		text_add(&text, " ");
 	}
 	chain_free(&chain);
 	return names;
