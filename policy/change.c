@@ -213,6 +213,20 @@ static void init_decode(struct unpacker *unpacker, struct change *change)
 	node_decode(unpacker, &change->node);
 }
 
+static void state_encode(const struct change *change, struct packer *packer)
+{
+	pack_u64(packer, change->target_node);
+	pack_text(packer, change->name);
+	pack_u8(packer, change->state);
+}
+
+static void state_decode(struct unpacker *unpacker, struct change *change)
+{
+	change->target_node = unpack_u64(unpacker);
+	unpack_text(unpacker, change->name, sizeof(change->name));
+	change->state = unpack_u8(unpacker);
+}
+
 void change_encode(const struct change *change, struct packer *packer)
 {
 	pack_u8(packer, CHANGE_FORMAT);
@@ -248,6 +262,11 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_META_REPORT:
 		report_encode(change, packer);
 		return;
+	case CHANGE_NODE_STATE:
+	case CHANGE_REGION_STATE:
+	case CHANGE_NODE_REMOVE:
+		state_encode(change, packer);
+		return;
 	}
 	assert(false); /* a kind that nobody made */
 }
@@ -279,6 +298,11 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_FENCE_REPORT:
 	case CHANGE_META_REPORT:
 		report_decode(unpacker, change);
+		return STATUS_OK;
+	case CHANGE_NODE_STATE:
+	case CHANGE_REGION_STATE:
+	case CHANGE_NODE_REMOVE:
+		state_decode(unpacker, change);
 		return STATUS_OK;
 	}
 	return STATUS_UNSUPPORTED;

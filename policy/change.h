@@ -20,7 +20,11 @@ enum change_kind {
 	CHANGE_FENCE_REPORT = 11,  /* the shard's leader: the fence of an operation is applied; keys found behind it */
 	CHANGE_META_REPORT = 12,   /* meta's leader: meta's own membership, as committed */
 	CHANGE_LEDGER_HEAD = 13,   /* node: how far its ledger goes, signed */
+	CHANGE_NODE_STATE = 14,	   /* admin: drains a node, of leads only or of replicas too, or has it back */
+	CHANGE_REGION_STATE = 15,  /* admin: the same for all nodes of a region */
+	CHANGE_NODE_REMOVE = 16,   /* admin: a drained node, for ever */
 };
+enum { CHANGE_KIND_LAST = CHANGE_NODE_REMOVE };
 
 struct change_binding {
 	bool exact;
@@ -37,7 +41,7 @@ struct change {
 	uint64_t
 		plan; /* apply only if that is the plan's id (policy/plan.h), so its outcome; 0: whatever comes of it */
 	uint64_t now_us; /* proposer's wall clock: for operations' times only */
-	/* INIT */
+	/* INIT: of the cluster; REGION_STATE: of the region */
 	char name[CLUSTER_NAME_MAX];
 	uint8_t cluster[16], hash_secret[16], admin_spki_sha256[32];
 	/* INIT, REGION_ADD */
@@ -52,6 +56,8 @@ struct change {
 	uint64_t shard, operation, generation, membership_index, target_node, keys_found;
 	uint8_t replica_count;
 	struct map_replica replicas[REPLICAS_MAX];
+	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE (name): enum node_state, enum region_state */
+	uint8_t state;
 };
 
 struct change_scratch { /* for decoding; sized by the caller */

@@ -183,6 +183,37 @@ const struct map_node *map_node_find(const struct cluster_map *map, uint64_t id)
 	return find_by_id(map->nodes, map->node_count, sizeof(*map->nodes), offsetof(struct map_node, id), id);
 }
 
+bool map_node_takes_replicas(const struct cluster_map *map, const struct map_node *node)
+{
+	assert(node->region < map->region_count);
+	return node->state < NODE_DRAINING && map->regions[node->region].state == REGION_ACTIVE;
+}
+
+bool map_node_takes_leads(const struct cluster_map *map, const struct map_node *node)
+{
+	return node->state == NODE_ACTIVE && map_node_takes_replicas(map, node);
+}
+
+bool map_node_fenced(const struct cluster_map *map, uint64_t node)
+{
+	const struct map_node *there = map_node_find(map, node);
+	return there && map->regions[there->region].state == REGION_FENCED;
+}
+
+const struct map_shard *map_shard_on(const struct cluster_map *map, uint64_t node)
+{
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *shard = &map->shards[i];
+		for (unsigned j = 0; j < shard->replica_count; j++)
+			if (shard->replicas[j].node == node)
+				return shard;
+		for (unsigned j = 0; j < shard->wanted_count; j++)
+			if (shard->wanted[j].node == node)
+				return shard;
+	}
+	return NULL;
+}
+
 /* Whether text is the place's last components, whole ones. */
 static bool ends_with(const struct place *place, const char *text)
 {

@@ -30,6 +30,19 @@ enum {
 	POLICY_VERSIONS_MAX = 8, /* of one policy */
 };
 
+/* What a node, or all nodes of a region, are there for; kept by meta. Who is drained gets no new replica and no lead,
+ * and its replicas go elsewhere. */
+enum node_state {
+	NODE_ACTIVE = 0,
+	NODE_LEADLESS = 1, /* holds replicas, leads nothing that another may lead: about to be restarted */
+	NODE_DRAINING = 2, /* drained, once no replica is left */
+	NODE_GONE = 3,	   /* decommissioned; out of the map as soon as meta's membership is without it */
+};
+enum region_state {
+	REGION_ACTIVE = 0,
+	REGION_DRAINING = 1,
+	REGION_FENCED = 2, /* declared lost: nobody listens to its nodes; what can be replaced elsewhere is */
+};
 struct map_region {
 	char name[REGION_NAME_MAX]; /* last component of the place; unique */
 	struct site site;	    /* the region's place and tags */
@@ -37,6 +50,7 @@ struct map_region {
 	uint8_t spki_sha256[32];    /* pinned key of the region's CA */
 	uint32_t ca_size;
 	uint8_t ca_der[CERTIFICATE_SIZE_MAX];
+	uint8_t state; /* enum region_state */
 };
 struct address_from {
 	char from[SELECTOR_TEXT_MAX];	/* place prefix of who should dial this; "" = default */
@@ -59,6 +73,7 @@ struct map_node {
 	uint64_t meta_replica;	   /* its replica of meta's group */
 	bool meta_voter;	   /* wanted */
 	bool meta_voting;	   /* in fact, as meta's leader last reported */
+	uint8_t state;		   /* enum node_state; its region's counts too */
 	struct ledger_head ledger; /* the newest that it told; not a rule, so the epoch does not move with it */
 };
 struct map_binding {
@@ -89,17 +104,27 @@ struct map_shard {
 	uint64_t lead_wanted; /* node asked to lead by an administrator; 0: by policy */
 	uint64_t operation;   /* that moves it; 0: none */
 };
-enum operation_kind { OPERATION_POLICY = 1, OPERATION_BINDING = 2, OPERATION_PLACE = 3 };
+enum operation_kind {
+	OPERATION_POLICY = 1,
+	OPERATION_BINDING = 2,
+	OPERATION_PLACE = 3,
+	OPERATION_DRAIN = 4, /* of shards of any policies, without a list: those whose `operation` it is */
+};
+/* The shards that it moves or fences are listed in shards_done; else it moves those whose `operation` it is. */
+static inline bool operation_lists_shards(uint8_t kind)
+{
+	return kind != OPERATION_DRAIN;
+}
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
 struct map_operation {
 	uint64_t id;
 	uint8_t kind, state;
-	uint64_t policy, binding_policy;
-	uint32_t steps, steps_done; /* shards to move or to fence */
+	uint64_t policy, binding_policy; /* 0: none, or several */
+	uint32_t steps, steps_done;	 /* shards to move or to fence */
 	uint64_t started_us, ended_us;
 	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
-	/* Ids of the shards: all `steps` of them, those that are done (the first steps_done) before those that are not.
-	 */
+	/* Where it lists its shards, their ids: all `steps` of them, those that are done (the first steps_done) before
+	 * those that are not. */
 	uint64_t shards_done[SHARDS_PER_POLICY * 8];
 };
 
@@ -144,6 +169,12 @@ enum status cluster_map_decode(struct bytes bytes, struct cluster_map *map) MUST
 const struct map_region *map_region_find(const struct cluster_map *map, const char *name_or_place);
 const struct map_region *map_region_of(const struct cluster_map *map, const struct place *place); /* that contains it */
 const struct map_node *map_node_find(const struct cluster_map *map, uint64_t id);
+/* May a new replica come to it; may it lead. By its own state and its region's; what a policy says comes on top. */
+bool map_node_takes_replicas(const struct cluster_map *map, const struct map_node *node);
+bool map_node_takes_leads(const struct cluster_map *map, const struct map_node *node);
+bool map_node_fenced(const struct cluster_map *map, uint64_t node); /* of a fenced region */
+/* The first shard that has a replica there, or is to have one; NULL: none. */
+const struct map_shard *map_shard_on(const struct cluster_map *map, uint64_t node);
 const struct map_node *map_node_by_place(const struct cluster_map *map, const char *place_or_last_components);
 const struct policy *map_policy_find(const struct cluster_map *map, uint64_t id);
 const struct policy *map_policy_by_name(const struct cluster_map *map, const char *name);

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 4 };
+enum { MAP_VERSION = 5 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -100,6 +100,7 @@ static void region_encode(const struct map_region *region, struct packer *packer
 	pack_double(packer, region->longitude);
 	pack_raw(packer, region->spki_sha256, sizeof(region->spki_sha256));
 	pack_bytes(packer, bytes_of(region->ca_der, region->ca_size));
+	pack_u8(packer, region->state);
 }
 
 static void region_decode(struct unpacker *unpacker, struct map_region *region)
@@ -116,6 +117,7 @@ static void region_decode(struct unpacker *unpacker, struct map_region *region)
 	region->ca_size = (uint32_t)ca.size;
 	if (ca.size > 0)
 		memcpy(region->ca_der, ca.data, ca.size);
+	region->state = unpack_bounded(unpacker, REGION_ACTIVE, REGION_FENCED);
 }
 
 static void node_encode(const struct map_node *node, struct packer *packer)
@@ -129,6 +131,7 @@ static void node_encode(const struct map_node *node, struct packer *packer)
 	pack_u8(packer, node->meta_voter);
 	pack_u8(packer, node->meta_voting);
 	ledger_head_encode(&node->ledger, packer);
+	pack_u8(packer, node->state);
 }
 
 static void node_decode(struct unpacker *unpacker, const struct cluster_map *map, struct map_node *node)
@@ -143,6 +146,7 @@ static void node_decode(struct unpacker *unpacker, const struct cluster_map *map
 	node->meta_voter = unpack_flag(unpacker);
 	node->meta_voting = unpack_flag(unpacker);
 	ledger_head_decode(unpacker, &node->ledger);
+	node->state = unpack_bounded(unpacker, NODE_ACTIVE, NODE_GONE);
 }
 
 static void binding_encode(const struct map_binding *binding, struct packer *packer)
@@ -266,7 +270,7 @@ static void operation_encode(const struct map_operation *operation, struct packe
 static void operation_decode(struct unpacker *unpacker, struct map_operation *operation)
 {
 	operation->id = unpack_u64(unpacker);
-	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_PLACE);
+	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_DRAIN);
 	operation->state = unpack_bounded(unpacker, OPERATION_RUNNING, OPERATION_FAILED);
 	operation->policy = unpack_u64(unpacker);
 	operation->binding_policy = unpack_u64(unpacker);

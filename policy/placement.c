@@ -120,7 +120,8 @@ static void find_candidates(const struct cluster_map *map, const struct policy *
 	for (uint16_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
 		struct site site;
-		if (!map_site(map, &node->place, &site) || !policy_may_store(policy, &site))
+		if (!map_node_takes_replicas(map, node) || !map_site(map, &node->place, &site) ||
+			!policy_may_store(policy, &site))
 			continue;
 		if (is_witness(current, node->id)) /* a node is one or the other of a shard, never both at once */
 			continue;
@@ -351,7 +352,8 @@ static bool choose_witness(const struct cluster_map *map, const struct policy *p
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
 		struct site site;
-		if (!map_site(map, &node->place, &site) || !policy_may_witness(policy, &site))
+		if (!map_node_takes_replicas(map, node) || !map_site(map, &node->place, &site) ||
+			!policy_may_witness(policy, &site))
 			continue;
 		if (in_region_of_copy(map, placement, node->region) || holds_copy(current, node->id))
 			continue;

@@ -74,11 +74,13 @@ static uint64_t mix_places(uint64_t digest, const struct cluster_map *map)
 		digest = mix_u64(digest, site->tag_count);
 		for (unsigned j = 0; j < site->tag_count; j++)
 			digest = mix_text(digest, site->tags[j]);
+		digest = mix_u64(digest, map->regions[i].state);
 	}
 	digest = mix_u64(digest, map->node_count);
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		digest = mix_u64(digest, map->nodes[i].id);
 		digest = mix_text(digest, map->nodes[i].place.text);
+		digest = mix_u64(digest, map->nodes[i].state);
 	}
 	return digest;
 }

@@ -8,11 +8,11 @@
 #include "policy/change.h"
 
 /* Names the outcome of a change of rules: a digest of what it says (policies in their order and bindings, not their
- * lines in a file) and of all in the map that decides on where copies go: the places and tags of regions, the nodes,
- * all policies and bindings, where each shard is wanted, and where the copies of the policies that the change names
- * are. The same id is the same outcome. Never 0. What has no say does not count: addresses, leaders, the epoch, meta's
- * own voters, moves of other policies. Meta's replicas decide by it alike: what goes into it changes with the format of
- * a change. */
+ * lines in a file) and of all in the map that decides on where copies go: the places, tags and states of regions, the
+ * nodes and theirs, all policies and bindings, where each shard is wanted, and where the copies of the policies that
+ * the change names are. The same id is the same outcome. Never 0. What has no say does not count: addresses, leaders,
+ * the epoch, meta's own voters, moves of other policies. Meta's replicas decide by it alike: what goes into it changes
+ * with the format of a change. */
 uint64_t plan_id(const struct cluster_map *map, const struct change *change);
 
 /* The node that is to lead the shard when its copies are where it is wanted: an administrator's choice, else the best

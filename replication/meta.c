@@ -1,5 +1,6 @@
 /* replication/meta.c: see replication/meta.h: dispatch, regions, nodes and meta's own membership. Shards and
- * operations are in meta_shards.c, policies and bindings in meta_rules.c, invariants and digest in meta_check.c.
+ * operations are in meta_shards.c, what drains nodes in meta_drain.c, policies and bindings in meta_rules.c, invariants
+ * and digest in meta_check.c.
  *
  * Each change is judged whole before the map is touched, so a refused one has nothing to undo. The epoch grows by one
  * with each change that is taken; a report that repeats what is known is OK and is not a change. */
@@ -11,7 +12,7 @@
 #include "base/text.h"
 #include "policy/plan.h"
 
-enum { META_GROUP_ID = 1, META_VOTERS_MAX = 5, NODE_DEPTH = 2 };
+enum { META_GROUP_ID = 1, NODE_DEPTH = 2 };
 
 /* --- refusals --------------------------------------------------------------------------------------- */
 
@@ -265,46 +266,6 @@ static bool apply_region_add(struct cluster_map *map, const struct change *chang
 	return true;
 }
 
-/* The first node of the region; NULL when it has none or a voter already. */
-static struct map_node *voter_candidate(struct cluster_map *map, uint32_t region)
-{
-	struct map_node *first = NULL;
-	for (uint32_t i = 0; i < map->node_count; i++) {
-		struct map_node *node = &map->nodes[i];
-		if (node->region != region)
-			continue;
-		if (node->meta_voter)
-			return NULL;
-		if (!first)
-			first = node;
-	}
-	return first;
-}
-
-/* Meta's voters: one a region, odd, at most five. They only ever grow, by two at a time. */
-static void choose_meta_voters(struct cluster_map *map)
-{
-	unsigned voters = 0;
-	for (uint32_t i = 0; i < map->node_count; i++)
-		voters += map->nodes[i].meta_voter;
-	assert(voters % 2 == 1);
-	assert(voters <= META_VOTERS_MAX);
-	struct map_node *waiting = NULL;
-	for (uint32_t region = 0; region < map->region_count && voters < META_VOTERS_MAX; region++) {
-		struct map_node *candidate = voter_candidate(map, region);
-		if (!candidate)
-			continue;
-		if (!waiting) {
-			waiting = candidate;
-			continue;
-		}
-		waiting->meta_voter = true;
-		candidate->meta_voter = true;
-		waiting = NULL;
-		voters += 2;
-	}
-}
-
 static bool apply_node_admit(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
 {
@@ -333,7 +294,7 @@ static bool apply_node_admit(
 	if (change->dry_run)
 		return true;
 	node_add(map, from, (uint16_t)(region - map->regions));
-	choose_meta_voters(map);
+	meta_voters_choose(map);
 	return true;
 }
 
@@ -347,7 +308,7 @@ static bool address_lists_equal(const struct address_list *a, const struct addre
 	return true;
 }
 
-static struct map_node *find_node(struct cluster_map *map, uint64_t id)
+struct map_node *meta_node(struct cluster_map *map, uint64_t id)
 {
 	for (uint32_t i = 0; i < map->node_count; i++)
 		if (map->nodes[i].id == id)
@@ -364,7 +325,7 @@ bool meta_refuse_node(struct meta_result *result, uint64_t node)
 static bool apply_node_addresses(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
 {
-	struct map_node *node = find_node(map, change->node.id);
+	struct map_node *node = meta_node(map, change->node.id);
 	if (!node)
 		return meta_refuse_node(result, change->node.id);
 	if (!judge_addresses(&change->node.addresses, result))
@@ -381,7 +342,7 @@ static bool apply_ledger_head(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
 {
 	const struct ledger_head *head = &change->node.ledger;
-	struct map_node *node = find_node(map, change->node.id);
+	struct map_node *node = meta_node(map, change->node.id);
 	*changed = false;
 	if (!node)
 		return meta_refuse_node(result, change->node.id);
@@ -421,6 +382,7 @@ static bool apply_meta_report(
 		if (!change->dry_run)
 			node->meta_voting = voting;
 	}
+	*changed |= meta_forget_gone(map, change);
 	return true;
 }
 
@@ -432,7 +394,7 @@ void meta_membership_wanted(const struct cluster_map *map, struct membership *me
 	for (unsigned voters = 1; voters != 2; voters = voters == 1 ? 0 : 2) {
 		for (uint32_t i = 0; i < map->node_count && membership->count < REPLICAS_MAX; i++) {
 			const struct map_node *node = &map->nodes[i];
-			if (node->meta_voter != (voters == 1))
+			if (node->meta_voter != (voters == 1) || node->state == NODE_GONE)
 				continue;
 			uint8_t at = membership->count++, zone = 0;
 			zones[at] = place_prefix(&node->place, place_depth(&node->place) - 1);
@@ -476,6 +438,12 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return apply_meta_report(map, change, result, changed);
 	case CHANGE_LEDGER_HEAD:
 		return apply_ledger_head(map, change, result, changed);
+	case CHANGE_NODE_STATE:
+		return meta_apply_node_state(map, change, result, changed);
+	case CHANGE_REGION_STATE:
+		return meta_apply_region_state(map, change, result, changed);
+	case CHANGE_NODE_REMOVE:
+		return meta_apply_node_remove(map, change, result, changed);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));

@@ -45,9 +45,19 @@
  *    they equal wanted, the operation's step is done; when all its steps are done, the operation is.
  *  - ... with the id of a plan: only if just that plan would be carried out (policy/plan.h), else CONFLICT. The id is
  *    looked at here, in the log's order, so nothing can come between.
- *  - META_REPORT: which nodes are meta voters in fact (meta_voting).
  *  - LEDGER_HEAD: kept if it is ahead of the one kept. One that goes back, or has another hash at the same
  *    sequence: CONFLICT, the node's past is not what it said it was.
+ *  - META_REPORT: which nodes are meta voters in fact (meta_voting). Decommissioned nodes that are no members of
+ *    meta any more leave the map.
+ *  - NODE_STATE, REGION_STATE: LEADLESS: leads go elsewhere (the leaders see to it). DRAINING: no new replica comes
+ *    there, and every shard that wants one there is placed anew, all in one OPERATION_DRAIN; meta's voters likewise
+ *    (a region gets a second one rather than that there be fewer). RESIDENCY_REFUSED when a policy leaves one of them
+ *    no other place, CONFLICT while an operation moves one of them; then nothing changes. ACTIVE: had back; what left
+ *    stays where it is.
+ *    FENCED, of a region: its nodes take nothing, and what can be placed elsewhere is; the rest stays wanted there
+ *    until the same change comes again, or another that drains.
+ *  - NODE_REMOVE: of a drained node that no shard names, and that votes in meta no more: GONE, until meta's
+ *    membership is reported without it. Its id is never given again; its place is free then.
  *
  * MEMORY: caller's. A change that is only judged marks the map and takes the marks out again, so nobody may look at the
  * map during the call; about 120 KiB of stack. */

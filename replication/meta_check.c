@@ -28,7 +28,9 @@ static void check_regions_and_nodes(const struct cluster_map *map)
 			assert(!place_within(&b->site.place, a->site.place.text));
 		}
 	}
-	unsigned voters = 0;
+	unsigned voters = 0, voters_there[MAP_REGIONS_MAX] = { 0 };
+	bool able[MAP_REGIONS_MAX] = { false };
+	assert(map->region_count <= MAP_REGIONS_MAX);
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
 		check_id(map, node->id);
@@ -38,13 +40,23 @@ static void check_regions_and_nodes(const struct cluster_map *map)
 		assert(map_region_of(map, &node->place) == region);
 		assert(place_depth(&node->place) == place_depth(&region->site.place) + 2);
 		voters += node->meta_voter;
+		voters_there[node->region] += node->meta_voter;
+		able[node->region] |= map_node_takes_replicas(map, node);
+		if (node->meta_voter)
+			assert(map_node_takes_replicas(map, node));
 		for (uint32_t j = 0; j < i; j++) {
 			assert(map->nodes[j].id < node->id);
 			assert(!place_equal(&map->nodes[j].place, &node->place));
-			if (node->meta_voter && map->nodes[j].meta_voter)
-				assert(map->nodes[j].region != node->region);
 		}
 	}
+	/* No region has a second voter while another has none and could have one. */
+	bool second = false, missing = false;
+	for (uint32_t i = 0; i < map->region_count; i++) {
+		second |= voters_there[i] > 1;
+		missing |= voters_there[i] == 0 && able[i];
+	}
+	if (second)
+		assert(!missing);
 	assert(voters % 2 == 1);
 	assert(voters <= 5);
 }
@@ -78,6 +90,7 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 		const struct map_node *node = map_node_find(map, shard->wanted[i].node);
 		bool known = map_site(map, &node->place, &site);
 		assert(known);
+		assert(map_node_takes_replicas(map, node) || map_node_fenced(map, node->id));
 		const bool witness = i == policy->copies; /* the last, if there is one */
 		assert(shard->wanted[i].role == (witness ? ROLE_WITNESS : ROLE_VOTER));
 		assert(witness ? policy_may_witness(policy, &site) : policy_may_store(policy, &site));
@@ -92,7 +105,8 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 	assert(operation);
 	assert(operation->state == OPERATION_RUNNING);
 	assert(operation->kind != OPERATION_BINDING);
-	assert(operation->policy == shard->policy);
+	if (operation_lists_shards(operation->kind))
+		assert(operation->policy == shard->policy);
 }
 
 /* Each policy's shards cover the whole ring, without gap or overlap. */
@@ -184,7 +198,8 @@ static void check_operations(const struct cluster_map *map)
 		const struct map_operation *operation = &map->operations[i];
 		check_id(map, operation->id);
 		assert(operation->steps > 0);
-		assert(operation->steps <= OPERATION_SHARDS_MAX);
+		if (operation_lists_shards(operation->kind))
+			assert(operation->steps <= OPERATION_SHARDS_MAX);
 		assert(operation->steps_done <= operation->steps);
 		assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
 		if (i > 0)
@@ -276,6 +291,7 @@ static void mix_region(struct digest *digest, const struct map_region *region)
 	mix(digest, region->spki_sha256, sizeof(region->spki_sha256));
 	mix_u64(digest, region->ca_size);
 	mix(digest, region->ca_der, region->ca_size);
+	mix_u64(digest, region->state);
 }
 
 static void mix_node(struct digest *digest, const struct map_node *node)
@@ -294,6 +310,7 @@ static void mix_node(struct digest *digest, const struct map_node *node)
 	mix_u64(digest, node->meta_voting);
 	mix_u64(digest, node->ledger.at.sequence);
 	mix(digest, node->ledger.at.hash, sizeof(node->ledger.at.hash));
+	mix_u64(digest, node->state);
 }
 
 static void mix_policy(struct digest *digest, const struct policy *policy)

@@ -1,6 +1,6 @@
 /* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
- * (operations, shards, reports), meta_rules.c (policies and bindings), meta_check.c (invariants and digest).
- * Folder-internal. */
+ * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_rules.c
+ * (policies and bindings), meta_check.c (invariants and digest). Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -23,12 +23,14 @@ bool meta_refuse(struct meta_result *result, enum status status, uint32_t line, 
 bool meta_refuse_flaw(struct meta_result *result, enum status status, uint32_t line); /* result->flaw is set */
 bool meta_refuse_node(struct meta_result *result, uint64_t node);
 
+struct map_node *meta_node(struct cluster_map *map, uint64_t id); /* NULL: none */
+
 /* Operations. There must be room (meta_operations_free), made by forgetting the oldest ended one; the pointer is good
  * until the next one begins. */
 uint32_t meta_operations_free(const struct cluster_map *map);
 struct map_operation *meta_operation_begin(
 	struct cluster_map *map, enum operation_kind kind, uint64_t policy, uint64_t binding_policy, uint64_t now_us);
-void meta_operation_add_shard(struct map_operation *operation, uint64_t shard);
+void meta_operation_add_shard(struct map_operation *operation, uint64_t shard); /* counts it; lists it where it must */
 enum operation_step { STEP_UNKNOWN, STEP_REPEATED, STEP_TAKEN };
 /* Marks the shard as done; ends the operation when it was the last. */
 enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us);
@@ -53,7 +55,24 @@ bool meta_apply_shard_report(
 bool meta_apply_fence_report(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
 
-/* meta_rules.c */
+/* meta_drain.c */
+bool meta_apply_node_state(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+bool meta_apply_region_state(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+bool meta_apply_node_remove(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+/* Takes decommissioned nodes that are no members of meta any more, as reported, out of the map. True: there were some.
+ */
+bool meta_forget_gone(struct cluster_map *map, const struct change *report);
+/* Meta's voters after nodes came, went, or changed their state. */
+void meta_voters_choose(struct cluster_map *map);
+
+/* meta_rules.c. Whether the nodes that take replicas can carry the policy; where they carry a shard of one that they
+ * can. */
+bool meta_policy_placeable(const struct cluster_map *map, const struct policy *policy, struct meta_result *result);
+struct placement meta_shard_placement(
+	const struct cluster_map *map, const struct policy *policy, const struct map_shard *current);
 bool meta_apply_rules(struct cluster_map *map, const struct change *change, struct meta_result *result);
 /* The fence is everywhere and found no key (failed false), or found some: what becomes of the pending binding. */
 void meta_binding_settle(struct cluster_map *map, const struct map_operation *operation, bool failed);

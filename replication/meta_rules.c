@@ -139,18 +139,17 @@ static bool judge_witnesses(const struct trial *trial, const struct policy *poli
 	return true;
 }
 
-static bool judge_placement(const struct trial *trial, const struct policy *policy)
+bool meta_policy_placeable(const struct cluster_map *map, const struct policy *policy, struct meta_result *result)
 {
-	struct meta_result *result = trial->result;
 	struct placement placement;
-	if (!place_anywhere(trial->map, policy, &placement, &result->flaw))
+	if (!place_anywhere(map, policy, &placement, &result->flaw))
 		return meta_refuse_flaw(result, STATUS_RESIDENCY_REFUSED, policy->line);
 	struct map_replica replicas[REPLICAS_MAX];
 	struct membership membership;
 	const uint8_t count = placement_replicas(&placement, replicas);
 	for (unsigned i = 0; i < count; i++)
 		replicas[i].replica = i + 1u;
-	bool formed = placement_membership(trial->map, policy, replicas, count, &membership);
+	bool formed = placement_membership(map, policy, replicas, count, &membership);
 	assert(formed);
 	struct quorum_flaw flaw;
 	if (!quorum_check(&membership, (enum survive)policy->survive, &flaw))
@@ -158,7 +157,7 @@ static bool judge_placement(const struct trial *trial, const struct policy *poli
 			TEXTS("the quorums of ", policy->name,
 				" do not survive what it promises on any nodes there are"),
 			TEXTS("lower survive or change ack, or start nodes in more regions"));
-	return judge_witnesses(trial, policy);
+	return true;
 }
 
 static bool judge_policy(const struct trial *trial, uint32_t at, uint32_t *fresh, uint32_t *moving)
@@ -175,7 +174,7 @@ static bool judge_policy(const struct trial *trial, uint32_t at, uint32_t *fresh
 	const struct policy *now = map_policy_by_name(trial->map, policy->name);
 	if (now && policy_equal(now, policy))
 		return true;
-	if (!judge_placement(trial, policy))
+	if (!meta_policy_placeable(trial->map, policy, result) || !judge_witnesses(trial, policy))
 		return false;
 	if (now && policy_busy(trial->map, now->id))
 		return meta_refuse(result, STATUS_CONFLICT, policy->line,
@@ -547,7 +546,7 @@ static bool judge_room(const struct trial *trial, uint32_t moving)
 /* --- committing
  * ------------------------------------------------------------------------------------------------------- */
 
-static struct placement place_shard(
+struct placement meta_shard_placement(
 	const struct cluster_map *map, const struct policy *policy, const struct map_shard *current)
 {
 	struct placement placement;
@@ -575,7 +574,7 @@ static void shards_create(struct cluster_map *map, const struct policy *policy)
 	uint64_t width = UINT64_MAX / SHARDS_PER_POLICY + 1;
 	for (unsigned i = 0; i < SHARDS_PER_POLICY; i++) {
 		assert(map->shard_count < map->shard_max);
-		struct placement placement = place_shard(map, policy, NULL);
+		struct placement placement = meta_shard_placement(map, policy, NULL);
 		struct map_shard *shard = &map->shards[map->shard_count];
 		memset(shard, 0, sizeof(*shard));
 		shard->id = map->id_next++;
@@ -598,7 +597,7 @@ static void shards_move(struct trial *trial, const struct policy *policy)
 	uint32_t count;
 	struct map_shard *shards = meta_shards_of(map, policy->id, &count);
 	for (uint32_t i = 0; i < count; i++) {
-		struct placement placement = place_shard(map, policy, &shards[i]);
+		struct placement placement = meta_shard_placement(map, policy, &shards[i]);
 		assert(shards[i].operation == 0);
 		if (!meta_shard_want(map, &shards[i], &placement))
 			continue;

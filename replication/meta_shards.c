@@ -43,26 +43,40 @@ struct map_operation *meta_operation_begin(
 
 void meta_operation_add_shard(struct map_operation *operation, uint64_t shard)
 {
-	assert(operation->steps < OPERATION_SHARDS_MAX);
 	assert(operation->steps_done == 0);
-	operation->shards_done[operation->steps++] = shard;
+	if (operation_lists_shards(operation->kind)) {
+		assert(operation->steps < OPERATION_SHARDS_MAX);
+		operation->shards_done[operation->steps] = shard;
+	}
+	operation->steps++;
+}
+
+static void operation_step_done(struct map_operation *operation, uint64_t now_us)
+{
+	operation->steps_done++;
+	if (operation->steps_done < operation->steps)
+		return;
+	operation->state = OPERATION_DONE;
+	operation->ended_us = now_us;
 }
 
 enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us)
 {
 	assert(operation->state == OPERATION_RUNNING);
 	assert(operation->steps_done < operation->steps);
+	if (!operation_lists_shards(
+		    operation->kind)) { /* who calls knows that it moves this one, and takes it off it */
+		operation_step_done(operation, now_us);
+		return STEP_TAKEN;
+	}
 	for (uint32_t i = 0; i < operation->steps; i++) {
 		if (operation->shards_done[i] != shard)
 			continue;
 		if (i < operation->steps_done)
 			return STEP_REPEATED;
 		operation->shards_done[i] = operation->shards_done[operation->steps_done];
-		operation->shards_done[operation->steps_done++] = shard;
-		if (operation->steps_done == operation->steps) {
-			operation->state = OPERATION_DONE;
-			operation->ended_us = now_us;
-		}
+		operation->shards_done[operation->steps_done] = shard;
+		operation_step_done(operation, now_us);
 		return STEP_TAKEN;
 	}
 	return STEP_UNKNOWN;
@@ -229,6 +243,10 @@ static bool judge_place(const struct cluster_map *map, const struct change *chan
 				TEXTS("name each node once"));
 		bool known = map_site(map, &nodes[i]->place, &sites[i]);
 		assert(known);
+		if (!map_node_takes_replicas(map, nodes[i]))
+			return meta_refuse(result, STATUS_CONFLICT, 0,
+				TEXTS(nodes[i]->place.text, " is drained and takes no replica"),
+				TEXTS("name another node, or have it back first: domctl node undrain"));
 		if (!policy_may_store(policy, &sites[i]))
 			return meta_refuse(result, STATUS_RESIDENCY_REFUSED, 0,
 				TEXTS("policy ", policy->name, " allows no copy on ", nodes[i]->place.text),
@@ -308,6 +326,10 @@ bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change,
 			return meta_refuse(result, STATUS_INVALID, 0,
 				TEXTS(node->place.text, " holds no copy of shard ", meta_number(shard->id).text),
 				TEXTS("name one of the shard's nodes, or move the shard there first"));
+		if (!map_node_takes_leads(map, node))
+			return meta_refuse(result, STATUS_CONFLICT, 0,
+				TEXTS(node->place.text, " is drained and leads nothing"),
+				TEXTS("name another node, or have it back first: domctl node undrain"));
 		const struct policy *policy = map_policy_find(map, shard->policy);
 		struct site site;
 		bool known = map_site(map, &node->place, &site);
@@ -411,11 +433,11 @@ bool meta_apply_fence_report(
 		return true;
 	}
 	bool asked = false, repeated = false;
-	for (uint32_t i = 0; i < operation->steps; i++) {
+	for (uint32_t i = 0; operation->kind == OPERATION_BINDING && i < operation->steps; i++) {
 		asked |= operation->shards_done[i] == change->shard;
 		repeated |= operation->shards_done[i] == change->shard && i < operation->steps_done;
 	}
-	if (operation->kind != OPERATION_BINDING || !asked)
+	if (!asked)
 		return meta_refuse(result, STATUS_INVALID, 0,
 			TEXTS("operation ", meta_number(change->operation).text, " asked shard ",
 				meta_number(change->shard).text, " for no fence"),

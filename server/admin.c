@@ -51,6 +51,9 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_BINDING_UNSET:
 	case CHANGE_SHARD_PLACE:
 	case CHANGE_SHARD_LEAD:
+	case CHANGE_NODE_STATE:
+	case CHANGE_REGION_STATE:
+	case CHANGE_NODE_REMOVE:
 	case CHANGE_NODE_ADDRESSES: /* when nodes have moved and cannot reach each other to say so */
 		return who->role == PEER_ADMIN;
 	default:

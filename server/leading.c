@@ -56,7 +56,9 @@ static unsigned rank_of(const struct node *node, const struct policy *policy, co
 	const struct map_node *there = map_node_find(map, member->node);
 	struct site site;
 
-	return there != NULL && map_site(map, &there->place, &site) ? policy_lead_rank(policy, &site) : UINT_MAX;
+	return there != NULL && map_node_takes_leads(map, there) && map_site(map, &there->place, &site)
+		       ? policy_lead_rank(policy, &site)
+		       : UINT_MAX;
 }
 
 /* What writes from each writing region take, whoever of the candidates leads. */
@@ -90,6 +92,15 @@ static uint64_t named(
 	return 0;
 }
 
+/* Whom an administrator named, as long as that node leads anything; 0: nobody. */
+static uint64_t node_named(const struct node *node, const struct map_shard *shard)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	const struct map_node *there = shard->lead_wanted == 0 ? NULL : map_node_find(map, shard->lead_wanted);
+
+	return there != NULL && map_node_takes_leads(map, there) ? there->id : 0;
+}
+
 struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), shard->policy);
@@ -116,9 +127,9 @@ struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, c
 		to = leading_best_rank(candidates, membership->count, (unsigned)own);
 		return (struct leading_choice){ (int)to == own ? 0 : candidates[to].replica, false };
 	}
-	if (shard->lead_wanted == node->identity.node)
+	if (node_named(node, shard) == node->identity.node)
 		return (struct leading_choice){ 0, false };
-	if (shard->lead_wanted != 0) /* not taken back while that node is only slow */
+	if (node_named(node, shard) != 0) /* not taken back while that node is only slow */
 		return (struct leading_choice){ named(shard, membership, candidates), false };
 	leading_decay(&hosted->leading, node->time.now_ns);
 	if (policy->follow && !membership->joint)
@@ -130,14 +141,15 @@ struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, c
 void leading_offer(struct node *node, struct hosted *hosted, const struct map_shard *shard, uint64_t to)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), shard->policy);
+	const bool asked = node_named(node, shard) != 0;
 
 	assert(driver_leads(hosted->driver));
 	log_info("lead offered", LOG_H("group", hosted->group), LOG_U("replica", to),
-		LOG_S("why", node->resigning	       ? "resigning"
-			     : shard->lead_wanted != 0 ? "asked for"
-			     : hosted->follows	       ? "follow"
-						       : "rank"));
-	if (shard->lead_wanted == 0 && !node->resigning)
+		LOG_S("why", node->resigning   ? "resigning"
+			     : asked	       ? "asked for"
+			     : hosted->follows ? "follow"
+					       : "rank"));
+	if (!asked && !node->resigning)
 		leading_tried(&hosted->leading, policy != NULL && policy->follow, node->time.now_ns);
 	driver_transfer(hosted->driver, to, node->time);
 	node_touch(node, hosted);

@@ -340,12 +340,28 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	return settled;
 }
 
+/* Whoever was decommissioned and lives hears of it through meta's log, stops, and leaves then. */
+static void keep_until_told(const struct node *node, const struct membership *now, struct membership *wanted)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+
+	for (unsigned i = 0; i < now->count && wanted->count < REPLICAS_MAX; i++) {
+		const struct map_node *there = map_node_find(map, now->at[i].node);
+
+		if (there == NULL || there->state != NODE_GONE || now->at[i].role_new != ROLE_LEARNER ||
+			!liveness_alive(node->liveness, there->id, node->time.now_ns))
+			continue;
+		wanted->at[wanted->count++] = now->at[i];
+	}
+}
+
 static bool voters_reported(const struct cluster_map *map, const struct membership *membership)
 {
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		int at = membership_find(membership, map->nodes[i].meta_replica);
 
-		if (map->nodes[i].meta_voting != (at >= 0 && membership->at[at].role_new == ROLE_VOTER))
+		if (map->nodes[i].meta_voting != (at >= 0 && membership->at[at].role_new == ROLE_VOTER) ||
+			(map->nodes[i].state == NODE_GONE && at < 0))
 			return false;
 	}
 	return true;
@@ -366,22 +382,43 @@ static void report_meta(struct node *node, const struct membership *membership)
 	mover_send_change(node, &change);
 }
 
+/* Another voter of meta takes leads. */
+static bool meta_may_go(const struct node *node, const struct membership *membership)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct map_node *there = map_node_find(map, membership->at[i].node);
+
+		if (membership->at[i].role_new == ROLE_VOTER && there != NULL && map_node_takes_leads(map, there))
+			return true;
+	}
+	return false;
+}
+
 static bool move_meta(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
 	struct hosted *meta = node->meta;
 	const struct membership *membership = group_membership(driver_group(meta->driver));
+	const struct map_node *own = map_node_find(map, node->identity.node);
 	struct membership wanted;
 	bool settled;
 
 	if (map->epoch == 0)
 		return true;
 	meta_membership_wanted(map, &wanted);
+	keep_until_told(node, membership, &wanted);
 	settled = move_members(node, meta, &wanted);
 	if (!membership->joint &&
 		group_status(driver_group(meta->driver), node->time.now_ns).commit >= membership->index &&
 		!voters_reported(map, membership)) {
 		report_meta(node, membership);
+		settled = false;
+	}
+	/* Kept, and offered in each period, while no other voter can take it. */
+	if (own != NULL && !map_node_takes_leads(map, own) && meta_may_go(node, membership)) {
+		mover_hand_over(node, meta);
 		settled = false;
 	}
 	return settled;
@@ -502,6 +539,26 @@ static bool addresses_settled(struct node *node)
 	return false;
 }
 
+/* The map says that we are gone, or, at least as new as the first that named us, names us no more. Nobody listens to us
+ * then, and our id is never given again. The directory says so before we stop: after a restart the map would come back
+ * as it was. */
+static bool decommissioned(struct node *node)
+{
+	const struct map_node *own = map_node_find(node_map_in_force(node), node->identity.node);
+	enum status status;
+
+	if (own != NULL && node->identity.map_epoch == 0)
+		(void)take_epoch(node);
+	if (own == NULL ? node->identity.map_epoch == 0 : own->state != NODE_GONE)
+		return false;
+	node->identity.map_epoch = IDENTITY_WITHDRAWN;
+	status = identity_store(node->data, &node->identity);
+	node->failed = true;
+	node->io.fatal(node->io.arg, status == STATUS_OK ? STATUS_DENIED : status,
+		"this node was decommissioned; to have one here again, start with an empty data directory");
+	return true;
+}
+
 void mover_run(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -509,11 +566,13 @@ void mover_run(struct node *node)
 
 	node->mover_wanted = false;
 	node->leads_move = false;
-	if (!node->running)
+	if (!node->running || node->failed)
 		return;
 	node->mover_ns = UINT64_MAX;
 	if (map->epoch < node->identity.map_epoch)
 		return; /* meta's log is still coming back */
+	if (decommissioned(node))
+		return;
 	for (uint32_t i = 0; i < map->shard_count && !node->failed; i++) {
 		const struct map_shard *shard = &map->shards[i];
 		struct hosted *hosted;
@@ -535,18 +594,33 @@ void mover_run(struct node *node)
 	node->mover_ns = settled ? UINT64_MAX : node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
 }
 
-void mover_hand_over(struct node *node, struct hosted *hosted)
+/* The first that could take over at once; `willing`: of those whose nodes take leads. 0: none. */
+static uint64_t heir_of(const struct node *node, const struct hosted *hosted, bool willing)
 {
+	const struct cluster_map *map = node_map_in_force(node);
 	const struct membership *membership = group_membership(driver_group(hosted->driver));
 
-	if (!elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS))
-		return;
 	for (unsigned i = 0; i < membership->count; i++) {
-		if (membership->at[i].node == node->identity.node || !leading_able(node, hosted, &membership->at[i]))
-			continue;
-		hosted->transfer_ns = node->time.now_ns;
-		driver_transfer(hosted->driver, membership->at[i].replica, node->time);
-		node_touch(node, hosted);
-		return;
+		const struct member *member = &membership->at[i];
+		const struct map_node *there = map_node_find(map, member->node);
+
+		if (member->node != node->identity.node &&
+			(!willing || (there != NULL && map_node_takes_leads(map, there))) &&
+			leading_able(node, hosted, member))
+			return member->replica;
 	}
+	return 0;
+}
+
+void mover_hand_over(struct node *node, struct hosted *hosted)
+{
+	uint64_t heir = heir_of(node, hosted, true);
+
+	if (heir == 0 && node->resigning)
+		heir = heir_of(node, hosted, false);
+	if (heir == 0 || !elapsed(node, hosted->transfer_ns, TRANSFER_PERIOD_MS))
+		return;
+	hosted->transfer_ns = node->time.now_ns;
+	driver_transfer(hosted->driver, heir, node->time);
+	node_touch(node, hosted);
 }

@@ -264,6 +264,10 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 	node_enter(node, time);
 	if (!node->running || node->failed || who->role != PEER_NODE)
 		return;
+	if (map_node_fenced(node_map_in_force(node), from)) { /* declared lost: nothing it says counts */
+		node->dropped++;
+		return;
+	}
 	switch (message->kind) {
 	case MESSAGE_APPEND:
 	case MESSAGE_APPEND_REPLY:

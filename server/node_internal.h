@@ -190,7 +190,7 @@ void plan_request(
 /* mover.c */
 void mover_run(struct node *node);
 void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence);
-void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to any live, caught-up voter */
+void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to a live, caught-up voter */
 void mover_send_change(struct node *node, struct change *change);
 
 /* leading.c */

@@ -256,6 +256,10 @@ static enum status take_identity(struct node *node, const char **why)
 			*why = "this data directory belongs to another cluster; give each node its own";
 			return STATUS_CONFLICT;
 		}
+		if (node->identity.map_epoch == IDENTITY_WITHDRAWN) {
+			*why = "the node of this data directory was decommissioned; start with an empty one";
+			return STATUS_CONFLICT;
+		}
 		return STATUS_OK;
 	}
 	if (status != STATUS_NOT_FOUND) {

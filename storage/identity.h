@@ -21,6 +21,8 @@ struct identity {
 	uint64_t boot;				/* random, of the last start; the caller's */
 	uint64_t map_epoch; /* the newest map by which replicas were made or removed here: none older is acted on */
 };
+/* As map_epoch: the node was decommissioned, and no map is acted on any more. */
+#define IDENTITY_WITHDRAWN UINT64_MAX
 
 struct identity_lock;
 

@@ -27,12 +27,12 @@ static const struct column left_columns[] = { { .title = "ID", .field = "id", .r
 
 static json_t *operation_item(const struct session *session, const struct map_operation *operation)
 {
-	static const char *const kinds[] = { "?", "policy", "binding", "place" }, *const states[] = { "?", "running",
-		"done", "failed" };
+	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain" }, *const states[] = { "?",
+		"running", "done", "failed" };
 	json_t *item = json_object();
 
 	set(item, "id", json_id(operation->id));
-	set(item, "operation_kind", json_string(operation->kind < 4 ? kinds[operation->kind] : "?"));
+	set(item, "operation_kind", json_string(operation->kind < 5 ? kinds[operation->kind] : "?"));
 	set(item, "state", json_string(operation->state < 4 ? states[operation->state] : "?"));
 	set(item, "policy",
 		operation->policy == 0 ? json_null() : json_string(policy_name_of(session->map, operation->policy)));

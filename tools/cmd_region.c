@@ -98,6 +98,31 @@ int run_region_add(const struct invocation *invocation)
 
 /* --- regions ----------------------------------------------------------------------------------------- */
 
+/* What the node is there for, as the map has it; whether it answers is another question. */
+static const char *node_service(const struct cluster_map *map, const struct map_node *node)
+{
+	if (node->state == NODE_GONE)
+		return "gone";
+	if (map_node_fenced(map, node->id))
+		return "fenced";
+	if (!map_node_takes_replicas(map, node))
+		return map_shard_on(map, node->id) != NULL || node->meta_voting ? "draining" : "drained";
+	return map_node_takes_leads(map, node) ? "full" : "no leads";
+}
+
+static const char *region_service(const struct cluster_map *map, uint32_t index)
+{
+	if (map->regions[index].state == REGION_ACTIVE)
+		return "full";
+	if (map->regions[index].state == REGION_FENCED)
+		return "fenced";
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		if (map->nodes[i].region == index && strcmp(node_service(map, &map->nodes[i]), "draining") == 0)
+			return "draining";
+	}
+	return "drained";
+}
+
 static json_t *region_item(const struct cluster_map *map, uint32_t index)
 {
 	const struct map_region *region = &map->regions[index];
@@ -114,6 +139,7 @@ static json_t *region_item(const struct cluster_map *map, uint32_t index)
 	set(item, "name", json_string(region->name));
 	set(item, "place", json_string(region->site.place.text));
 	set(item, "nodes", json_integer(nodes));
+	set(item, "service", json_string(region_service(map, index)));
 	set(item, "latitude", isnan(region->latitude) ? json_null() : json_real(region->latitude));
 	set(item, "longitude", isnan(region->longitude) ? json_null() : json_real(region->longitude));
 	set(item, "tags", tags);
@@ -125,7 +151,7 @@ int run_region_list(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "REGION", .field = "name" },
 		{ .title = "PLACE", .field = "place" }, { .title = "NODES", .field = "nodes", .right = true },
-		{ .title = "TAGS", .field = "tags" },
+		{ .title = "SERVICE", .field = "service" }, { .title = "TAGS", .field = "tags" },
 		{ .title = "LAT", .field = "latitude", .right = true, .wide = true },
 		{ .title = "LON", .field = "longitude", .right = true, .wide = true },
 		{ .title = "CA KEY", .field = "ca_spki_sha256", .wide = true }, { 0 } };
@@ -244,6 +270,7 @@ static json_t *node_item(const struct session *session, const struct statuses *s
 	set(item, "region", json_string(region_of_node(session->map, node->id)));
 	set(item, "alive", json_boolean(json != NULL));
 	set(item, "state", json_string(json != NULL ? "alive" : "DOWN"));
+	set(item, "service", json_string(node_service(session->map, node)));
 	set(item, "why", json != NULL ? json_null() : json_string(why));
 	set(item, "meta", json_string(node->meta_voting ? "voter" : node->meta_voter ? "voter to be" : "learner"));
 	set(item, "replicas", json_integer((json_int_t)json_array_size(json_object_get(json, "replicas"))));
@@ -259,7 +286,8 @@ int run_node_list(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "ID", .field = "id", .right = true },
 		{ .title = "PLACE", .field = "place" }, { .title = "STATE", .field = "state" },
-		{ .title = "META", .field = "meta" }, { .title = "REPLICAS", .field = "replicas", .right = true },
+		{ .title = "SERVICE", .field = "service" }, { .title = "META", .field = "meta" },
+		{ .title = "REPLICAS", .field = "replicas", .right = true },
 		{ .title = "LEADS", .field = "leads", .right = true },
 		{ .title = "EPOCH", .field = "map_epoch", .right = true }, { .title = "ADDRESS", .field = "address" },
 		{ .title = "WHY", .field = "why", .wide = true }, { 0 } };
@@ -292,8 +320,8 @@ static void print_node(const json_t *item)
 		     *status = json_object_get(item, "status");
 	size_t at;
 
-	printf("node %s   %s   %s   meta %s\n", field_text(item, "id"), field_text(item, "place"),
-		field_text(item, "state"), field_text(item, "meta"));
+	printf("node %s   %s   %s   service %s   meta %s\n", field_text(item, "id"), field_text(item, "place"),
+		field_text(item, "state"), field_text(item, "service"), field_text(item, "meta"));
 	json_array_foreach(addresses, at, address)
 	{
 		printf("dial      %s%s%s\n", field_text(address, "address"),

@@ -115,8 +115,9 @@ const struct error_code error_codes[] = {
 		"domiciled does not start: the certificate does not come from an authority in cas.pem that may sign\n"
 		"for its place, or it has expired. Make one with the region's authority: `domctl cert create-node`." },
 	{ "DOM-N005", EXIT_CONFLICT, "the data directory is another's",
-		"domiciled does not start: the directory belongs to another node or cluster, is a copy, or a\n"
-		"process uses it. A copied directory is never a second node; a new node begins with an empty one." },
+		"domiciled does not start: the directory belongs to another node or cluster, is a copy, its node\n"
+		"was decommissioned, or a process uses it. A copied directory is never a second node; a new node\n"
+		"begins with an empty one." },
 	{ "DOM-N006", 1, "the data directory cannot be opened",
 		"domiciled does not start: the disk refused, or what is there is damaged beyond what a peer could\n"
 		"mend." },

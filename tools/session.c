@@ -453,6 +453,13 @@ const struct map_node *session_node(const struct session *session, const char *t
 	return node != NULL ? node : unknown(session, "node", text, "`domctl node list` shows them");
 }
 
+const struct map_region *session_region(const struct session *session, const char *text)
+{
+	const struct map_region *region = map_region_find(session->map, text);
+
+	return region != NULL ? region : unknown(session, "region", text, "`domctl region list` shows them");
+}
+
 const struct map_shard *session_shard(const struct session *session, const char *text)
 {
 	const struct map_shard *shard = NULL;

@@ -62,6 +62,7 @@ void statuses_rtt(const struct statuses *statuses, const struct cluster_map *map
 /* --- names ------------------------------------------------------------------------------------------ */
 /* By id or place; prints the failure and returns NULL. */
 const struct map_node *session_node(const struct session *session, const char *text);
+const struct map_region *session_region(const struct session *session, const char *text);
 const struct map_shard *session_shard(const struct session *session, const char *text);
 const struct policy *session_policy(const struct session *session, const char *name);
 const char *policy_name_of(const struct cluster_map *map, uint64_t policy); /* "?" when unknown */

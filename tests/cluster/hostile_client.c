@@ -383,7 +383,7 @@ static void attack_change(struct scene *scene, uint8_t kind, const char *verb)
 static void attack_admin(struct scene *scene)
 {
 	struct message ask = { .kind = MESSAGE_ADMIN }, reply;
-	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_LEDGER_HEAD; kind++)
+	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++)
 		attack_change(scene, kind, "change");
 	attack_change(scene, CHANGE_INIT, "cluster.init");
 	ask.admin.verb = bytes_text("shard.export");
@@ -458,7 +458,7 @@ int attack_as_node(const char *address, const struct thief *thief)
 			(const char *)reply.reply.detail.data);
 	}
 	struct scene scene = { .line = line, .map = map, .home = &map->policies[0], .other = &map->policies[0] };
-	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_LEDGER_HEAD; kind++)
+	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++)
 		attack_change(&scene, kind, "change");
 	line = scene.line;
 	/* Its own place, another incarnation: as a copy of its directory, or a thief who starts afresh, would. */

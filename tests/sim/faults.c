@@ -7,6 +7,7 @@
 #include "server/group_driver.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/engine_model.h"
 #include "tests/sim/found.h"
 
@@ -348,11 +349,13 @@ void faults_start(struct world *world)
 	world_at(world, world->now_ns + ms(500), on_fault, NULL, 0, NULL);
 	if (world->knobs.damages)
 		world_at(world, world->now_ns + ms(4000), on_damage, NULL, 0, NULL);
+	if (world->knobs.drains)
+		drains_start(world);
 	faults_start_compactions(world);
 }
 
 void faults_stop(struct world *world)
 {
-	(void)world;
+	drains_stop(world);
 	running = false;
 }

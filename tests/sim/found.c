@@ -138,16 +138,19 @@ void found_change_async(struct world *world, const struct change *change)
 
 void found_joins(struct world *world)
 {
-	for (unsigned i = 1; i < world->node_count; i++) {
+	for (unsigned i = 0; i < world->node_count; i++) {
 		struct world_node *node = &world->nodes[i];
+		bool again = node->former_count > 0; /* whoever leads meta now */
 		struct message message;
 
-		if (node->node == NULL || node->id != 0 || node->join_ns > world->now_ns)
+		if (node->node == NULL || (i == 0 && !again) || node->id != 0 || node->join_ns > world->now_ns)
 			continue;
 		node->join_ns = world->now_ns + WORLD_SECOND / 2;
 		node_join_message(node->node, &message);
 		message.request = 1;
-		world_request(world, JOIN_CLIENT + i, node->region, &node->who, leader_slot(world, 0), &message);
+		world_request(world, JOIN_CLIENT + i, node->region, &node->who,
+			again ? (unsigned)prng_below(&world->drains, world->node_count) : leader_slot(world, 0),
+			&message);
 	}
 }
 

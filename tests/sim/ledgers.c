@@ -15,7 +15,7 @@ enum { FILES_MAX = 64, SEEN_MAX = 8192, SEEN_SLOTS = 2 * SEEN_MAX };
 
 struct seen { /* a replica that was on a node */
 	uint64_t group, replica;
-	unsigned slot;
+	unsigned slot, life; /* lives before it on that machine: each began with an empty disk */
 };
 struct ledgers {
 	struct seen seen[SEEN_SLOTS]; /* by replica, linear probing; replica 0: free */
@@ -142,7 +142,7 @@ void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_
 		seen = seen_find(ledgers, replica, node->slot);
 		if (seen->replica != 0)
 			continue;
-		*seen = (struct seen){ hosted->group, replica, node->slot };
+		*seen = (struct seen){ hosted->group, replica, node->slot, node->former_count };
 		seen_first(world, ledgers, node, seen);
 	}
 }
@@ -226,7 +226,7 @@ void ledgers_check(struct world *world, struct ledgers *ledgers)
 			struct look of = { .group = seen->group, .replica = seen->replica };
 			bool there = hosted != NULL && driver_replica_id(hosted->driver) == seen->replica;
 
-			if (seen->replica == 0 || seen->slot != i)
+			if (seen->replica == 0 || seen->slot != i || seen->life != node->former_count)
 				continue;
 			read_all(world, node, &files, &of);
 			if (!of.created || of.removed == there)

@@ -212,7 +212,7 @@ static void arm(struct world *world, struct sim_client *client, struct sim_opera
 static void send_attempt(struct world *world, struct sim_client *client, struct sim_operation *operation,
 	const struct operation_action *action)
 {
-	struct world_node *to = world_node_by_id(world, action->node);
+	struct world_node *to = world_node_of(world, action->node);
 	struct message message;
 
 	operation_message(&operation->machine, action->node, world->now_ns, &message);

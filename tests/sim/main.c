@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "tests/sim/checkers.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/freshness.h"
@@ -46,20 +47,24 @@ static void heal_and_check(struct world *world)
 
 	faults_stop(world);
 	world_heal(world);
-	if (!world_run_until(world, world->now_ns + 20 * (uint64_t)WORLD_SECOND))
+	drains_readmit(world);
+	if (world->failure[0] != '\0' || !world_run_until(world, world->now_ns + 20 * (uint64_t)WORLD_SECOND))
 		return;
+	drains_replace(world);
 	healed_ns = world->now_ns;
 	if (!world_run_until(world, world->now_ns + 10 * (uint64_t)WORLD_SECOND))
 		return;
 	load_stop(world);
 	end_ns = world->now_ns + HEAL_SECONDS * (uint64_t)WORLD_SECOND;
-	while (!load_idle(world) || !checkers_converged(world)) {
+	while (!load_idle(world) || !drains_done(world) || !checkers_converged(world)) {
 		if (world->failure[0] != '\0')
 			return;
 		if (world->now_ns > end_ns) {
 			checkers_describe(world);
-			world_fail(world, load_idle(world) ? "replicas do not become equal after healing"
-							   : "operations never end after healing");
+			world_fail(world, !load_idle(world) ? "operations never end after healing"
+					  : !drains_done(world)
+						  ? "what was drained still holds replicas, or leads, after healing"
+						  : "replicas do not become equal after healing");
 			return;
 		}
 		if (!world_run_until(world, world->now_ns + WORLD_SECOND / 2))
@@ -136,10 +141,11 @@ static void report(const struct totals *totals, double seconds)
 		stats->messages, stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
-	       ", bindings %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
-	       "; witnesses stood in %" PRIu64 " times\n",
+	       ", bindings %" PRIu64 ", drains %" PRIu64 ", decommissions %" PRIu64 ", engines damaged %" PRIu64
+	       "; logs compacted %" PRIu64 "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
-		stats->transfers, stats->moves, stats->rebinds, stats->damages, stats->compactions, stats->degraded);
+		stats->transfers, stats->moves, stats->rebinds, stats->drains, stats->decommissions, stats->damages,
+		stats->compactions, stats->degraded);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

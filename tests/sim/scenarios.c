@@ -801,6 +801,71 @@ static void play_follow(struct world *world)
 		world_fail(world, "%u operations failed while leaders moved", load_failed_since(world, began_ns));
 }
 
+/* As a draw, with what matters to who comes and goes. */
+static void drained(struct world_knobs *knobs)
+{
+	knobs->nodes_per_region = 2;
+	knobs->disk_full = false;
+	knobs->drains = knobs->crashes = knobs->partitions = knobs->splits = knobs->moves = knobs->overlap = true;
+}
+
+static void play_drains(struct world *world)
+{
+	faults_start(world);
+}
+
+static void fenced(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->nodes_per_region = 2;
+	knobs->drains = true;
+	knobs->bit_flips = false;
+}
+
+/* A region is declared lost, and lives: nobody outside counts on it any more, what has another place is there, and all
+ * goes on without it. In the end it is listened to again. */
+static void play_fence(struct world *world)
+{
+	unsigned region = (unsigned)(world->seed % world->knobs.regions), outside = region == 0 ? 1 : 0;
+	uint64_t began_ns;
+	static struct change change;
+	const struct cluster_map *map;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_STATE;
+	change.state = REGION_FENCED;
+	strcpy(change.name, world_region_names[region]);
+	world->stats.faults++;
+	wait_ms(world, 3000);
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK) {
+		world_fail(world, "region %s is not fenced", change.name);
+		return;
+	}
+	wait_ms(world, 15000);
+	if (world->failure[0] != '\0')
+		return;
+	map = node_map(world->nodes[outside].node);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count; j++) {
+			if (world->nodes[i].region != region && world->nodes[j].region == region &&
+				liveness_alive(world->nodes[i].node->liveness, world->nodes[j].id,
+					node_now(&world->nodes[i]).now_ns))
+				world_fail(world, "node %u counts on node %u, which is of a fenced region", i, j);
+		}
+	}
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		for (unsigned r = 0; r < map->shards[i].replica_count; r++) {
+			if (of_world(map, &map->shards[i]) && map_node_fenced(map, map->shards[i].replicas[r].node))
+				world_fail(world, "shard %llx still has a replica in a fenced region",
+					(unsigned long long)map->shards[i].id);
+		}
+	}
+	began_ns = world->now_ns;
+	wait_ms(world, 10000);
+	if (world->failure[0] == '\0' && succeeded_since(world, began_ns) == 0)
+		world_fail(world, "nothing succeeds beside a fenced region");
+}
+
 static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
 	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
@@ -822,6 +887,9 @@ static const struct scenario scenarios[] = {
 		play_rebound },
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
+	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
+		play_drains },
+	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };
 

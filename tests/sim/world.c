@@ -389,7 +389,11 @@ static void on_peer_delivery(struct world *world, void *arg, uint64_t route, str
 			buffer_ref(bytes));
 		return;
 	}
-	if (from->id == 0 || message_decode(buffer_bytes(bytes), &world->scratch, &message) != STATUS_OK) {
+	if (from->id == 0 || map_node_find(node_map(to->node), from->id) == NULL) {
+		world->stats.dropped++; /* as the listener does with whom the map does not name */
+		return;
+	}
+	if (message_decode(buffer_bytes(bytes), &world->scratch, &message) != STATUS_OK) {
 		world_fail(world, "a message of node %u does not decode", from->slot);
 		return;
 	}
@@ -557,6 +561,17 @@ struct world_node *world_node_by_id(struct world *world, uint64_t id)
 	return NULL;
 }
 
+struct world_node *world_node_of(struct world *world, uint64_t id)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->nodes[i].former_count; j++) {
+			if (world->nodes[i].former[j] == id)
+				return &world->nodes[i];
+		}
+	}
+	return world_node_by_id(world, id);
+}
+
 static uint64_t io_clock(void *arg)
 {
 	return node_now(arg).now_ns;
@@ -575,7 +590,7 @@ void node_start(struct world *world, unsigned slot)
 		.support_us = world->knobs.support_us,
 		.heartbeat_us = world->knobs.heartbeat_us,
 		.drift_ppm = world->knobs.drift_ppm,
-		.join = slot != 0,
+		.join = slot != 0 || node->former_count > 0,
 	};
 	struct node_io io = {
 		.arg = node,
@@ -613,6 +628,11 @@ void node_start(struct world *world, unsigned slot)
 		node->node = NULL;
 		node->ruined = true;
 		world->ruined = true;
+		return;
+	}
+	if (status == STATUS_CONFLICT && world->knobs.drains) {
+		world_log(world, "node %u does not start: %s", slot, why); /* until an operator comes */
+		node->node = NULL;
 		return;
 	}
 	if (status == STATUS_NO_SPACE && !world->healing) {
@@ -681,6 +701,21 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 	jobs_end(node);
 	node_close(dead);
 	node->dead = node->failed = false;
+}
+
+void node_replace(struct world *world, unsigned slot)
+{
+	struct world_node *node = &world->nodes[slot];
+
+	node_crash(world, slot, false);
+	if (node->former_count == WORLD_FORMER_MAX) {
+		world_fail(world, "node %u was replaced too often", slot);
+		return;
+	}
+	node->former[node->former_count++] = node->id;
+	node->id = 0;
+	snprintf(node->dir, sizeof(node->dir), "/n%u-%u", slot, node->former_count);
+	node_start(world, slot);
 }
 
 void node_pause(struct world *world, unsigned slot, uint64_t for_ns)
@@ -779,6 +814,11 @@ void world_knobs_from_seed(struct world *world)
 	knobs->cold = prng_below(&prng, 3) == 0 ? 2 + (unsigned)prng_below(&prng, 4) : 0;
 	/* Who stands alone with the witness has the only copy: its disk is not what `survive` speaks of. */
 	knobs->witness = prng_below(&prng, 3) == 0 && !knobs->bit_flips && !knobs->damages;
+	knobs->drains = prng_below(&prng, 4) == 0;
+	if (knobs->drains && knobs->nodes_per_region == 1)
+		knobs->nodes_per_region = 2; /* or there is hardly a place to go to */
+	if (knobs->drains)
+		knobs->disk_full = false; /* who is admitted on a full disk is in the map, and never comes */
 	if (!knobs->crashes && !knobs->power_cuts && !knobs->partitions && !knobs->pauses)
 		knobs->crashes = true;
 }
@@ -800,6 +840,7 @@ struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose)
 	world->faults = prng_fork(&root, 3);
 	world->load = prng_fork(&root, 4);
 	world->clocks = prng_fork(&root, 5);
+	world->drains = prng_fork(&root, 6);
 	world->event_pool = calloc(WORLD_EVENTS_MAX, sizeof(struct world_event));
 	world->event_nodes = calloc(WORLD_EVENTS_MAX, sizeof(struct heap_node *));
 	if (world->event_pool == NULL || world->event_nodes == NULL)

@@ -20,6 +20,7 @@
 #include "wire/codec.h"
 
 enum {
+	WORLD_FORMER_MAX = 16,
 	WORLD_NODES_MAX = 16,
 	WORLD_REGIONS_MAX = 5,
 	WORLD_CLIENTS_MAX = 16,
@@ -55,6 +56,7 @@ struct world_knobs {
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
 	bool witness; /* the EU's policy: two copies, and a witness outside */
+	bool drains;  /* nodes and regions are drained, had back, decommissioned, and started anew */
 	bool follow;  /* the world's policy: leaders follow the writers, who shift */
 };
 
@@ -63,9 +65,11 @@ struct world_node {
 	unsigned slot, region;
 	char dir[32];
 	struct peer_identity who;
-	struct node *node;    /* NULL: down */
-	uint64_t id;	      /* given by meta; 0: none yet */
-	uint64_t incarnation; /* counts starts: deliveries to an earlier one are dropped */
+	struct node *node; /* NULL: down */
+	uint64_t id;	   /* given by meta; 0: none yet */
+	unsigned former_count;
+	uint64_t former[WORLD_FORMER_MAX]; /* ids of those that were decommissioned here before */
+	uint64_t incarnation;		   /* counts starts: deliveries to an earlier one are dropped */
 	double rate;
 	uint64_t offset_ns;
 	int64_t wall_error_us;
@@ -84,14 +88,15 @@ struct world_node {
 
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
-	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages;
+	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
+		drains, decommissions;
 	uint64_t degraded; /* times that a witness stood in for a copy */
 };
 
 struct world {
 	uint64_t seed, now_ns, end_ns;
 	struct world_knobs knobs;
-	struct prng network, disk, faults, load, clocks;
+	struct prng network, disk, faults, load, clocks, drains;
 	struct heap events;
 	struct heap_node **event_nodes;
 	struct world_event *event_pool;
@@ -136,6 +141,9 @@ struct node_time node_now(struct world_node *node);
 void node_kick(struct world_node *node); /* after any call: timers and flushes */
 bool world_node_up(const struct world *world, unsigned slot);
 struct world_node *world_node_by_id(struct world *world, uint64_t id);
+struct world_node *world_node_of(struct world *world, uint64_t id); /* also by an id that it had before */
+/* The machine gets an empty disk, and what is started on it then is another node, of the same place. */
+void node_replace(struct world *world, unsigned slot);
 /* Everything connected, nobody cut off, clocks and disks healthy, every node up. */
 void world_heal(struct world *world);
 

@@ -158,6 +158,11 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 		change->node.id = prng_next(prng);
 		random_head(prng, &change->node.ledger);
 	}
+	if (kind >= CHANGE_NODE_STATE) {
+		change->target_node = prng_next(prng);
+		random_text(prng, change->name, sizeof(change->name));
+		change->state = (uint8_t)prng_next(prng);
+	}
 }
 
 static struct bytes encoded(const struct change *change, uint8_t *bytes)
@@ -206,7 +211,7 @@ static void test_round_trip(void **state)
 	struct prng prng;
 	prng_seed(&prng, 3);
 	for (unsigned i = 0; i < 600; i++) {
-		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_LEDGER_HEAD), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_KIND_LAST), &from);
 		memset(&to, 0xee, sizeof(to));
 		assert_int_equal(decode(encoded(&from.change, space), &to), STATUS_OK);
 		assert_same(&from, &to);
@@ -218,7 +223,7 @@ static void test_every_cut_is_refused(void **state)
 	(void)state;
 	struct prng prng;
 	prng_seed(&prng, 4);
-	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_LEDGER_HEAD; kind++) {
+	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++) {
 		random_change(&prng, kind, &from);
 		struct bytes bytes = encoded(&from.change, space);
 		size_t step = 1 + bytes.size / 400;
@@ -238,7 +243,7 @@ static void test_damage_is_contained(void **state)
 	prng_seed(&prng, 5);
 	unsigned decoded = 0, refused = 0;
 	for (unsigned i = 0; i < 20000; i++) {
-		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_LEDGER_HEAD), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_KIND_LAST), &from);
 		struct bytes bytes = encoded(&from.change, space);
 		for (uint64_t flips = 1 + prng_below(&prng, 3); flips > 0; flips--)
 			space[prng_below(&prng, bytes.size)] ^= (uint8_t)(1u << prng_below(&prng, 8));

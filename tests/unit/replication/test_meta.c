@@ -9,90 +9,7 @@
 
 #include "base/prng.h"
 #include "policy/plan.h"
-#include "tests/unit/replication/meta_map.h"
-
-/* A refused or judged change leaves every byte; an accepted one holds the invariants. */
-static struct meta_result apply(struct cluster_map *map, const struct change *change)
-{
-	struct meta_result result;
-	uint64_t digest = meta_digest(map), epoch = map->epoch;
-	struct change judged = *change;
-	judged.dry_run = true;
-	meta_apply(map, &judged, &result);
-	assert_int_equal(meta_digest(map), digest);
-	enum status status = result.status;
-	meta_apply(map, change, &result);
-	assert_int_equal(result.status, status);
-	assert_int_equal(result.epoch, map->epoch);
-	meta_check(map);
-	if (result.status == STATUS_OK) {
-		assert_int_equal(result.flaw.reason[0], 0);
-		assert_true(map->epoch == epoch + 1 || (map->epoch == epoch && (change->kind == CHANGE_LEDGER_HEAD ||
-										       meta_digest(map) == digest)));
-	} else {
-		assert_int_equal(meta_digest(map), digest);
-		assert_int_not_equal(result.flaw.reason[0], 0);
-		assert_int_not_equal(result.flaw.cure[0], 0);
-		assert_int_equal(result.id, 0);
-	}
-	return result;
-}
-
-#define assert_refused(result, why, word)                                                                              \
-	do {                                                                                                           \
-		struct meta_result refused_ = (result);                                                                \
-		assert_int_equal(refused_.status, why);                                                                \
-		if (!strstr(refused_.flaw.reason, word))                                                               \
-			fail_msg("%s", refused_.flaw.reason);                                                          \
-	} while (0)
-
-static struct meta_result add_region(struct cluster_map *map, const char *place, const char *tag)
-{
-	struct change change;
-	change_region(&change, place, tag);
-	return apply(map, &change);
-}
-
-static uint64_t add_node(struct cluster_map *map, const char *place)
-{
-	struct change change;
-	change_node(&change, place, 1);
-	struct meta_result result = apply(map, &change);
-	assert_int_equal(result.status, STATUS_OK);
-	return result.id;
-}
-
-/* Three regions of the EU, one of the US; two nodes each in two zones. */
-static struct cluster_map *cluster(void)
-{
-	struct cluster_map *map = map_new();
-	struct change change;
-	change_init(&change, "eu/ie/eu-west-1", "eu/ie/eu-west-1/a/n1");
-	assert_int_equal(apply(map, &change).status, STATUS_OK);
-	assert_int_equal(add_region(map, "eu/de/eu-central-1", NULL).status, STATUS_OK);
-	assert_int_equal(add_region(map, "eu/se/eu-north-1", NULL).status, STATUS_OK);
-	assert_int_equal(add_region(map, "us/us-east-1", "cloud=aws").status, STATUS_OK);
-	add_node(map, "eu/ie/eu-west-1/b/n2");
-	add_node(map, "eu/de/eu-central-1/a/n3");
-	add_node(map, "eu/de/eu-central-1/b/n4");
-	add_node(map, "eu/se/eu-north-1/a/n5");
-	add_node(map, "eu/se/eu-north-1/b/n6");
-	add_node(map, "us/us-east-1/a/n7");
-	add_node(map, "us/us-east-1/b/n8");
-	return map;
-}
-
-static struct meta_result apply_rules(struct cluster_map *map, struct policy *policies, uint32_t policy_count,
-	struct change_binding *bindings, uint32_t binding_count)
-{
-	struct change change = { .kind = CHANGE_APPLY,
-		.policies = policies,
-		.policy_count = policy_count,
-		.bindings = bindings,
-		.binding_count = binding_count,
-		.now_us = 5000 };
-	return apply(map, &change);
-}
+#include "tests/unit/replication/meta_apply.h"
 
 static struct meta_result set_binding(struct cluster_map *map, struct change_binding binding)
 {
@@ -125,41 +42,6 @@ static void finish_fence(struct cluster_map *map, uint64_t operation)
 	memcpy(shards, at->shards_done, sizeof(shards));
 	for (uint32_t i = 0; i < count; i++)
 		assert_int_equal(report_fence(map, operation, shards[i], 0).status, STATUS_OK);
-}
-
-static const struct map_shard *shard_of(const struct cluster_map *map, const char *policy, unsigned at)
-{
-	uint64_t id = map_policy_by_name(map, policy)->id;
-	for (uint32_t i = 0; i < map->shard_count; i++)
-		if (map->shards[i].policy == id && at-- == 0)
-			return &map->shards[i];
-	fail();
-	return NULL;
-}
-
-static struct change report_of(const struct map_shard *shard, uint64_t index)
-{
-	struct change change = { .kind = CHANGE_SHARD_REPORT,
-		.shard = shard->id,
-		.operation = shard->operation,
-		.generation = shard->generation + 1,
-		.membership_index = index,
-		.replica_count = shard->wanted_count,
-		.now_us = 8000 };
-	memcpy(change.replicas, shard->wanted, sizeof(change.replicas));
-	return change;
-}
-
-/* The usual rules: everything for all, a part for the EU. */
-static struct cluster_map *ruled(void)
-{
-	struct cluster_map *map = cluster();
-	struct policy policies[] = { policy_of("default", "*", 3, SPREAD_REGION),
-		policy_of("eu", "eu", 3, SPREAD_REGION) };
-	struct change_binding bindings[] = { binding_of("", "default"), binding_of("eu/", "eu") };
-	struct meta_result result = apply_rules(map, policies, 2, bindings, 2);
-	assert_int_equal(result.status, STATUS_OK);
-	return map;
 }
 
 /* --- regions and nodes ---------------------------------------------------------------------------------- */
@@ -1021,6 +903,10 @@ static void random_fence(
 	struct prng *prng, const struct cluster_map *map, const struct store *store, struct random_change *out)
 {
 	const struct map_operation *operation = &map->operations[prng_below(prng, map->operation_count)];
+	if (!operation_lists_shards(operation->kind)) {
+		random_report(prng, map, out);
+		return;
+	}
 	out->change = (struct change){ .kind = CHANGE_FENCE_REPORT,
 		.operation = operation->id,
 		.shard = operation->shards_done[prng_below(prng, operation->steps)] };
@@ -1085,7 +971,27 @@ static void random_change(
 		char place[] = "eu/ie/eu-west-1/a/m0";
 		place[19] = (char)('0' + prng_below(prng, 10));
 		change_node(change, place, 1 + prng_below(prng, 2));
-	} else if (dice < 33) {
+	} else if (dice < 36) {
+		change->kind = dice < 34 ? CHANGE_NODE_STATE : dice < 35 ? CHANGE_REGION_STATE : CHANGE_NODE_REMOVE;
+		change->target_node = map->nodes[prng_below(prng, map->node_count)].id;
+		change->state = (uint8_t)prng_below(prng, 4);
+		strcpy(change->name, map->regions[prng_below(prng, map->region_count)].name);
+	} else if (dice < 37) {
+		change->kind = CHANGE_META_REPORT;
+		for (uint32_t i = 0; i < map->node_count && change->replica_count < REPLICAS_MAX; i++)
+			if (prng_chance(prng, 700000))
+				change->replicas[change->replica_count++] =
+					(struct map_replica){ .replica = map->nodes[i].meta_replica,
+						.node = map->nodes[i].id,
+						.role = map->nodes[i].meta_voter ? ROLE_VOTER : ROLE_LEARNER };
+		if (prng_chance(prng, 100000))
+			change->replicas[0].replica++;
+	} else if (dice < 38) {
+		change->kind = CHANGE_LEDGER_HEAD;
+		change->node.id = map->nodes[prng_below(prng, map->node_count)].id;
+		change->node.ledger.at.sequence = 1 + prng_below(prng, 50);
+		change->node.ledger.signature_size = 1;
+	} else if (dice < 39) {
 		const char *const places[] = { "eu/fr/eu-fr-1", "us/us-west-2", "ap/ap-1" };
 		change_region(change, places[prng_below(prng, 3)], prng_chance(prng, 500000) ? "cloud=aws" : NULL);
 	} else if (dice < 60 || map->operation_count == 0) {
@@ -1142,11 +1048,11 @@ static void run_random(uint64_t seed, unsigned *accepted, unsigned *refused)
 static void test_random_runs(void **state)
 {
 	(void)state;
-	unsigned accepted[CHANGE_META_REPORT + 1] = { 0 }, refused[CHANGE_META_REPORT + 1] = { 0 };
+	unsigned accepted[CHANGE_KIND_LAST + 1] = { 0 }, refused[CHANGE_KIND_LAST + 1] = { 0 };
 	for (uint64_t seed = 1; seed <= 25; seed++)
 		run_random(seed, accepted, refused);
 	/* The runs must have met both answers of what they are made of, or they show nothing. */
-	for (unsigned kind = CHANGE_REGION_ADD; kind <= CHANGE_FENCE_REPORT; kind++) {
+	for (unsigned kind = CHANGE_REGION_ADD; kind <= CHANGE_KIND_LAST; kind++) {
 		if (kind == CHANGE_NODE_ADDRESSES)
 			continue;
 		if (accepted[kind] == 0 || refused[kind] == 0)

@@ -19,7 +19,9 @@
 	}
 /* clang-format off */
 VERB(status) VERB(demo) VERB(cluster_init) VERB(cluster_show) VERB(cluster_wait) VERB(region_add)
-VERB(region_list) VERB(region_rtt) VERB(node_list) VERB(node_show) VERB(policy_lint)
+VERB(region_list) VERB(region_rtt) VERB(node_list) VERB(node_show) VERB(node_drain) VERB(node_undrain)
+VERB(node_decommission) VERB(region_drain) VERB(region_undrain)
+VERB(region_fence) VERB(region_readmit) VERB(policy_lint)
 VERB(policy_list) VERB(policy_show) VERB(policy_apply) VERB(policy_plan) VERB(policy_diff) VERB(policy_history) VERB(policy_rollback) VERB(policy_verify) VERB(policy_explain) VERB(policy_test) VERB(binding_list)
 VERB(binding_set) VERB(binding_unset) VERB(binding_which) VERB(shard_list) VERB(shard_show)
 VERB(shard_of) VERB(shard_lead) VERB(shard_place) VERB(key_get) VERB(key_put) VERB(key_delete)

@@ -1,0 +1,300 @@
+/* replication/meta_drain.c: nodes and regions that are drained: their state, the replicas that have to leave them, and
+ * meta's own voters, which leave too.
+ *
+ * A state is tried before it is taken: it is set, the policies of all that would have to move are placed on the nodes
+ * that are left, and it is set back when one of them has no place there, or when it was only asked. */
+#include "replication/meta_internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum { META_VOTERS_MAX = 5 };
+
+/* --- meta's voters -------------------------------------------------------------------------------------------- */
+
+static unsigned voters_in(const struct cluster_map *map, uint32_t region)
+{
+	unsigned count = 0;
+	for (uint32_t i = 0; i < map->node_count; i++)
+		count += map->nodes[i].region == region && map->nodes[i].meta_voter;
+	return count;
+}
+
+/* The first node that may become a voter, of the region that has the fewest; *there is how many. NULL: none. */
+static struct map_node *next_voter(struct cluster_map *map, unsigned *there)
+{
+	struct map_node *next = NULL;
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		struct map_node *node = &map->nodes[i];
+		if (node->meta_voter || !map_node_takes_replicas(map, node))
+			continue;
+		unsigned voters = voters_in(map, node->region);
+		bool region_first = next && voters == *there && node->region < next->region;
+		if (next && voters >= *there && !region_first)
+			continue;
+		next = node;
+		*there = voters;
+	}
+	return next;
+}
+
+/* The younger of two voters in one region; NULL: every voter has its own. */
+static struct map_node *second_voter(struct cluster_map *map)
+{
+	for (uint32_t i = map->node_count; i > 0; i--)
+		for (uint32_t j = 0; j + 1 < i; j++)
+			if (map->nodes[i - 1].meta_voter && map->nodes[j].meta_voter &&
+				map->nodes[i - 1].region == map->nodes[j].region)
+				return &map->nodes[i - 1];
+	return NULL;
+}
+
+/* Odd, at most five, on nodes that take replicas; one a region before a region gets its second. Their number grows by
+ * two when two more regions have a node, and shrinks by two only when too few nodes are left. */
+void meta_voters_choose(struct cluster_map *map)
+{
+	unsigned wanted = 0, voters = 0;
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		struct map_node *node = &map->nodes[i];
+		wanted += node->meta_voter;
+		node->meta_voter = node->meta_voter && map_node_takes_replicas(map, node);
+		voters += node->meta_voter;
+	}
+	assert(wanted % 2 == 1);
+	assert(wanted <= META_VOTERS_MAX);
+	struct map_node *one, *two;
+	unsigned there;
+	for (; voters < wanted && (one = next_voter(map, &there)); voters++)
+		one->meta_voter = true;
+	while ((two = second_voter(map)) && (one = next_voter(map, &there)) && there == 0) {
+		two->meta_voter = false;
+		one->meta_voter = true;
+	}
+	while (voters + 2 <= META_VOTERS_MAX && (one = next_voter(map, &there)) && there == 0) {
+		one->meta_voter = true;
+		two = next_voter(map, &there);
+		one->meta_voter = two && there == 0;
+		if (!one->meta_voter)
+			break;
+		two->meta_voter = true;
+		voters += 2;
+	}
+	if (voters % 2 == 0) {
+		one = second_voter(map);
+		for (uint32_t i = map->node_count; !one && i > 0; i--)
+			one = map->nodes[i - 1].meta_voter ? &map->nodes[i - 1] : NULL;
+		assert(one);
+		one->meta_voter = false;
+		voters--;
+	}
+	assert(voters > 0);
+}
+
+/* --- what has to move ------------------------------------------------------------------------------------------- */
+
+/* A replica of it is wanted on a node that takes none: of a fenced region, or of another. */
+static bool wanted_on(const struct cluster_map *map, const struct map_shard *shard, bool fenced)
+{
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		uint64_t node = shard->wanted[i].node;
+		if (!map_node_takes_replicas(map, map_node_find(map, node)) && map_node_fenced(map, node) == fenced)
+			return true;
+	}
+	return false;
+}
+
+/* A copy does not become a witness, nor the other way round: so with witnesses each shard is asked, as it is now. */
+static bool placeable(const struct cluster_map *map, const struct policy *policy, const struct map_shard *shard,
+	struct meta_result *result)
+{
+	struct placement placement;
+	return policy->witness_in.count == 0 || placement_choose(map, policy, shard, &placement, &result->flaw);
+}
+
+/* What has to leave leaves. What was on lost nodes is placed anew where that is possible: where it is not, or not yet,
+ * it counts as down. */
+static bool moves(const struct cluster_map *map, const struct map_shard *shard, uint32_t operations_free)
+{
+	const struct policy *policy = map_policy_find(map, shard->policy);
+	struct meta_result judged = { 0 };
+	if (wanted_on(map, shard, false))
+		return true;
+	return wanted_on(map, shard, true) && shard->operation == 0 && operations_free > 0 &&
+	       meta_policy_placeable(map, policy, &judged) && placeable(map, policy, shard, &judged);
+}
+
+/* The policy's own reason, in a sentence about what was asked. */
+static bool refuse_placeless(struct meta_result *result, const char *what, const struct policy *policy)
+{
+	struct flaw flaw = result->flaw;
+	return meta_refuse(result, STATUS_RESIDENCY_REFUSED, 0,
+		TEXTS("without ", what, " the copies of policy ", policy->name, " have no place: ", flaw.reason),
+		TEXTS(flaw.cure, "; or drain it of leads only"));
+}
+
+/* On the map as it would be. */
+static bool judge_moves(const struct cluster_map *map, const char *what, struct meta_result *result)
+{
+	bool anybody = false;
+	for (uint32_t i = 0; i < map->node_count; i++)
+		anybody |= map_node_takes_replicas(map, &map->nodes[i]);
+	if (!anybody)
+		return meta_refuse(result, STATUS_CONFLICT, 0,
+			TEXTS("without ", what, " there is no node that carries meta"),
+			TEXTS("start another node first"));
+	const struct policy *judged = NULL;
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *shard = &map->shards[i];
+		if (!wanted_on(map, shard, false))
+			continue;
+		if (shard->operation != 0)
+			return meta_refuse(result, STATUS_CONFLICT, 0,
+				TEXTS("operation ", meta_number(shard->operation).text, " moves shard ",
+					meta_number(shard->id).text, " of it"),
+				TEXTS("wait until it is done: domctl operation wait"));
+		if (meta_operations_free(map) == 0)
+			return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS("too many operations are running"),
+				TEXTS("wait until some are done: domctl operation list"));
+		const struct policy *policy = map_policy_find(map, shard->policy);
+		assert(policy);
+		if (policy != judged && !meta_policy_placeable(map, policy, result))
+			return refuse_placeless(result, what, policy);
+		judged = policy;
+		if (!placeable(map, policy, shard, result))
+			return refuse_placeless(result, what, policy);
+	}
+	return true;
+}
+
+/* All that moves, in one operation. Its id; 0: nothing does. */
+static uint64_t begin_moves(struct cluster_map *map, const char *what, uint64_t now_us)
+{
+	struct map_operation *operation = NULL;
+	uint32_t operations_free = meta_operations_free(map);
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		struct map_shard *shard = &map->shards[i];
+		if (!moves(map, shard, operations_free))
+			continue;
+		const struct policy *policy = map_policy_find(map, shard->policy);
+		struct placement placement = meta_shard_placement(map, policy, shard);
+		bool differs = meta_shard_want(map, shard, &placement);
+		assert(differs);
+		assert(shard->operation == 0);
+		if (!operation)
+			operation = meta_operation_begin(map, OPERATION_DRAIN, 0, 0, now_us);
+		meta_operation_add_shard(operation, shard->id);
+		shard->operation = operation->id;
+	}
+	if (!operation)
+		return 0;
+	meta_join(operation->text, sizeof(operation->text),
+		TEXTS(meta_number(operation->steps).text, operation->steps == 1 ? " shard leaves " : " shards leave ",
+			what));
+	return operation->id;
+}
+
+/* --- changes ------------------------------------------------------------------------------------------------------ */
+
+/* The state at `state` becomes the wanted one, with all that follows, or stays. The same again moves what could not
+ * move before. */
+static bool take_state(struct cluster_map *map, const struct change *change, uint8_t *state, const char *what,
+	struct meta_result *result, bool *changed)
+{
+	uint8_t before = *state;
+	*changed = before != change->state;
+	*state = change->state;
+	bool good = judge_moves(map, what, result);
+	if (!good || change->dry_run) {
+		*state = before;
+		return good;
+	}
+	result->id = begin_moves(map, what, change->now_us);
+	if (*changed)
+		meta_voters_choose(map);
+	*changed |= result->id != 0;
+	return true;
+}
+
+static bool refuse_state(struct meta_result *result)
+{
+	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a state that this version does not know"),
+		TEXTS("upgrade this node"));
+}
+
+bool meta_apply_node_state(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
+{
+	struct map_node *node = meta_node(map, change->target_node);
+	if (!node)
+		return meta_refuse_node(result, change->target_node);
+	if (change->state > NODE_DRAINING)
+		return refuse_state(result);
+	if (node->state == NODE_GONE)
+		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS(node->place.text, " was decommissioned"),
+			TEXTS("start a node with an empty data directory there"));
+	return take_state(map, change, &node->state, node->place.text, result, changed);
+}
+
+bool meta_apply_region_state(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
+{
+	const struct map_region *found = map_region_find(map, change->name);
+	if (!found)
+		return meta_refuse(result, STATUS_NOT_FOUND, 0, TEXTS("there is no region ", change->name),
+			TEXTS("domctl region list shows those there are"));
+	if (change->state > REGION_FENCED)
+		return refuse_state(result);
+	struct map_region *region = &map->regions[found - map->regions];
+	return take_state(map, change, &region->state, region->site.place.text, result, changed);
+}
+
+/* Its id is never given again, so what it says later is said by nobody. It is in the map until meta's membership is
+ * without it: else nobody could tell it. */
+bool meta_apply_node_remove(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
+{
+	struct map_node *node = meta_node(map, change->target_node);
+	if (!node)
+		return meta_refuse_node(result, change->target_node);
+	const char *place = node->place.text;
+	if (map_node_takes_replicas(map, node))
+		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS(place, " is not drained"),
+			TEXTS("drain it first: domctl node drain ", place));
+	const struct map_shard *shard = map_shard_on(map, node->id);
+	if (shard)
+		return meta_refuse(result, STATUS_CONFLICT, 0,
+			TEXTS("shard ", meta_number(shard->id).text, " still has a replica on ", place),
+			TEXTS("wait until it is drained: domctl operation list"));
+	assert(!node->meta_voter); /* drained */
+	if (node->meta_voting)
+		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS(place, " still votes in meta"),
+			TEXTS("wait until another node votes for it: domctl node list"));
+	result->id = node->id;
+	*changed = node->state != NODE_GONE;
+	if (!change->dry_run)
+		node->state = NODE_GONE;
+	return true;
+}
+
+bool meta_forget_gone(struct cluster_map *map, const struct change *report)
+{
+	uint32_t kept = 0, count = map->node_count;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct map_node *node = &map->nodes[i];
+		bool member = false;
+		for (unsigned j = 0; j < report->replica_count; j++)
+			member |= report->replicas[j].node == node->id;
+		if (node->state == NODE_GONE && !member)
+			continue;
+		if (kept != i && !report->dry_run)
+			map->nodes[kept] = *node;
+		kept++;
+	}
+	if (!report->dry_run) {
+		memset(&map->nodes[kept], 0, (count - kept) * sizeof(*map->nodes));
+		map->node_count = kept;
+	}
+	return kept < count;
+}

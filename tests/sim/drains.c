@@ -1,0 +1,198 @@
+#include "tests/sim/drains.h"
+
+#include <string.h>
+
+#include "policy/change.h"
+#include "server/node_internal.h"
+#include "tests/sim/found.h"
+
+static bool running;
+
+/* The newest map of those that are up; NULL: nobody is. */
+static const struct cluster_map *newest(const struct world *world)
+{
+	const struct cluster_map *map = NULL;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct cluster_map *other = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
+
+		if (other != NULL && (map == NULL || other->epoch > map->epoch))
+			map = other;
+	}
+	return map;
+}
+
+void drains_replace(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct cluster_map *map = newest(world);
+		struct world_node *node = &world->nodes[i];
+
+		if (map == NULL || node->id == 0 || node->ruined || node->paused_until_ns > world->now_ns ||
+			node->id >= map->id_next || map_node_find(map, node->id) != NULL)
+			continue;
+		world_log(world, "node %u was decommissioned: another is started there", i);
+		world->stats.decommissions++;
+		node_replace(world, i);
+	}
+}
+
+/* One region may be declared lost, the same one all the time: two are more than the policies survive, and so is one
+ * when a node's disk has forgotten what it held. */
+static unsigned may_be_lost(const struct world *world)
+{
+	return world->knobs.bit_flips ? WORLD_REGIONS_MAX : (unsigned)(world->seed % world->knobs.regions);
+}
+
+static void change_state(struct world *world)
+{
+	static struct change change;
+	unsigned slot = (unsigned)prng_below(&world->drains, world->node_count);
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_NODE_STATE;
+	change.target_node = world->nodes[slot].id;
+	change.state = (uint8_t)(prng_below(&world->drains, 3) == 0 ? NODE_LEADLESS : NODE_DRAINING);
+	if (prng_below(&world->drains, 4) == 0) {
+		change.kind = CHANGE_REGION_STATE;
+		strcpy(change.name, world_region_names[world->nodes[slot].region]);
+		change.state = REGION_DRAINING;
+		if (world->nodes[slot].region == may_be_lost(world) && prng_below(&world->drains, 2) == 0)
+			change.state = REGION_FENCED;
+	}
+	if (prng_below(&world->drains, 3) == 0)
+		change.state = NODE_ACTIVE; /* which is a region's too */
+	found_change_async(world, &change);
+	world_log(world, "%s of node %u: state %u", change.kind == CHANGE_REGION_STATE ? "region" : "the state", slot,
+		change.state);
+	world->stats.drains++;
+}
+
+/* Somebody has everything back, so that the end of it is no cluster of which nothing is left. */
+static void change_all_back(struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+	static struct change change;
+
+	world_log(world, "all that is drained is had back");
+	for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_NODE_STATE;
+		change.target_node = map->nodes[i].id;
+		found_change_async(world, &change);
+	}
+	for (unsigned i = 0; i < world->knobs.regions; i++) {
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_REGION_STATE;
+		strcpy(change.name, world_region_names[i]);
+		found_change_async(world, &change);
+	}
+}
+
+static void decommission(struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+	static struct change change;
+
+	for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+		if (map_node_takes_replicas(map, &map->nodes[i]))
+			continue;
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_NODE_REMOVE;
+		change.target_node = map->nodes[i].id;
+		found_change_async(world, &change);
+	}
+}
+
+static void on_drain(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
+{
+	(void)arg;
+	(void)value;
+	(void)bytes;
+	if (!running)
+		return;
+	drains_replace(world);
+	found_joins(world);
+	switch (prng_below(&world->drains, 8)) {
+	case 0:
+		change_all_back(world);
+		break;
+	case 1:
+	case 2:
+		decommission(world);
+		break;
+	default:
+		change_state(world);
+		break;
+	}
+	world_at(world, world->now_ns + WORLD_SECOND / 4 + prng_below(&world->drains, 4 * (uint64_t)WORLD_SECOND),
+		on_drain, NULL, 0, NULL);
+}
+
+void drains_start(struct world *world)
+{
+	running = true;
+	world_at(world, world->now_ns + WORLD_SECOND, on_drain, NULL, 0, NULL);
+}
+
+void drains_stop(struct world *world)
+{
+	(void)world;
+	running = false;
+}
+
+/* It leads, on a node that takes no leads, and another voter's node does. */
+static bool should_yield(const struct cluster_map *map, const struct hosted *hosted, const struct map_node *own)
+{
+	const struct membership *membership = group_membership(driver_group(hosted->driver));
+
+	if (!driver_leads(hosted->driver) || map_node_takes_leads(map, own))
+		return false;
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct map_node *there = map_node_find(map, membership->at[i].node);
+
+		if (membership->at[i].role_new == ROLE_VOTER && there != NULL && map_node_takes_leads(map, there))
+			return true;
+	}
+	return false;
+}
+
+void drains_readmit(struct world *world)
+{
+	static struct change change;
+	unsigned region = may_be_lost(world);
+	enum status status;
+
+	if (!world->knobs.drains || region == WORLD_REGIONS_MAX)
+		return;
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_STATE;
+	strcpy(change.name, world_region_names[region]);
+	status = found_change(world, &change, 20 * (uint64_t)WORLD_SECOND);
+	if (status != STATUS_OK)
+		world_fail(world, "region %s is not readmitted: %s", change.name, status_name(status));
+}
+
+bool drains_done(const struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+
+	for (uint32_t i = 0; map != NULL && !world->ruined && i < map->operation_count; i++) {
+		if (map->operations[i].kind == OPERATION_DRAIN && map->operations[i].state == OPERATION_RUNNING)
+			return false;
+	}
+	for (unsigned i = 0; map != NULL && !world->ruined && i < world->node_count; i++) {
+		const struct map_node *there = map_node_find(map, world->nodes[i].id);
+		struct node *node = world->nodes[i].node;
+
+		for (size_t h = 0; node != NULL && there != NULL && h < node->table_size; h++) {
+			if (node->table[h] == NULL)
+				continue;
+			if (node->table[h]->group != META_GROUP && !map_node_takes_replicas(map, there))
+				return false;
+			if (should_yield(map, node->table[h], there))
+				return false;
+		}
+	}
+	return true;
+}
