@@ -15,6 +15,7 @@ const struct map_limits map_limits_default = {
 	.shards = MAP_SHARDS_MAX,
 	.operations = MAP_OPERATIONS_MAX,
 	.versions = MAP_VERSIONS_MAX,
+	.formers = MAP_FORMERS_MAX,
 };
 
 /* --- memory ---------------------------------------------------------------------------------------- */
@@ -43,6 +44,7 @@ static size_t lay_out(struct cluster_map *map, uint8_t *block, const struct map_
 	map->shards = carve(block, &at, sizeof(*map->shards), limits->shards);
 	map->operations = carve(block, &at, sizeof(*map->operations), limits->operations);
 	map->versions = carve(block, &at, sizeof(*map->versions), limits->versions);
+	map->formers = carve(block, &at, sizeof(*map->formers), limits->formers);
 	return at;
 }
 
@@ -65,6 +67,7 @@ struct cluster_map *cluster_map_init(void *memory, const struct map_limits *limi
 		.shard_max = limits->shards,
 		.operation_max = limits->operations,
 		.version_max = limits->versions,
+		.former_max = limits->formers,
 	};
 	lay_out(map, memory, limits);
 	return map;
@@ -76,7 +79,7 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	bool fits = map->region_count <= to->region_max && map->node_count <= to->node_max &&
 		    map->policy_count <= to->policy_max && map->binding_count <= to->binding_max &&
 		    map->shard_count <= to->shard_max && map->operation_count <= to->operation_max &&
-		    map->version_count <= to->version_max;
+		    map->version_count <= to->version_max && map->former_count <= to->former_max;
 	if (!fits)
 		head = (struct cluster_map){ 0 };
 	head.region_max = to->region_max;
@@ -86,6 +89,7 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	head.shard_max = to->shard_max;
 	head.operation_max = to->operation_max;
 	head.version_max = to->version_max;
+	head.former_max = to->former_max;
 	head.regions = to->regions;
 	head.nodes = to->nodes;
 	head.policies = to->policies;
@@ -93,6 +97,7 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	head.shards = to->shards;
 	head.operations = to->operations;
 	head.versions = to->versions;
+	head.formers = to->formers;
 	*to = head;
 	memcpy(to->regions, map->regions, to->region_count * sizeof(*to->regions));
 	memcpy(to->nodes, map->nodes, to->node_count * sizeof(*to->nodes));
@@ -101,6 +106,7 @@ bool cluster_map_copy(const struct cluster_map *map, struct cluster_map *to)
 	memcpy(to->shards, map->shards, to->shard_count * sizeof(*to->shards));
 	memcpy(to->operations, map->operations, to->operation_count * sizeof(*to->operations));
 	memcpy(to->versions, map->versions, to->version_count * sizeof(*to->versions));
+	memcpy(to->formers, map->formers, to->former_count * sizeof(*to->formers));
 	return fits;
 }
 

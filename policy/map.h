@@ -28,6 +28,7 @@ enum {
 	OPERATION_TEXT_MAX = 256,
 	MAP_VERSIONS_MAX = 512,	 /* former rules of all policies together */
 	POLICY_VERSIONS_MAX = 8, /* of one policy */
+	MAP_FORMERS_MAX = 256,	 /* nodes that were decommissioned */
 };
 
 /* What a node, or all nodes of a region, are there for; kept by meta. Who is drained gets no new replica and no lead,
@@ -128,6 +129,14 @@ struct map_operation {
 	uint64_t shards_done[SHARDS_PER_POLICY * 8];
 };
 
+/* A node that was decommissioned: how far its ledger went, for audits of what was on it. */
+struct map_former {
+	uint64_t id, incarnation;
+	struct place place;
+	struct ledger_head ledger;
+	uint64_t gone_us; /* the proposer's wall clock then, as all times in the map */
+};
+
 /* The rules of a policy that others have taken the place of. */
 struct policy_version {
 	struct policy rules; /* their epoch: in force from there */
@@ -142,8 +151,9 @@ struct cluster_map {
 	uint8_t hash_secret[16];
 	uint8_t admin_spki_sha256[32];
 	uint64_t id_next; /* nodes, replicas, policies, shards, operations: one counter, never reused */
-	uint32_t region_count, node_count, policy_count, binding_count, shard_count, operation_count, version_count;
-	uint32_t region_max, node_max, policy_max, binding_max, shard_max, operation_max, version_max;
+	uint32_t region_count, node_count, policy_count, binding_count, shard_count, operation_count, version_count,
+		former_count;
+	uint32_t region_max, node_max, policy_max, binding_max, shard_max, operation_max, version_max, former_max;
 	struct map_region *regions;
 	struct map_node *nodes;
 	struct policy *policies;
@@ -151,10 +161,11 @@ struct cluster_map {
 	struct map_shard *shards;	  /* sorted by (policy, hash_first) */
 	struct map_operation *operations; /* newest last; the oldest ended ones make room */
 	struct policy_version *versions;  /* newest last; the oldest make room */
+	struct map_former *formers;	  /* newest last; the oldest make room */
 };
 
 struct map_limits {
-	uint32_t regions, nodes, policies, bindings, shards, operations, versions;
+	uint32_t regions, nodes, policies, bindings, shards, operations, versions, formers;
 };
 extern const struct map_limits map_limits_default;
 size_t cluster_map_size(const struct map_limits *limits);

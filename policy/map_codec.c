@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 5 };
+enum { MAP_VERSION = 6 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -304,6 +304,24 @@ static enum status version_decode(struct unpacker *unpacker, struct policy_versi
 	return status;
 }
 
+static void former_encode(const struct map_former *former, struct packer *packer)
+{
+	pack_u64(packer, former->id);
+	pack_u64(packer, former->incarnation);
+	pack_text(packer, former->place.text);
+	ledger_head_encode(&former->ledger, packer);
+	pack_u64(packer, former->gone_us);
+}
+
+static void former_decode(struct unpacker *unpacker, struct map_former *former)
+{
+	*former = (struct map_former){ .id = unpack_u64(unpacker) };
+	former->incarnation = unpack_u64(unpacker);
+	unpack_place(unpacker, &former->place);
+	ledger_head_decode(unpacker, &former->ledger);
+	former->gone_us = unpack_u64(unpacker);
+}
+
 /* --- the map ---------------------------------------------------------------------------------------------- */
 
 void cluster_map_encode(const struct cluster_map *map, struct packer *packer)
@@ -321,6 +339,9 @@ void cluster_map_encode(const struct cluster_map *map, struct packer *packer)
 	pack_u32(packer, map->node_count);
 	for (uint32_t i = 0; i < map->node_count; i++)
 		node_encode(&map->nodes[i], packer);
+	pack_u32(packer, map->former_count);
+	for (uint32_t i = 0; i < map->former_count; i++)
+		former_encode(&map->formers[i], packer);
 	pack_u32(packer, map->policy_count);
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		policy_encode(&map->policies[i], packer);
@@ -358,6 +379,20 @@ static bool shards_in_order(const struct map_shard *before, const struct map_sha
 	return before->hash_last < after->hash_first;
 }
 
+/* The newest, as many as there is room for: nothing else hangs on them. */
+static void formers_decode(struct unpacker *unpacker, struct cluster_map *map)
+{
+	struct map_former surplus;
+	uint32_t count = unpack_u32(unpacker);
+	if (count > MAP_FORMERS_MAX)
+		unpacker->bad = true;
+	for (uint32_t i = 0; !unpacker->bad && i < count; i++) {
+		bool kept = count - i <= map->former_max;
+		former_decode(unpacker, kept ? &map->formers[map->former_count] : &surplus);
+		map->former_count += kept && !unpacker->bad;
+	}
+}
+
 static void regions_and_nodes_decode(struct unpacker *unpacker, struct cluster_map *map, bool *too_large)
 {
 	uint32_t count = unpack_count(unpacker, map->region_max, too_large);
@@ -370,9 +405,10 @@ static void regions_and_nodes_decode(struct unpacker *unpacker, struct cluster_m
 		map->nodes[map->node_count] = (struct map_node){ 0 };
 		node_decode(unpacker, map, &map->nodes[map->node_count]);
 	}
+	formers_decode(unpacker, map);
 }
 
-/* The newest, as many as there is room for: nothing else hangs on them. */
+/* Likewise. */
 static void versions_decode(struct unpacker *unpacker, struct cluster_map *map, enum status *status)
 {
 	struct policy_version surplus;
@@ -427,7 +463,7 @@ static void map_empty(struct cluster_map *map)
 	memset(map->name, 0, sizeof(map->name));
 	memset(map->hash_secret, 0, sizeof(map->hash_secret));
 	memset(map->admin_spki_sha256, 0, sizeof(map->admin_spki_sha256));
-	map->region_count = map->node_count = map->policy_count = 0;
+	map->region_count = map->node_count = map->policy_count = map->former_count = 0;
 	map->binding_count = map->shard_count = map->operation_count = map->version_count = 0;
 }
 

@@ -49,6 +49,10 @@ static void check_regions_and_nodes(const struct cluster_map *map)
 			assert(!place_equal(&map->nodes[j].place, &node->place));
 		}
 	}
+	for (uint32_t i = 0; i < map->former_count; i++) {
+		assert(map->formers[i].id < map->id_next);
+		assert(!map_node_find(map, map->formers[i].id));
+	}
 	/* No region has a second voter while another has none and could have one. */
 	bool second = false, missing = false;
 	for (uint32_t i = 0; i < map->region_count; i++) {
@@ -244,8 +248,9 @@ void meta_check(const struct cluster_map *map)
 	assert(map->shard_count <= map->shard_max);
 	assert(map->operation_count <= map->operation_max);
 	assert(map->version_count <= map->version_max);
+	assert(map->former_count <= map->former_max);
 	if (map->epoch == 0) {
-		assert(map->region_count + map->node_count + map->policy_count == 0);
+		assert(map->region_count + map->node_count + map->policy_count + map->former_count == 0);
 		assert(map->binding_count + map->shard_count + map->operation_count == 0);
 		return;
 	}
@@ -311,6 +316,20 @@ static void mix_node(struct digest *digest, const struct map_node *node)
 	mix_u64(digest, node->ledger.at.sequence);
 	mix(digest, node->ledger.at.hash, sizeof(node->ledger.at.hash));
 	mix_u64(digest, node->state);
+}
+
+static void mix_formers(struct digest *digest, const struct cluster_map *map)
+{
+	mix_u64(digest, map->former_count);
+	for (uint32_t i = 0; i < map->former_count; i++) {
+		const struct map_former *former = &map->formers[i];
+		mix_u64(digest, former->id);
+		mix_u64(digest, former->incarnation);
+		mix_text(digest, former->place.text);
+		mix_u64(digest, former->ledger.at.sequence);
+		mix(digest, former->ledger.at.hash, sizeof(former->ledger.at.hash));
+		mix_u64(digest, former->gone_us);
+	}
 }
 
 static void mix_policy(struct digest *digest, const struct policy *policy)
@@ -412,6 +431,7 @@ uint64_t meta_digest(const struct cluster_map *map)
 	mix_u64(&digest, map->node_count);
 	for (uint32_t i = 0; i < map->node_count; i++)
 		mix_node(&digest, &map->nodes[i]);
+	mix_formers(&digest, map);
 	mix_u64(&digest, map->policy_count);
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		mix_policy(&digest, &map->policies[i]);

@@ -278,6 +278,19 @@ bool meta_apply_node_remove(
 	return true;
 }
 
+static void keep_former(struct cluster_map *map, const struct map_node *node, uint64_t now_us)
+{
+	if (map->former_max == 0)
+		return;
+	if (map->former_count == map->former_max)
+		memmove(&map->formers[0], &map->formers[1], --map->former_count * sizeof(*map->formers));
+	map->formers[map->former_count++] = (struct map_former){ .id = node->id,
+		.incarnation = node->incarnation,
+		.place = node->place,
+		.ledger = node->ledger,
+		.gone_us = now_us };
+}
+
 bool meta_forget_gone(struct cluster_map *map, const struct change *report)
 {
 	uint32_t kept = 0, count = map->node_count;
@@ -286,8 +299,11 @@ bool meta_forget_gone(struct cluster_map *map, const struct change *report)
 		bool member = false;
 		for (unsigned j = 0; j < report->replica_count; j++)
 			member |= report->replicas[j].node == node->id;
-		if (node->state == NODE_GONE && !member)
+		if (node->state == NODE_GONE && !member) {
+			if (!report->dry_run)
+				keep_former(map, node, report->now_us);
 			continue;
+		}
 		if (kept != i && !report->dry_run)
 			map->nodes[kept] = *node;
 		kept++;

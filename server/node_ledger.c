@@ -16,7 +16,11 @@
 #include "server/node_internal.h"
 #include "storage/ledger.h"
 
-enum { HEAD_PERIOD_MS = 10000, PART_SIZE = 64 << 10, HEADS_SIZE = MAP_NODES_MAX * (PLACE_TEXT_MAX + 256) };
+enum {
+	HEAD_PERIOD_MS = 10000,
+	PART_SIZE = 64 << 10,
+	HEADS_SIZE = (MAP_NODES_MAX + MAP_FORMERS_MAX) * (PLACE_TEXT_MAX + 256)
+};
 
 struct recorded_replica {
 	uint64_t group, replica;
@@ -647,16 +651,31 @@ static enum status read_part(struct node *node, struct bytes body, struct packer
 	return status;
 }
 
+/* gone_us 0: of a node that is in the cluster. */
+static void pack_head(struct packer *packer, uint64_t node, uint64_t incarnation, const struct place *place,
+	uint64_t gone_us, const struct ledger_head *head)
+{
+	pack_u64(packer, node);
+	pack_u64(packer, incarnation);
+	pack_text(packer, place->text);
+	pack_u64(packer, gone_us);
+	ledger_head_encode(head, packer);
+}
+
 static void pack_heads(const struct node *node, struct packer *packer)
 {
 	const struct cluster_map *map = node->map;
 
-	pack_u32(packer, map->node_count);
+	pack_u32(packer, map->node_count + map->former_count);
 	for (uint32_t i = 0; i < map->node_count; i++) {
-		pack_u64(packer, map->nodes[i].id);
-		pack_u64(packer, map->nodes[i].incarnation);
-		pack_text(packer, map->nodes[i].place.text);
-		ledger_head_encode(&map->nodes[i].ledger, packer);
+		const struct map_node *one = &map->nodes[i];
+
+		pack_head(packer, one->id, one->incarnation, &one->place, 0, &one->ledger);
+	}
+	for (uint32_t i = 0; i < map->former_count; i++) {
+		const struct map_former *one = &map->formers[i];
+
+		pack_head(packer, one->id, one->incarnation, &one->place, one->gone_us, &one->ledger);
 	}
 }
 

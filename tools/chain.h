@@ -25,6 +25,7 @@ bool trusted_certificate(const struct trusted *trusted, struct x509_st *certific
 
 struct kept_head { /* by meta */
 	uint64_t node, incarnation;
+	uint64_t gone_us; /* when the node was decommissioned; 0: it is in the cluster */
 	struct place place;
 	struct ledger_head head;
 };

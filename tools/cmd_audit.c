@@ -62,8 +62,9 @@ int heads_fetch(struct session *session, struct heads *heads)
 
 		kept.incarnation = unpack_u64(&unpacker);
 		unpack_text(&unpacker, place, sizeof(place));
+		kept.gone_us = unpack_u64(&unpacker);
 		ledger_head_decode(&unpacker, &kept.head);
-		if (unpacker.bad || !place_parse(place, &kept.place, NULL) || heads->count == MAP_NODES_MAX)
+		if (unpacker.bad || !place_parse(place, &kept.place, NULL) || heads->count == AUDITED_MAX)
 			unpacker.bad = true;
 		else
 			heads->at[heads->count++] = kept;
@@ -83,6 +84,8 @@ json_t *audit_head_item(const struct kept_head *kept)
 	set(item, "node", json_id(kept->node));
 	set(item, "place", json_string(kept->place.text));
 	set(item, "incarnation", json_id(kept->incarnation));
+	set(item, "gone_at", json_time_us(kept->gone_us));
+	set(item, "gone_us", json_integer((json_int_t)kept->gone_us));
 	set(item, "sequence", json_integer((json_int_t)kept->head.at.sequence));
 	set(item, "hash", known ? audit_hex(kept->head.at.hash, SHA256_SIZE) : json_null());
 	set(item, "signed_at", json_time_us(kept->head.time_us));
@@ -101,6 +104,7 @@ bool audit_head_read(const json_t *item, struct kept_head *kept)
 	memset(kept, 0, sizeof(*kept));
 	kept->node = field_u64(item, "node");
 	kept->incarnation = field_u64(item, "incarnation");
+	kept->gone_us = field_u64(item, "gone_us");
 	kept->head.at.sequence = field_u64(item, "sequence");
 	kept->head.time_us = field_u64(item, "time_us");
 	if (!place_parse(field_text(item, "place"), &kept->place, NULL))
@@ -128,7 +132,7 @@ static int heads_load(const struct invocation *invocation, const char *path, str
 	heads->count = 0;
 	json_array_foreach(items, at, item)
 	{
-		good = good && heads->count < MAP_NODES_MAX && audit_head_read(item, &heads->at[heads->count]);
+		good = good && heads->count < AUDITED_MAX && audit_head_read(item, &heads->at[heads->count]);
 		heads->count += good;
 	}
 	json_decref(root);
@@ -142,8 +146,8 @@ int run_audit_heads(const struct invocation *invocation)
 {
 	static const struct column columns[] = { { .title = "NODE", .field = "node", .right = true },
 		{ .title = "PLACE", .field = "place" }, { .title = "RECORDS", .field = "sequence", .right = true },
-		{ .title = "SIGNED", .field = "signed_at" }, { .title = "HASH", .field = "hash", .wide = true },
-		{ 0 } };
+		{ .title = "SIGNED", .field = "signed_at" }, { .title = "LEFT", .field = "gone_at" },
+		{ .title = "HASH", .field = "hash", .wide = true }, { 0 } };
 	static struct heads heads;
 	struct session session;
 	json_t *items;
@@ -175,9 +179,9 @@ static struct audited *audited_add(struct auditing *auditing)
 	return audited;
 }
 
-static int load_files(const struct invocation *invocation, struct auditing *auditing)
+static int load_files(const struct invocation *invocation, struct auditing *auditing, uint32_t first)
 {
-	for (uint32_t i = 0; i < invocation->argument_count; i++) {
+	for (uint32_t i = first; i < invocation->argument_count; i++) {
 		struct chain one;
 		struct audited *audited = NULL;
 		int code;
@@ -189,6 +193,10 @@ static int load_files(const struct invocation *invocation, struct auditing *audi
 				place_equal(&auditing->at[j].chain.place, &one.place))
 				audited = &auditing->at[j];
 		}
+		if (code == EXIT_OK && audited != NULL && auditing->online && audited->read && audited->gone_us == 0)
+			code = fail(invocation, "DOM-D003", "the ledger of this file was read from its node",
+				"give files of nodes that have left the cluster: `domctl audit heads` names them", "%s",
+				invocation->arguments[i]);
 		if (code == EXIT_OK && audited == NULL && (audited = audited_add(auditing)) == NULL)
 			code = fail(invocation, "DOM-U004", "the ledgers of too many nodes", NULL, "at most %d",
 				AUDITED_MAX);
@@ -228,7 +236,7 @@ static int begin_with_files(const struct invocation *invocation, struct auditing
 
 	if (code == EXIT_OK && heads != NULL)
 		code = heads_load(invocation, heads, &auditing->heads);
-	return code == EXIT_OK ? load_files(invocation, auditing) : code;
+	return code == EXIT_OK ? load_files(invocation, auditing, 0) : code;
 }
 
 /* The heads come first: a ledger that is read later goes at least as far. */
@@ -255,22 +263,36 @@ static int begin_with_cluster(const struct invocation *invocation, struct auditi
 			audited->chain.place = node->place;
 		}
 	}
+	for (uint32_t i = 0; i < auditing->heads.count; i++) {
+		const struct kept_head *kept = &auditing->heads.at[i];
+		struct audited *audited = kept->gone_us == 0 ? NULL : audited_add(auditing);
+
+		if (audited == NULL)
+			continue;
+		audited->gone_us = kept->gone_us;
+		audited->chain.incarnation = kept->incarnation;
+		audited->chain.place = kept->place;
+		snprintf(audited->why, sizeof(audited->why), "decommissioned: judged by the files of its ledger");
+	}
 	return EXIT_OK;
 }
 
-int auditing_begin(const struct invocation *invocation, struct auditing *auditing, bool files)
+int auditing_begin(const struct invocation *invocation, struct auditing *auditing, enum audit_source source)
 {
 	int code;
 
 	memset(auditing, 0, sizeof(*auditing));
-	code = files && invocation->argument_count > 0 ? begin_with_files(invocation, auditing)
-						       : begin_with_cluster(invocation, auditing);
+	if (source == AUDIT_FILES_OR_CLUSTER && invocation->argument_count > 0)
+		code = begin_with_files(invocation, auditing);
+	else
+		code = begin_with_cluster(invocation, auditing);
+	if (code == EXIT_OK && source == AUDIT_CLUSTER_AND_FILES)
+		code = load_files(invocation, auditing, 1);
 	for (uint32_t i = 0; i < auditing->count && code == EXIT_OK; i++) {
 		struct audited *audited = &auditing->at[i];
 
-		if (!audited->read)
-			continue;
-		chain_judge(&audited->chain, &auditing->trusted);
+		if (audited->read)
+			chain_judge(&audited->chain, &auditing->trusted);
 		for (uint32_t j = 0; j < auditing->heads.count; j++) {
 			const struct kept_head *kept = &auditing->heads.at[j];
 
@@ -278,7 +300,8 @@ int auditing_begin(const struct invocation *invocation, struct auditing *auditin
 				!place_equal(&kept->place, &audited->chain.place))
 				continue;
 			audited->head = kept->head.at.sequence == 0 ? NULL : kept;
-			chain_judge_head(&audited->chain, kept);
+			if (audited->read)
+				chain_judge_head(&audited->chain, kept);
 		}
 	}
 	return code;
@@ -293,9 +316,14 @@ void auditing_end(struct auditing *auditing)
 		session_close(&auditing->session);
 }
 
-int auditing_verdict(
-	const struct invocation *invocation, const struct auditing *auditing, size_t findings, size_t unread)
+int auditing_verdict(const struct invocation *invocation, const struct auditing *auditing)
 {
+	size_t findings = 0, unread = 0;
+
+	for (uint32_t i = 0; i < auditing->count; i++) {
+		findings += json_array_size(auditing->at[i].chain.findings);
+		unread += !auditing->at[i].read && auditing->at[i].gone_us == 0;
+	}
 	if (findings > 0)
 		return fail(invocation, "DOM-L001", "the audit found something",
 			"`domctl audit verify` lists all, `domctl help DOM-L001` says what each means", "%zu finding%s",
@@ -358,6 +386,7 @@ static json_t *verify_item(const struct audited *audited)
 	set(item, "place", json_string(chain->place.text));
 	set(item, "incarnation", json_id(chain->incarnation));
 	set(item, "read", json_boolean(audited->read));
+	set(item, "gone", json_boolean(audited->gone_us != 0));
 	set(item, "why", audited->why[0] == '\0' ? json_null() : json_string(audited->why));
 	set(item, "records", json_integer((json_int_t)chain->at.sequence));
 	set(item, "head", signed_upto == 0 ? json_null() : json_integer((json_int_t)signed_upto));
@@ -383,18 +412,12 @@ int run_audit_verify(const struct invocation *invocation)
 		{ .title = "FINDING", .field = "finding" }, { .title = "WHAT", .field = "what" }, { 0 } };
 	static struct auditing auditing;
 	json_t *items = json_array();
-	size_t findings = 0, unread = 0;
-	int code = auditing_begin(invocation, &auditing, true);
+	int code = auditing_begin(invocation, &auditing, AUDIT_FILES_OR_CLUSTER);
 
 	if (code == EXIT_OK)
 		compare_rules(&auditing);
-	for (uint32_t i = 0; i < auditing.count && code == EXIT_OK; i++) {
-		const json_t *found = auditing.at[i].chain.findings;
-
+	for (uint32_t i = 0; i < auditing.count && code == EXIT_OK; i++)
 		json_array_append_new(items, verify_item(&auditing.at[i]));
-		findings += json_array_size(found);
-		unread += !auditing.at[i].read;
-	}
 	if (code == EXIT_OK && !output_machine(invocation, "Audit",
 				       auditing.online ? session_cluster(&auditing.session) : NULL, items, "place")) {
 		output_table(stdout, items, columns, invocation->output == OUTPUT_WIDE);
@@ -406,7 +429,7 @@ int run_audit_verify(const struct invocation *invocation)
 		}
 	}
 	if (code == EXIT_OK)
-		code = auditing_verdict(invocation, &auditing, findings, unread);
+		code = auditing_verdict(invocation, &auditing);
 	json_decref(items);
 	auditing_end(&auditing);
 	return code;
@@ -500,15 +523,12 @@ int run_audit_show(const struct invocation *invocation)
 		{ .title = "HASH", .field = "hash", .wide = true }, { 0 } };
 	static struct auditing auditing;
 	static struct showing showing;
-	int code = auditing_begin(invocation, &auditing, true);
-	size_t findings = 0, unread = 0;
+	int code = auditing_begin(invocation, &auditing, AUDIT_FILES_OR_CLUSTER);
 
 	showing.items = json_array();
 	showing.policy = flag_text(invocation, "policy");
 	showing.region = flag_text(invocation, "region");
 	for (uint32_t i = 0; i < auditing.count && code == EXIT_OK; i++) {
-		unread += !auditing.at[i].read;
-		findings += json_array_size(auditing.at[i].chain.findings);
 		if (auditing.at[i].read)
 			chain_records(&auditing.at[i].chain, show_record, &showing);
 		stays_free(&showing.stays);
@@ -520,7 +540,7 @@ int run_audit_show(const struct invocation *invocation)
 			auditing.online ? session_cluster(&auditing.session) : NULL, showing.items, columns,
 			"sequence");
 		if (code == EXIT_OK)
-			code = auditing_verdict(invocation, &auditing, findings, unread);
+			code = auditing_verdict(invocation, &auditing);
 	}
 	auditing_end(&auditing);
 	return code;

@@ -4,14 +4,15 @@
 
 #include "tools/chain.h"
 
-enum { AUDITED_MAX = MAP_NODES_MAX };
+enum { AUDITED_MAX = MAP_NODES_MAX + MAP_FORMERS_MAX };
 struct heads {
 	uint32_t count;
-	struct kept_head at[MAP_NODES_MAX];
+	struct kept_head at[AUDITED_MAX];
 };
 struct audited {
 	struct chain chain;
 	bool read;
+	uint64_t gone_us; /* of a node that was decommissioned: only files can tell; 0: it is in the cluster */
 	char why[192];
 	const struct kept_head *head; /* that meta keeps; NULL: none was told */
 };
@@ -23,13 +24,15 @@ struct auditing {
 	uint32_t count;
 	struct audited at[AUDITED_MAX];
 };
-/* From the files that the arguments name, if they are files and there are any, else from the cluster; every chain that
- * was read is judged. */
-int auditing_begin(const struct invocation *invocation, struct auditing *auditing, bool files);
+enum audit_source {
+	AUDIT_FILES_OR_CLUSTER, /* the files that the arguments name, or without any the cluster */
+	AUDIT_CLUSTER_AND_FILES /* the second argument and those behind it: of nodes that have left it */
+};
+/* Every chain that was read is judged. */
+int auditing_begin(const struct invocation *invocation, struct auditing *auditing, enum audit_source source);
 void auditing_end(struct auditing *auditing); /* also after a failure */
-/* After the answer: was anything found, or not read? The exit code, and why. */
-int auditing_verdict(
-	const struct invocation *invocation, const struct auditing *auditing, size_t findings, size_t unread);
+/* After the answer: was anything found, or a node of the cluster not read? The exit code, and why. */
+int auditing_verdict(const struct invocation *invocation, const struct auditing *auditing);
 /* Whom to trust without a cluster: --cas, or cas.pem of --certs. */
 int audit_trust(const struct invocation *invocation, struct trusted *trusted);
 int heads_fetch(struct session *session, struct heads *heads);

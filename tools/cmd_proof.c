@@ -13,6 +13,8 @@
 
 /* --- proof ------------------------------------------------------------------------------------------- */
 
+enum { PROOF_VERSION = 2 }; /* 2: names the nodes that it leaves out */
+
 struct proving {
 	uint64_t shard, policy, upto; /* upto: sequence of the head */
 	json_t *records;
@@ -54,6 +56,17 @@ static json_t *node_proof(const struct audited *audited, struct proving *proving
 	return item;
 }
 
+/* It was decommissioned, and its files are not at hand: whatever it recorded is not in the proof. */
+static json_t *absent_node(const struct audited *audited)
+{
+	json_t *item = json_object();
+
+	set(item, "place", json_string(audited->chain.place.text));
+	set(item, "incarnation", json_id(audited->chain.incarnation));
+	set(item, "gone_us", json_integer((json_int_t)audited->gone_us));
+	return item;
+}
+
 static int write_proof(const struct invocation *invocation, json_t *proof)
 {
 	const char *path = flag_text(invocation, "file");
@@ -73,7 +86,7 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 	const struct map_binding *binding = map_binding_of(map, key);
 	const struct map_shard *shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, key);
 	struct proving proving;
-	json_t *proof, *nodes;
+	json_t *proof, *nodes, *absent;
 	int code;
 
 	if (shard == NULL)
@@ -86,7 +99,7 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 		if (audited->read && json_array_size(audited->chain.findings) > 0)
 			return fail(invocation, "DOM-L001", "a ledger is not in order: it proves nothing",
 				"`domctl audit verify`", "%s", audited->chain.place.text);
-		if (!audited->read || audited->head == NULL)
+		if (audited->gone_us == 0 && (!audited->read || audited->head == NULL))
 			return fail(invocation, "DOM-L002", "a node's part of the proof is missing",
 				"every node must answer, and have told meta a head (within 15 s of its first start)",
 				"%s: %s", audited->chain.place.text,
@@ -94,15 +107,21 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 	}
 	proof = json_object();
 	nodes = json_array();
-	for (uint32_t i = 0; i < auditing->count; i++)
-		json_array_append_new(nodes, node_proof(&auditing->at[i], &proving));
+	absent = json_array();
+	for (uint32_t i = 0; i < auditing->count; i++) {
+		if (auditing->at[i].read && auditing->at[i].head != NULL)
+			json_array_append_new(nodes, node_proof(&auditing->at[i], &proving));
+		else
+			json_array_append_new(absent, absent_node(&auditing->at[i]));
+	}
 	set(proof, "kind", json_string("ResidencyProof"));
-	set(proof, "v", json_integer(1));
+	set(proof, "v", json_integer(PROOF_VERSION));
 	set(proof, "cluster", json_string(map->name));
 	set(proof, "cluster_id", audit_hex(map->cluster, sizeof(map->cluster)));
 	set(proof, "shard", json_id(shard->id));
 	set(proof, "policy", json_id(shard->policy));
 	set(proof, "nodes", nodes);
+	set(proof, "absent", absent);
 	code = write_proof(invocation, proof);
 	json_decref(proof);
 	return code;
@@ -116,7 +135,7 @@ int run_audit_proof(const struct invocation *invocation)
 
 	if (code != EXIT_OK)
 		return code;
-	code = auditing_begin(invocation, &auditing, false);
+	code = auditing_begin(invocation, &auditing, AUDIT_CLUSTER_AND_FILES);
 	if (code == EXIT_OK)
 		code = prove(invocation, &auditing, owned(&key));
 	auditing_end(&auditing);
@@ -177,6 +196,7 @@ static void add_stay(struct checking *checking, const struct chain *chain, const
 	set(item, "from", json_time_us(stay == NULL ? 0 : stay->created_us));
 	set(item, "until", json_time_us(stay == NULL ? 0 : stay->removed_us));
 	set(item, "purged", json_time_us(stay == NULL ? 0 : stay->purged_us));
+	set(item, "left_out", json_null());
 	set(item, "findings", json_incref(chain->findings));
 	set(item, "finding_count", json_integer((json_int_t)json_array_size(chain->findings)));
 	json_array_append_new(checking->items, item);
@@ -195,6 +215,27 @@ static void add_stays(struct checking *checking, const struct chain *chain, cons
 	if (!any)
 		add_stay(checking, chain, NULL);
 	checking->findings += json_array_size(chain->findings);
+}
+
+/* Left out, for it was decommissioned. */
+static bool add_absent(struct checking *checking, const json_t *node)
+{
+	struct place place;
+	json_t *item;
+
+	if (!place_parse(field_text(node, "place"), &place, NULL) || field_u64(node, "gone_us") == 0)
+		return false;
+	item = json_object();
+	set(item, "place", json_string(place.text));
+	set(item, "replica", json_null());
+	set(item, "from", json_null());
+	set(item, "until", json_null());
+	set(item, "purged", json_null());
+	set(item, "left_out", json_time_us(field_u64(node, "gone_us")));
+	set(item, "findings", json_array());
+	set(item, "finding_count", json_integer(0));
+	json_array_append_new(checking->items, item);
+	return true;
 }
 
 static bool check_node(struct checking *checking, const json_t *node)
@@ -231,20 +272,23 @@ static int judge_proof(const struct invocation *invocation, const json_t *proof,
 	static const struct column columns[] = { { .title = "PLACE", .field = "place" },
 		{ .title = "REPLICA", .field = "replica", .right = true }, { .title = "FROM", .field = "from" },
 		{ .title = "UNTIL", .field = "until" }, { .title = "PURGED", .field = "purged", .wide = true },
-		{ .title = "FINDINGS", .field = "finding_count", .right = true }, { 0 } };
-	const json_t *nodes = json_object_get(proof, "nodes"), *node;
+		{ .title = "FINDINGS", .field = "finding_count", .right = true },
+		{ .title = "LEFT OUT", .field = "left_out" }, { 0 } };
+	const json_t *nodes = json_object_get(proof, "nodes"), *absent = json_object_get(proof, "absent"), *node;
 	const char *first = "";
 	size_t at;
 	bool good = strcmp(field_text(proof, "kind"), "ResidencyProof") == 0 && json_array_size(nodes) > 0 &&
 		    audit_unhex(field_text(proof, "cluster_id"), checking->cluster, sizeof(checking->cluster));
 
-	if (good && field_u64(proof, "v") != 1)
+	if (good && field_u64(proof, "v") != PROOF_VERSION)
 		return fail(invocation, "DOM-D003", "the proof is of another version",
 			"check it with the domctl that made it, or a newer one", "v %llu",
 			(unsigned long long)field_u64(proof, "v"));
 	checking->shard = field_u64(proof, "shard");
 	checking->policy = field_u64(proof, "policy");
 	json_array_foreach(nodes, at, node) good = good && check_node(checking, node);
+	good = good && json_is_array(absent);
+	json_array_foreach(absent, at, node) good = good && add_absent(checking, node);
 	if (!good)
 		return fail(invocation, "DOM-L001", "this is no proof: it does not read as one",
 			"make it with `domctl audit proof KEY --file FILE`", "%s", invocation->arguments[0]);
@@ -259,6 +303,10 @@ static int judge_proof(const struct invocation *invocation, const json_t *proof,
 		invocation, "ProofCheck", field_text(proof, "cluster"), json_incref(checking->items), columns, "place");
 	if (checking->findings > 0)
 		return fail(invocation, "DOM-L001", "the proof does not hold", NULL, "%s", first);
+	if (json_array_size(absent) > 0)
+		return fail(invocation, "DOM-L002", "the proof holds and leaves out nodes that were decommissioned",
+			"make it anew with the files of their ledgers: `domctl audit proof KEY LEDGER...`",
+			"%zu of %zu", json_array_size(absent), json_array_size(absent) + json_array_size(nodes));
 	return EXIT_OK;
 }
 

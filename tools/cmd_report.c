@@ -217,9 +217,9 @@ static void page_nodes(FILE *out, const struct auditing *auditing)
 		fputs("<tr><td>", out);
 		html(out, audited->chain.place.text);
 		fprintf(out, "</td><td>%llu</td><td>%llu</td><td>", (unsigned long long)audited->chain.at.sequence,
-			(unsigned long long)audited->head);
+			(unsigned long long)(audited->head == NULL ? 0 : audited->head->head.at.sequence));
 		if (!audited->read)
-			fputs("not read", out);
+			fputs(audited->gone_us != 0 ? "not read: decommissioned" : "not read", out);
 		json_array_foreach(audited->chain.findings, at, finding)
 		{
 			fputs(at == 0 ? "" : "<br>", out);
@@ -283,14 +283,11 @@ int run_report_residency(const struct invocation *invocation)
 	static struct auditing auditing;
 	const char *path = flag_text(invocation, "file");
 	json_t *rows = json_array();
-	size_t findings = 0, unread = 0;
-	int code = auditing_begin(invocation, &auditing, true);
+	int code = auditing_begin(invocation, &auditing, AUDIT_FILES_OR_CLUSTER);
 
 	for (uint32_t i = 0; i < auditing.count && code == EXIT_OK; i++) {
 		if (auditing.at[i].read)
 			node_rows(&auditing.at[i].chain, rows);
-		findings += json_array_size(auditing.at[i].chain.findings);
-		unread += !auditing.at[i].read;
 	}
 	if (code == EXIT_OK && path != NULL && !write_page(path, &auditing, rows))
 		code = fail(invocation, "DOM-D003", "the report cannot be written", NULL, "%s", path);
@@ -299,7 +296,7 @@ int run_report_residency(const struct invocation *invocation)
 			auditing.online ? session_cluster(&auditing.session) : NULL, json_incref(rows), columns,
 			"place");
 	if (code == EXIT_OK)
-		code = auditing_verdict(invocation, &auditing, findings, unread);
+		code = auditing_verdict(invocation, &auditing);
 	json_decref(rows);
 	auditing_end(&auditing);
 	return code;

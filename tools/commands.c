@@ -626,13 +626,13 @@ const struct command commands[] = {
 		.argument_max = ARGUMENTS_MAX,
 		.complete = COMPLETE_FILE,
 		.summary = "are the ledgers what was written, and did everything keep to the rules of its time?",
-		.detail =
-			"Of every node, or of the files given (DATA/ledger/*.led of one or more nodes), which needs no "
-			"cluster,\n"
-			"only the regions' authorities: the chain, the certificates, the heads that meta keeps, every "
-			"event\n"
-			"against the policy in force. Exit 0: all in order; 14: something is not; 15: a node did not "
-			"answer.",
+		.detail = "Of every node, or of the files given (DATA/ledger/*.led of one or more nodes), which needs "
+			  "no\n"
+			  "cluster, only the regions' authorities: the chain, the certificates, the heads that meta "
+			  "keeps,\n"
+			  "every event against the policy in force. Exit 0: all in order; 14: something is not; 15: a "
+			  "node\n"
+			  "did not answer. A node that was decommissioned is judged by its files.",
 		.example = "domctl audit verify /var/lib/domicile/ledger/*.led --cas cas.pem --heads heads.json",
 		.flags = FLAGS(&flag_cas, &flag_heads),
 		.kind = "Audit",
@@ -640,15 +640,16 @@ const struct command commands[] = {
 
 	{ .noun = "audit",
 		.verb = "proof",
-		.arguments = "KEY",
+		.arguments = "KEY [FILE...]",
 		.argument_min = 1,
-		.argument_max = 1,
+		.argument_max = ARGUMENTS_MAX,
+		.complete = COMPLETE_FILE,
 		.summary = "what every node's ledger says about the shard of a key, for somebody without the cluster",
-		.detail = "Those records, of all others the digests, up to the head that each node has signed. The key "
-			  "is "
-			  "not in it.\n"
-			  "It shows what was recorded about the shard, not that nothing else was: that takes the whole "
-			  "ledgers.",
+		.detail =
+			"Those records, of all others the digests, up to the head that each node has signed. The key\n"
+			"is not in it. It shows what was recorded about the shard, not that nothing else was: that\n"
+			"takes the whole ledgers. FILE: ledgers (DATA/ledger/*.led) of nodes that were\n"
+			"decommissioned; those of which there is none are named as left out.",
 		.example = "domctl audit proof pat/eu/4711 --file proof.json",
 		.flags = FLAGS(&flag_file, &flag_key_format),
 		.run = run_audit_proof },
@@ -659,7 +660,8 @@ const struct command commands[] = {
 		.argument_max = 1,
 		.complete = COMPLETE_FILE,
 		.summary = "does a proof hold? needs the regions' authorities and no cluster",
-		.detail = "Exit 0: it holds, and says where copies were, and when; 14: it does not.",
+		.detail = "Exit 0: it holds, and says where copies were, and when; 14: it does not; 15: it holds, but\n"
+			  "leaves out nodes that were decommissioned.",
 		.example = "domctl audit check proof.json --cas cas.pem",
 		.flags = FLAGS(&flag_cas),
 		.kind = "ProofCheck",

@@ -185,24 +185,56 @@ static void compare_held(struct world *world, const struct world_node *node, con
 			world, "node %u has %zu replicas, its ledger %u", node->slot, node->node->hosted_count, held);
 }
 
+/* What meta's leader has; NULL: nobody leads. */
+static const struct cluster_map *map_that_counts(const struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct node *node = world->nodes[i].node;
+
+		if (node != NULL && node->meta != NULL && driver_leads(node->meta->driver))
+			return node->map;
+	}
+	return NULL;
+}
+
 /* Meta's word of a node's ledger is of this ledger. */
 static struct ledger_position kept_head(const struct world *world, const struct world_node *node)
 {
-	struct ledger_position none = { .sequence = 0 };
+	const struct cluster_map *map = map_that_counts(world);
+	const struct map_node *kept = map == NULL ? NULL : map_node_find(map, node->id);
 
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct node *other = world->nodes[i].node;
-		const struct map_node *kept =
-			other == NULL || other->meta == NULL ? NULL : map_node_find(other->map, node->id);
+	return kept == NULL ? (struct ledger_position){ .sequence = 0 } : kept->ledger.at;
+}
 
-		if (kept != NULL && driver_leads(other->meta->driver))
-			return kept->ledger.at;
-	}
-	return none;
+/* The ledgers of nodes that were decommissioned lie where they were, and are in order up to the heads that are kept. */
+static void check_former(struct world *world, struct ledgers *ledgers, const struct map_former *former)
+{
+	const struct world_node *node = world_node_of(world, former->id);
+	struct judged judged = { world, node };
+	struct files files = { 0 };
+	struct look look = { .wanted = former->ledger.at };
+	unsigned life = 0;
+	char dir[WORLD_DIR_MAX];
+
+	while (node != NULL && life < node->former_count && node->former[life] != former->id)
+		life++;
+	if (node == NULL || node->ruined)
+		return;
+	world_node_dir(node->slot, life, dir);
+	disk_model_files(dir, take_file, &files);
+	look.audit = audit_init(ledgers->audit_memory, &node->who.place, on_finding, &judged);
+	read_all(world, node, &files, &look);
+	/* 0: gone before it told of any. */
+	if (look.wanted.sequence != 0 && !look.passed)
+		world_fail(world, "what meta keeps of node %u's life %u is not of its ledger", node->slot, life);
 }
 
 void ledgers_check(struct world *world, struct ledgers *ledgers)
 {
+	const struct cluster_map *map = map_that_counts(world);
+
+	for (uint32_t i = 0; map != NULL && i < map->former_count && world->failure[0] == '\0'; i++)
+		check_former(world, ledgers, &map->formers[i]);
 	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
 		struct world_node *node = &world->nodes[i];
 		struct judged judged = { world, node };

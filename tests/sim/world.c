@@ -561,6 +561,11 @@ struct world_node *world_node_by_id(struct world *world, uint64_t id)
 	return NULL;
 }
 
+void world_node_dir(unsigned slot, unsigned life, char dir[WORLD_DIR_MAX])
+{
+	snprintf(dir, WORLD_DIR_MAX, life == 0 ? "/n%u" : "/n%u-%u", slot, life);
+}
+
 struct world_node *world_node_of(struct world *world, uint64_t id)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
@@ -714,7 +719,7 @@ void node_replace(struct world *world, unsigned slot)
 	}
 	node->former[node->former_count++] = node->id;
 	node->id = 0;
-	snprintf(node->dir, sizeof(node->dir), "/n%u-%u", slot, node->former_count);
+	world_node_dir(slot, node->former_count, node->dir);
 	node_start(world, slot);
 }
 
@@ -870,7 +875,7 @@ struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose)
 		node->world = world;
 		node->slot = i;
 		node->region = i % world->knobs.regions;
-		snprintf(node->dir, sizeof(node->dir), "/n%u", i);
+		world_node_dir(i, 0, node->dir);
 		snprintf(place, sizeof(place), "%s/%c/n%u", world_places[node->region],
 			(char)('a' + i / world->knobs.regions), i);
 		node->who.role = PEER_NODE;

@@ -21,6 +21,7 @@
 
 enum {
 	WORLD_FORMER_MAX = 16,
+	WORLD_DIR_MAX = 32,
 	WORLD_NODES_MAX = 16,
 	WORLD_REGIONS_MAX = 5,
 	WORLD_CLIENTS_MAX = 16,
@@ -63,7 +64,7 @@ struct world_knobs {
 struct world_node {
 	struct world *world;
 	unsigned slot, region;
-	char dir[32];
+	char dir[WORLD_DIR_MAX];
 	struct peer_identity who;
 	struct node *node; /* NULL: down */
 	uint64_t id;	   /* given by meta; 0: none yet */
@@ -141,7 +142,8 @@ struct node_time node_now(struct world_node *node);
 void node_kick(struct world_node *node); /* after any call: timers and flushes */
 bool world_node_up(const struct world *world, unsigned slot);
 struct world_node *world_node_by_id(struct world *world, uint64_t id);
-struct world_node *world_node_of(struct world *world, uint64_t id); /* also by an id that it had before */
+struct world_node *world_node_of(struct world *world, uint64_t id);	    /* also by an id that it had before */
+void world_node_dir(unsigned slot, unsigned life, char dir[WORLD_DIR_MAX]); /* life 0: its first */
 /* The machine gets an empty disk, and what is started on it then is another node, of the same place. */
 void node_replace(struct world *world, unsigned slot);
 /* Everything connected, nobody cut off, clocks and disks healthy, every node up. */

@@ -21,7 +21,7 @@
 #include "wire/frame.h"
 
 enum { EU_NODE = 2, US_NODE = 3, ANYWHERE = 20, EU_ONLY = 21, US_ONLY = 22 };
-static const struct map_limits limits = { 4, 8, 8, 8, 64, 4, 2 };
+static const struct map_limits limits = { 4, 8, 8, 8, 64, 4, 2, 2 };
 
 /* --- the node ------------------------------------------------------------------------------------------- */
 

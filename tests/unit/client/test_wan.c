@@ -23,7 +23,7 @@
 #include "wire/frame.h"
 
 enum { EU1 = 2, EU2, US1, NODES = 3, HOME = 20, SPREAD = 21, OCEAN_MS = 60, CONNECTIONS_MAX = 64 };
-static const struct map_limits limits = { 4, 8, 8, 8, 64, 4, 2 };
+static const struct map_limits limits = { 4, 8, 8, 8, 64, 4, 2, 2 };
 
 /* --- the nodes: one thread for all three --------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 
 enum { IE1 = 2, IE2, DE1, US1, US2 };				  /* nodes */
 enum { EVERYWHERE = 20, EU_ONLY = 21, EU_OPEN = 22, TIGHT = 23 }; /* policies; shards are 10 * policy + 0 or 1 */
-static const struct map_limits world_limits = { 8, 16, 8, 32, 32, 4, 2 };
+static const struct map_limits world_limits = { 8, 16, 8, 32, 32, 4, 2, 2 };
 
 static inline void world_policy(struct cluster_map *map, uint64_t id, const char *name, const char *store_in,
 	const char *from, const uint64_t nodes[3])

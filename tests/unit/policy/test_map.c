@@ -562,17 +562,47 @@ static void test_versions_as_bytes(void **state)
 	free(copy);
 }
 
+/* Of those that were decommissioned a reader keeps the last, as many as it has room for. */
+static void test_formers_as_bytes(void **state)
+{
+	(void)state;
+	static uint8_t bytes[1 << 20];
+	struct packer packer;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct map_former *former = &map->formers[map->former_count++];
+		*former = (struct map_former){ .id = 100 + i, .incarnation = 5 + i, .gone_us = 1000 + i };
+		assert_true(place_parse("eu/de/eu-central-1/a/n3", &former->place, NULL));
+		former->ledger.at.sequence = 9 + i;
+		former->ledger.signature_size = 3;
+	}
+	pack_init(&packer, bytes, sizeof(bytes));
+	cluster_map_encode(map, &packer);
+	assert_false(packer.overflow);
+	struct map_limits limits = map_limits_default;
+	for (limits.formers = 0; limits.formers < 5; limits.formers++) {
+		void *memory = calloc(1, cluster_map_size(&limits));
+		assert_non_null(memory);
+		struct cluster_map *copy = cluster_map_init(memory, &limits);
+		assert_int_equal(cluster_map_decode(pack_result(&packer), copy), STATUS_OK);
+		assert_int_equal(copy->former_count, limits.formers > 3 ? 3 : limits.formers);
+		for (uint32_t i = 0; i < copy->former_count; i++)
+			assert_memory_equal(
+				&copy->formers[i], &map->formers[3 - copy->former_count + i], sizeof(copy->formers[i]));
+		free(memory);
+	}
+}
+
 static void test_memory_is_laid_out_apart(void **state)
 {
 	(void)state;
-	struct map_limits limits = { 1, 3, 1, 5, 7, 2, 3 };
+	struct map_limits limits = { 1, 3, 1, 5, 7, 2, 3, 2 };
 	size_t size = cluster_map_size(&limits);
 	uint8_t *memory = calloc(1, size);
 	assert_non_null(memory);
 	struct cluster_map *small = cluster_map_init(memory, &limits);
 	const void *arrays[] = { small->regions, small->nodes, small->policies, small->bindings, small->shards,
-		small->operations, small->versions };
-	for (unsigned i = 0; i < 7; i++)
+		small->operations, small->versions, small->formers };
+	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal((uintptr_t)arrays[i] % 8, 0);
 	/* the last byte of each is ours: the sanitizer watches */
 	memset(small->regions, 1, sizeof(*small->regions));
@@ -582,11 +612,13 @@ static void test_memory_is_laid_out_apart(void **state)
 	memset(small->shards, 5, 7 * sizeof(*small->shards));
 	memset(small->operations, 6, 2 * sizeof(*small->operations));
 	memset(small->versions, 7, 3 * sizeof(*small->versions));
+	memset(small->formers, 8, 2 * sizeof(*small->formers));
 	assert_int_equal(small->region_max, 1);
 	assert_int_equal(((const uint8_t *)small->regions)[sizeof(*small->regions) - 1], 1);
 	assert_int_equal(((const uint8_t *)small->bindings)[5 * sizeof(*small->bindings) - 1], 4);
 	assert_true((const uint8_t *)(small->operations + 2) <= (const uint8_t *)small->versions);
-	assert_true((const uint8_t *)(small->versions + 3) <= memory + size);
+	assert_true((const uint8_t *)(small->versions + 3) <= (const uint8_t *)small->formers);
+	assert_true((const uint8_t *)(small->formers + 2) <= memory + size);
 	free(memory);
 }
 
@@ -607,6 +639,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_order_is_asked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rules_as_of, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_versions_as_bytes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_formers_as_bytes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_memory_is_laid_out_apart, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

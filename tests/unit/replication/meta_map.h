@@ -8,9 +8,14 @@
 #include "policy/change.h"
 #include "replication/meta.h"
 
-static const struct map_limits test_limits = {
-	.regions = 6, .nodes = 24, .policies = 16, .bindings = 40, .shards = 128, .operations = 6, .versions = 12
-};
+static const struct map_limits test_limits = { .regions = 6,
+	.nodes = 24,
+	.policies = 16,
+	.bindings = 40,
+	.shards = 128,
+	.operations = 6,
+	.versions = 12,
+	.formers = 2 };
 
 static inline struct cluster_map *map_new(void)
 {

@@ -209,6 +209,10 @@ static void test_a_node_goes_for_ever(void **state)
 	assert_refused(remove_node(map, "n3"), STATUS_CONFLICT, "still votes in meta");
 	voting.replicas[0].role = ROLE_LEARNER;
 	assert_int_equal(apply(map, &voting).status, STATUS_OK);
+	struct change head = { .kind = CHANGE_LEDGER_HEAD };
+	head.node.id = n3;
+	head.node.ledger = (struct ledger_head){ .at = { .sequence = 40, .hash = { 7 } }, .signature_size = 1 };
+	assert_int_equal(apply(map, &head).status, STATUS_OK);
 	struct meta_result result = remove_node(map, "n3");
 	assert_int_equal(result.status, STATUS_OK);
 	assert_int_equal(result.id, n3);
@@ -221,8 +225,15 @@ static void test_a_node_goes_for_ever(void **state)
 	voting.replicas[0] = (struct map_replica){
 		.node = id_of(map, "n1"), .replica = map_node_by_place(map, "n1")->meta_replica, .role = ROLE_VOTER
 	};
+	assert_int_equal(map->former_count, 0);
+	voting.now_us = 77;
 	assert_int_equal(apply(map, &voting).status, STATUS_OK);
 	assert_null(map_node_find(map, n3));
+	/* How far its ledger went is kept. */
+	assert_int_equal(map->former_count, 1);
+	assert_int_equal(map->formers[0].id, n3);
+	assert_int_equal(map->formers[0].ledger.at.sequence, 40);
+	assert_int_equal(map->formers[0].gone_us, 77);
 	struct membership membership;
 	meta_membership_wanted(map, &membership);
 	assert_int_equal(membership.count, 7);
