@@ -24,10 +24,10 @@ enum {
 
 /* --- how old --------------------------------------------------------------------------------------------- */
 
-/* At most so many milliseconds before `at_ns` lies the instant since which the state may lack something. */
-static uint64_t age_ms(const struct hosted *hosted, uint64_t at_ns)
+/* At most so many milliseconds before `at_ns` lies the instant since which a state that is known up to `fresh_ns` may
+ * lack something. */
+static uint64_t age_ms(uint64_t fresh_ns, uint64_t at_ns)
 {
-	uint64_t fresh_ns = driver_fresh_ns(hosted->driver);
 	uint64_t age_ns = at_ns > fresh_ns ? at_ns - fresh_ns : 0;
 	age_ns += age_ns * DRIFT_PERCENT / 100;
 	return (age_ns + MS_NS - 1) / MS_NS;
@@ -36,7 +36,7 @@ static uint64_t age_ms(const struct hosted *hosted, uint64_t at_ns)
 static bool young_enough(const struct node *node, const struct hosted *hosted, const struct pending *pending)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), hosted->policy);
-	uint64_t age = age_ms(hosted, node->time.now_ns);
+	uint64_t age = age_ms(driver_fresh_ns(hosted->driver), node->time.now_ns);
 	if (driver_fresh_ns(hosted->driver) == 0 || policy == NULL)
 		return false;
 	/* Cut off from the leader: only what the policy lets such a place say. */
@@ -47,13 +47,14 @@ static bool young_enough(const struct node *node, const struct hosted *hosted, c
 
 static bool refresh_due(const struct node *node, const struct hosted *hosted, const struct pending *pending)
 {
-	uint64_t age = age_ms(hosted, node->time.now_ns);
+	uint64_t age = age_ms(driver_fresh_ns(hosted->driver), node->time.now_ns);
 	return pending->level == READ_NEAREST ? age > REFRESH_MS : 2 * age > pending->staleness_max_ms;
 }
 
-static void staleness_tell(const struct hosted *hosted, const struct pending *pending, struct message_reply *reply)
+/* By what was known when the value was read, not now: a read that misses the cache waits, and the state goes on. */
+static void staleness_tell(const struct pending *pending, struct message_reply *reply)
 {
-	uint64_t age = pending->by == READ_BY_AGE ? age_ms(hosted, pending->arrived_ns) : 0;
+	uint64_t age = pending->by == READ_BY_AGE ? age_ms(pending->fresh_ns, pending->arrived_ns) : 0;
 	reply->staleness_ms = age < UINT32_MAX ? (uint32_t)age : UINT32_MAX;
 }
 
@@ -100,7 +101,7 @@ static void answer_get(struct node *node, const struct hosted *hosted, struct pe
 	gateway_reply_begin(node, &reply, pending->request, status);
 	reply.reply.leader_node = driver_leader_node(hosted->driver);
 	reply.reply.index = index;
-	staleness_tell(hosted, pending, &reply.reply);
+	staleness_tell(pending, &reply.reply);
 	if (status == STATUS_OK) {
 		answer.value = stored.value;
 		answer.version = stored.version;
@@ -277,7 +278,7 @@ static bool answer_scan(
 		gateway_reply_begin(node, &reply, pending->request, status);
 		reply.reply.leader_node = driver_leader_node(hosted->driver);
 		reply.reply.index = index;
-		staleness_tell(hosted, pending, &reply.reply);
+		staleness_tell(pending, &reply.reply);
 		reply.reply.more = rows.more;
 		reply.reply.row_count = status == STATUS_OK ? rows.count : 0;
 		reply.reply.rows = rows.rows;
@@ -397,6 +398,7 @@ static void read_begin(struct node *node, struct hosted *hosted, struct pending 
 	if (pending->level != READ_SESSION && refresh_due(node, hosted, pending))
 		driver_refresh(hosted->driver);
 	pending->by = READ_BY_AGE;
+	pending->fresh_ns = driver_fresh_ns(hosted->driver);
 	serve(node, hosted, pending, token);
 }
 

@@ -68,6 +68,7 @@ struct pending {
 	uint64_t session_index;
 	uint64_t map_epoch;  /* the asker's */
 	uint64_t arrived_ns; /* our clock */
+	uint64_t fresh_ns;   /* READ_BY_AGE: what the state was known to be, before it was read */
 	uint32_t staleness_max_ms;
 	uint8_t level; /* enum read_level */
 	uint8_t by;    /* enum read_by */

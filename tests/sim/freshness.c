@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "base/status.h"
+#include "tests/sim/history.h"
 #include "tests/sim/load.h"
 
 /* The answer told of this version of a key that is there. */
@@ -69,6 +70,7 @@ static void check_read(struct world *world, const struct load_record *history, s
 			continue;
 		if (!found && deleted_since(history, count, other->version, read))
 			continue;
+		history_print(world, read->key);
 		world_fail(world,
 			"key %u: a read of client %u at level %u, %.6f..%.6f, said to be %u ms old, saw version "
 			"%" PRIu64 " and not %" PRIu64 " of client %u, operation %u at level %u, %.6f..%.6f",

@@ -87,9 +87,10 @@ static struct history_operation converted(const struct load_record *history, siz
 	return operation;
 }
 
-/* --verbose: all that clients asked of this key, by what it is judged. */
-static void print_key(struct world *world, const struct load_record *history, size_t count, uint64_t key)
+void history_print(struct world *world, uint64_t key)
 {
+	size_t count;
+	const struct load_record *history = load_history(world, &count);
 	static const char *const names[] = { [OPERATION_GET] = "get",
 		[OPERATION_PUT] = "put",
 		[OPERATION_DELETE] = "delete",
@@ -102,20 +103,19 @@ static void print_key(struct world *world, const struct load_record *history, si
 		if (record->key == key)
 			world_log(world,
 				"client %u: %s of key %" PRIu64 ", level %u, %.6f..%.6f %s, value %" PRIu64
-				", version %" PRIu64 ", expected %" PRIu64,
+				", version %" PRIu64 ", expected %" PRIu64 ", %u ms old",
 				record->client, names[record->operation], key, record->level,
 				(double)record->invoked_ns / 1e9, (double)record->returned_ns / 1e9,
 				record->done ? status_name((enum status)record->status) : "open", record->value,
-				record->version, record->expected);
+				record->version, record->expected, record->staleness_ms);
 	}
 }
 
-static void describe(
-	struct world *world, const struct load_record *history, size_t count, const struct history_report *report)
+static void describe(struct world *world, const struct load_record *history, const struct history_report *report)
 {
 	const struct load_record *one = &history[report->operation], *other = &history[report->before];
 
-	print_key(world, history, count, report->key);
+	history_print(world, report->key);
 	world_fail(world,
 		"key %" PRIu64 ": %s: client %u, operation %u, %.6f..%.6f, %s, value %" PRIu64 ", version %" PRIu64
 		" against client %u, operation %u, %.6f..%.6f, %s, value %" PRIu64 ", version %" PRIu64,
@@ -138,12 +138,12 @@ void history_check(struct world *world)
 		operations[i] = converted(history, count, i);
 	/* Versions rise within a shard: a key that was bound to another policy begins anew. */
 	if (!world->knobs.bindings && history_check_versions(operations, count, &report) == HISTORY_VIOLATION) {
-		describe(world, history, count, &report);
+		describe(world, history, &report);
 	} else {
 		enum history_verdict verdict = history_check_search(operations, count, SEARCH_STEPS_MAX, &report);
 
 		if (verdict == HISTORY_VIOLATION)
-			describe(world, history, count, &report);
+			describe(world, history, &report);
 		else if (verdict != HISTORY_LINEARIZABLE)
 			world_fail(world,
 				"key %" PRIu64 ": too many operations overlap: the history could not be judged",

@@ -6,5 +6,7 @@
 #include "tests/sim/world.h"
 
 void history_check(struct world *world);
+/* --verbose: all that clients asked of this key, by what it is judged. */
+void history_print(struct world *world, uint64_t key);
 
 #endif

@@ -168,6 +168,19 @@ static void old_clocks(struct world_knobs *knobs)
 	knobs->disk_us = 300;
 }
 
+static void cold_ages(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->levels = true;
+	knobs->wide = true;
+	knobs->local_reads = knobs->follow = knobs->splits = false;
+	knobs->cold = 1;
+	knobs->keys = 2;
+	knobs->clients_per_region = 2;
+	knobs->disk_us = 300;
+	knobs->job_late_us = 300000;
+}
+
 static void witnessed(struct world_knobs *knobs)
 {
 	calm(knobs);
@@ -380,6 +393,16 @@ static void play_old_clock(struct world *world)
 		node_pause(world, round % world->node_count, world->knobs.support_us * 1000 * 2);
 		world->stats.faults++;
 		wait_ms(world, world->knobs.support_us * 2 / 1000 + 700);
+	}
+}
+
+/* While a read waits for the disk, news comes; also all at once, behind a short stop. */
+static void play_cold_ages(struct world *world)
+{
+	for (unsigned round = 0; round < 100 && world->failure[0] == '\0'; round++) {
+		node_pause(world, round % world->node_count, 5 * (uint64_t)1000000);
+		world->stats.faults++;
+		wait_ms(world, 1000);
 	}
 }
 
@@ -877,6 +900,7 @@ static const struct scenario scenarios[] = {
 	{ "paused", "processes stop for longer than their leases", calm, play_paused },
 	{ "old-clock", "what a paused process was asked it takes up with the clock of before", old_clocks,
 		play_old_clock },
+	{ "cold-ages", "reads that may be old wait for the disk, and news comes meanwhile", cold_ages, play_cold_ages },
 	{ "halves", "the regions fall into two halves, three ways", lossy, play_halves },
 	{ "moves", "a policy moves its shards while regions come and go", lossy, play_moves },
 	{ "tightened", "most voters of a shard lie outside its tightened policy", five_regions, play_tightened },

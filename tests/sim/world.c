@@ -261,7 +261,8 @@ static void on_job_run(struct world *world, void *arg, uint64_t incarnation, str
 	(void)bytes;
 	if (!job->over)
 		job->job(job->arg);
-	world_at(world, world->now_ns + prng_below(&world->disk, 1000000), on_job_done, job, incarnation, NULL);
+	world_at(world, world->now_ns + prng_below(&world->disk, 1000 * world->knobs.job_late_us), on_job_done, job,
+		incarnation, NULL);
 }
 
 static void io_block(void *arg, void (*run)(void *), void (*done)(void *), void *job_arg)
@@ -816,6 +817,7 @@ void world_knobs_from_seed(struct world *world)
 	/* A journal that lost more than can be mended takes its region's copies away: one such loss is what counts. */
 	knobs->damages = prng_below(&prng, 4) == 0 && !knobs->bit_flips;
 	knobs->follow = prng_below(&prng, 3) == 0;
+	knobs->job_late_us = 1000;
 	knobs->cold = prng_below(&prng, 3) == 0 ? 2 + (unsigned)prng_below(&prng, 4) : 0;
 	/* Who stands alone with the witness has the only copy: its disk is not what `survive` speaks of. */
 	knobs->witness = prng_below(&prng, 3) == 0 && !knobs->bit_flips && !knobs->damages;

@@ -48,11 +48,12 @@ struct world_knobs {
 	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
 	uint32_t loss_ppm, duplicate_ppm;
 	uint32_t jitter_percent;
-	bool local_reads; /* of its policies */
-	bool wide;	  /* WAN distances; else a few hundred microseconds */
-	bool levels;	  /* clients read at all levels; else strongly */
-	bool old_clock;	  /* what a paused node is asked it takes up with the clock of before the pause */
-	unsigned cold;	  /* one read in so many misses an engine's cache and blocks; 0: none */
+	bool local_reads;     /* of its policies */
+	bool wide;	      /* WAN distances; else a few hundred microseconds */
+	bool levels;	      /* clients read at all levels; else strongly */
+	bool old_clock;	      /* what a paused node is asked it takes up with the clock of before the pause */
+	uint64_t job_late_us; /* so late at most a node hears that a blocking job has run */
+	unsigned cold;	      /* one read in so many misses an engine's cache and blocks; 0: none */
 	/* fault classes in force in this run */
 	bool crashes, power_cuts, all_power_cut, partitions, one_way, pauses, clock_jumps, disk_slow, disk_full, moves,
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
