@@ -134,6 +134,28 @@ static bool refuse_placeless(struct meta_result *result, const char *what, const
 		TEXTS(flaw.cure, "; or drain it of leads only"));
 }
 
+/* Meta can be had back from a region that nobody listens to only by those of its voters that are elsewhere. They are
+ * asked by where they were reported and by where they go: between two reports meta is in one of them, or in both. */
+static bool judge_meta(const struct cluster_map *map, const char *what, struct meta_result *result)
+{
+	unsigned voters[2] = { 0 }, heard[2] = { 0 };
+	for (uint32_t i = 0; i < map->node_count; i++) {
+		const struct map_node *node = &map->nodes[i];
+		const bool counts = !map_node_fenced(map, node->id), in[2] = { node->meta_voting, node->meta_voter };
+		for (unsigned j = 0; j < 2; j++) {
+			voters[j] += in[j];
+			heard[j] += in[j] && counts;
+		}
+	}
+	if (2 * heard[0] > voters[0] && 2 * heard[1] > voters[1])
+		return true;
+	return meta_refuse(result, STATUS_CONFLICT, 0,
+		TEXTS("with ", what,
+			" fenced, nobody would listen to a majority of meta's voters, and nothing could be "
+			"changed ever again"),
+		TEXTS("drain it instead, or wait until meta's voters are elsewhere: domctl node list"));
+}
+
 /* On the map as it would be. */
 static bool judge_moves(const struct cluster_map *map, const char *what, struct meta_result *result)
 {
@@ -205,7 +227,8 @@ static bool take_state(struct cluster_map *map, const struct change *change, uin
 	uint8_t before = *state;
 	*changed = before != change->state;
 	*state = change->state;
-	bool good = judge_moves(map, what, result);
+	bool fences = *changed && change->kind == CHANGE_REGION_STATE && change->state == REGION_FENCED;
+	bool good = judge_moves(map, what, result) && (!fences || judge_meta(map, what, result));
 	if (!good || change->dry_run) {
 		*state = before;
 		return good;

@@ -285,6 +285,40 @@ static void test_a_lost_region_is_left_where_it_can_be(void **state)
 	free(map);
 }
 
+/* Meta is where these nodes are, as its leader reports. */
+static void meta_is_on(struct cluster_map *map, const char *const nodes[], unsigned count)
+{
+	struct change report = { .kind = CHANGE_META_REPORT, .replica_count = (uint8_t)count };
+	for (unsigned i = 0; i < count; i++) {
+		const struct map_node *node = map_node_by_place(map, nodes[i]);
+		report.replicas[i] =
+			(struct map_replica){ .node = node->id, .replica = node->meta_replica, .role = ROLE_VOTER };
+	}
+	assert_int_equal(apply(map, &report).status, STATUS_OK);
+}
+
+/* Nobody listens to a fenced region: were most of meta's voters there, nobody could have it back. */
+static void test_metas_majority_is_not_fenced(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster(); /* n1, n3, n5 are to vote; as yet n1 alone does */
+	assert_refused(set_region(map, "eu-west-1", REGION_FENCED), STATUS_CONFLICT, "majority of meta's voters");
+	meta_is_on(map, (const char *const[]){ "n1", "n3", "n5" }, 3);
+	assert_int_equal(set_region(map, "eu-west-1", REGION_FENCED).status, STATUS_OK); /* n7 is to vote for n1 */
+	/* Not moved yet, n1 votes still, and nobody hears it. */
+	assert_refused(set_region(map, "eu-north-1", REGION_FENCED), STATUS_CONFLICT, "majority of meta's voters");
+	/* Nor may most of those be lost that it may be on the way to. */
+	assert_int_equal(set_node(map, "n3", NODE_DRAINING).status, STATUS_OK);
+	assert_int_equal(set_node(map, "n4", NODE_DRAINING).status, STATUS_OK); /* n5, n6 and n7 are to vote */
+	meta_is_on(map, (const char *const[]){ "n3", "n4", "n7" }, 3);
+	assert_refused(set_region(map, "eu-north-1", REGION_FENCED), STATUS_CONFLICT, "majority of meta's voters");
+	meta_is_on(map, (const char *const[]){ "n5", "n6", "n7" }, 3);
+	assert_int_equal(set_region(map, "us-east-1", REGION_FENCED).status, STATUS_OK);
+	/* What is fenced already stays so. */
+	assert_int_equal(set_region(map, "us-east-1", REGION_FENCED).status, STATUS_OK);
+	free(map);
+}
+
 /* Too few are left for as many voters as before: a region's second one goes before another's only one. */
 static void test_second_voters_go_first(void **state)
 {
@@ -311,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_a_move_is_not_overtaken),
 		cmocka_unit_test(test_metas_voters_go_elsewhere),
 		cmocka_unit_test(test_second_voters_go_first),
+		cmocka_unit_test(test_metas_majority_is_not_fenced),
 		cmocka_unit_test(test_a_node_goes_for_ever),
 		cmocka_unit_test(test_a_lost_region_is_left_where_it_can_be),
 	};
