@@ -94,7 +94,8 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 		const struct map_node *node = map_node_find(map, shard->wanted[i].node);
 		bool known = map_site(map, &node->place, &site);
 		assert(known);
-		assert(map_node_takes_replicas(map, node) || map_node_fenced(map, node->id));
+		const bool lost = map_node_fenced(map, node->id) && node->state < NODE_DRAINING;
+		assert(map_node_takes_replicas(map, node) || lost);
 		const bool witness = i == policy->copies; /* the last, if there is one */
 		assert(shard->wanted[i].role == (witness ? ROLE_WITNESS : ROLE_VOTER));
 		assert(witness ? policy_may_witness(policy, &site) : policy_may_store(policy, &site));

@@ -94,12 +94,14 @@ void meta_voters_choose(struct cluster_map *map)
 
 /* --- what has to move ------------------------------------------------------------------------------------------- */
 
-/* A replica of it is wanted on a node that takes none: of a fenced region, or of another. */
-static bool wanted_on(const struct cluster_map *map, const struct map_shard *shard, bool fenced)
+/* A replica of it is wanted on a node that takes none: on one that is only lost, since its region is fenced, or on one
+ * that is drained, be it in a fenced region too: then nobody has to ask again before the region can be had back. */
+static bool wanted_on(const struct cluster_map *map, const struct map_shard *shard, bool lost)
 {
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
-		uint64_t node = shard->wanted[i].node;
-		if (!map_node_takes_replicas(map, map_node_find(map, node)) && map_node_fenced(map, node) == fenced)
+		const struct map_node *node = map_node_find(map, shard->wanted[i].node);
+		bool only_lost = map_node_fenced(map, node->id) && node->state < NODE_DRAINING;
+		if (!map_node_takes_replicas(map, node) && only_lost == lost)
 			return true;
 	}
 	return false;

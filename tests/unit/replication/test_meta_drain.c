@@ -319,6 +319,28 @@ static void test_metas_majority_is_not_fenced(void **state)
 	free(map);
 }
 
+/* Whatever was asked of its nodes meanwhile: a region that lives again is listened to again. */
+static void test_a_fenced_region_can_be_had_back(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	assert_int_equal(set_node(map, "n4", NODE_DRAINING).status, STATUS_OK); /* all of `eu` there is on n3 */
+	settle(map);
+	assert_int_equal(set_region(map, "eu-central-1", REGION_FENCED).status, STATUS_OK);
+	/* A drain is a drain there too: `eu` has no other place. */
+	assert_refused(set_node(map, "n3", NODE_DRAINING), STATUS_RESIDENCY_REFUSED, "policy eu");
+	assert_int_equal(set_node(map, "n4", NODE_LEADLESS).status, STATUS_OK);
+	assert_int_equal(set_node(map, "n4", NODE_DRAINING).status, STATUS_OK);
+	/* Nor does a move that waits for the region stand in its way. */
+	assert_int_equal(set_region(map, "eu-central-1", REGION_ACTIVE).status, STATUS_OK);
+	assert_int_equal(set_node(map, "n4", NODE_ACTIVE).status, STATUS_OK);
+	assert_int_equal(set_node(map, "n3", NODE_DRAINING).status, STATUS_OK);
+	assert_int_equal(set_region(map, "eu-central-1", REGION_FENCED).status, STATUS_OK);
+	assert_refused(set_node(map, "n4", NODE_DRAINING), STATUS_CONFLICT, "moves shard");
+	assert_int_equal(set_region(map, "eu-central-1", REGION_ACTIVE).status, STATUS_OK);
+	free(map);
+}
+
 /* Too few are left for as many voters as before: a region's second one goes before another's only one. */
 static void test_second_voters_go_first(void **state)
 {
@@ -345,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_a_move_is_not_overtaken),
 		cmocka_unit_test(test_metas_voters_go_elsewhere),
 		cmocka_unit_test(test_second_voters_go_first),
+		cmocka_unit_test(test_a_fenced_region_can_be_had_back),
 		cmocka_unit_test(test_metas_majority_is_not_fenced),
 		cmocka_unit_test(test_a_node_goes_for_ever),
 		cmocka_unit_test(test_a_lost_region_is_left_where_it_can_be),
