@@ -221,6 +221,24 @@ static uint64_t begin_moves(struct cluster_map *map, const char *what, uint64_t 
 
 /* --- changes ------------------------------------------------------------------------------------------------------ */
 
+/* For whoever asks again, or did not hear the answer, and wants to wait: an operation that moves a shard off a node
+ * that is meant. 0: none does. */
+static uint64_t still_moving(const struct cluster_map *map, const struct change *change)
+{
+	const struct map_region *region =
+		change->kind == CHANGE_REGION_STATE ? map_region_find(map, change->name) : NULL;
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		const struct map_shard *shard = &map->shards[i];
+		for (unsigned j = 0; shard->operation != 0 && j < shard->replica_count; j++) {
+			const struct map_node *node = map_node_find(map, shard->replicas[j].node);
+			bool meant = region ? &map->regions[node->region] == region : node->id == change->target_node;
+			if (meant && !map_node_takes_replicas(map, node))
+				return shard->operation;
+		}
+	}
+	return 0;
+}
+
 /* The state at `state` becomes the wanted one, with all that follows, or stays. The same again moves what could not
  * move before. */
 static bool take_state(struct cluster_map *map, const struct change *change, uint8_t *state, const char *what,
@@ -235,10 +253,11 @@ static bool take_state(struct cluster_map *map, const struct change *change, uin
 		*state = before;
 		return good;
 	}
-	result->id = begin_moves(map, what, change->now_us);
+	const uint64_t begun = begin_moves(map, what, change->now_us);
 	if (*changed)
 		meta_voters_choose(map);
-	*changed |= result->id != 0;
+	*changed |= begun != 0;
+	result->id = begun != 0 ? begun : still_moving(map, change);
 	return true;
 }
 

@@ -85,8 +85,11 @@ static void test_a_drained_node_is_left_by_all(void **state)
 	assert_non_null(map_shard_on(map, n3));
 	/* Asked again, it is no other change; nor is what it waits for hurried. */
 	uint64_t epoch = map->epoch;
-	assert_int_equal(set_node(map, "n3", NODE_DRAINING).epoch, epoch);
+	struct meta_result again = set_node(map, "n3", NODE_DRAINING);
+	assert_int_equal(again.epoch, epoch);
+	assert_int_equal(again.id, result.id); /* to be waited for */
 	settle(map);
+	assert_int_equal(set_node(map, "n3", NODE_DRAINING).id, 0);
 	assert_int_equal(map_operation_find(map, result.id)->state, OPERATION_DONE);
 	assert_null(map_shard_on(map, n3));
 	/* Back again, it takes what comes; what left stays where it is. */
