@@ -340,7 +340,8 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 	return settled;
 }
 
-/* Whoever was decommissioned and lives hears of it through meta's log, stops, and leaves then. */
+/* Whoever was decommissioned and lives hears of it through meta's log, stops, and leaves then. Who came to vote after
+ * all, since meta was on its way to it, learns first: it stops only when its vote is not wanted. */
 static void keep_until_told(const struct node *node, const struct membership *now, struct membership *wanted)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -348,10 +349,11 @@ static void keep_until_told(const struct node *node, const struct membership *no
 	for (unsigned i = 0; i < now->count && wanted->count < REPLICAS_MAX; i++) {
 		const struct map_node *there = map_node_find(map, now->at[i].node);
 
-		if (there == NULL || there->state != NODE_GONE || now->at[i].role_new != ROLE_LEARNER ||
+		if (there == NULL || there->state != NODE_GONE || now->at[i].role_new == ROLE_NONE ||
 			!liveness_alive(node->liveness, there->id, node->time.now_ns))
 			continue;
-		wanted->at[wanted->count++] = now->at[i];
+		wanted->at[wanted->count] = now->at[i];
+		wanted->at[wanted->count++].role_new = ROLE_LEARNER;
 	}
 }
 
@@ -540,29 +542,44 @@ static bool addresses_settled(struct node *node)
 }
 
 /* The map says that we are gone, or, at least as new as the first that named us, names us no more. Nobody listens to us
- * then, and our id is never given again. The directory says so before we stop: after a restart the map would come back
- * as it was. */
+ * then, and our id is never given again. */
 static bool decommissioned(struct node *node)
 {
 	const struct map_node *own = map_node_find(node_map_in_force(node), node->identity.node);
-	enum status status;
 
 	if (own != NULL && node->identity.map_epoch == 0)
 		(void)take_epoch(node);
-	if (own == NULL ? node->identity.map_epoch == 0 : own->state != NODE_GONE)
+	return own == NULL ? node->identity.map_epoch != 0 : own->state == NODE_GONE;
+}
+
+/* Nothing is left here that anybody may miss, or that nobody may find: meta goes on without our vote, and of shards
+ * there is no byte. */
+static bool may_stop(const struct node *node)
+{
+	const struct hosted *meta = node->meta;
+
+	if (node->hosted_count > (meta != NULL ? 1 : 0))
 		return false;
+	return meta == NULL ||
+	       !membership_is_voter(group_membership(driver_group(meta->driver)), driver_replica_id(meta->driver));
+}
+
+/* The directory says so before we stop: after a restart the map would come back as it was. */
+static void withdraw(struct node *node)
+{
+	enum status status;
+
 	node->identity.map_epoch = IDENTITY_WITHDRAWN;
 	status = identity_store(node->data, &node->identity);
 	node->failed = true;
 	node->io.fatal(node->io.arg, status == STATUS_OK ? STATUS_DENIED : status,
 		"this node was decommissioned; to have one here again, start with an empty data directory");
-	return true;
 }
 
 void mover_run(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
-	bool settled = true;
+	bool settled = true, gone;
 
 	node->mover_wanted = false;
 	node->leads_move = false;
@@ -571,8 +588,7 @@ void mover_run(struct node *node)
 	node->mover_ns = UINT64_MAX;
 	if (map->epoch < node->identity.map_epoch)
 		return; /* meta's log is still coming back */
-	if (decommissioned(node))
-		return;
+	gone = decommissioned(node);
 	for (uint32_t i = 0; i < map->shard_count && !node->failed; i++) {
 		const struct map_shard *shard = &map->shards[i];
 		struct hosted *hosted;
@@ -589,7 +605,11 @@ void mover_run(struct node *node)
 	}
 	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
 		settled = false;
-	if (!addresses_settled(node))
+	if (gone && !node->failed && may_stop(node)) {
+		withdraw(node);
+		return;
+	}
+	if (gone || !addresses_settled(node))
 		settled = false;
 	node->mover_ns = settled ? UINT64_MAX : node->time.now_ns + (uint64_t)MOVER_PERIOD_MS * 1000000;
 }

@@ -518,11 +518,29 @@ static void io_map_changed(void *arg, const struct cluster_map *map)
 	(void)map;
 }
 
+/* Who was decommissioned and stops is needed by nobody, and leaves nothing. */
+static void check_withdrawn(const struct world_node *node)
+{
+	for (size_t h = 0; node->node != NULL && h < node->node->table_size; h++) {
+		const struct hosted *hosted = node->node->table[h];
+
+		if (hosted != NULL && hosted->group != META_GROUP)
+			world_fail(node->world, "node %u stops with a replica of %llx", node->slot,
+				(unsigned long long)hosted->group);
+		if (hosted != NULL && hosted->group == META_GROUP &&
+			membership_is_voter(
+				group_membership(driver_group(hosted->driver)), driver_replica_id(hosted->driver)))
+			world_fail(node->world, "node %u stops while it votes in meta", node->slot);
+	}
+}
+
 static void io_fatal(void *arg, enum status status, const char *what)
 {
 	struct world_node *node = arg;
 
 	world_log(node->world, "node %u stops: %s: %s", node->slot, status_name(status), what);
+	if (status == STATUS_DENIED)
+		check_withdrawn(node);
 	node->failed = true;
 }
 
