@@ -1,5 +1,6 @@
 /* server/join.c: see server/join.h. One attempt at a time: dial, HELLO both ways, JOIN; its answer ends the attempt, or
- * a hint at the leader makes it ask for the map (which has the leader's address) and the next attempt goes there. */
+ * a hint at the leader makes it ask for the map (which has the leader's address) and the next attempt goes there. Who
+ * has an id and no map asks for the map alone, whoever has it. */
 #include "server/join.h"
 
 #include <assert.h>
@@ -23,6 +24,12 @@ struct join {
 	char hint[ADDRESS_TEXT_MAX];   /* address to try before the configured ones; "": none */
 	char told[OPERATION_TEXT_MAX]; /* the last reason logged: each is logged once */
 };
+
+static bool wanted(const struct join *join)
+{
+	const struct node *node = join->server->node;
+	return node_id(node) == 0 || node_unmapped(node);
+}
 
 static void wait_to_dial(struct join *join, uint32_t delay_ms)
 {
@@ -81,6 +88,19 @@ static enum status answered(struct join *join, const struct message *message)
 	return STATUS_OK;
 }
 
+/* Of a node that was admitted already. */
+static void mapped(struct join *join, const struct message *message)
+{
+	const char *why = "", *address = connection_address(join->connection);
+	enum status status = node_mapped(join->server->node, message, server_time(), &why);
+	server_after(join->server);
+	if (status != STATUS_OK)
+		tell(join, address, status, bytes_text(why));
+	else
+		log_info("the map is here", LOG_U("node", node_id(join->server->node)), LOG_S("by", address));
+	connection_close(join->connection, "the map is here");
+}
+
 /* Where the hint leads. A map that does not decode, or lacks the leader, is no reason to stop: others are asked. */
 static void follow_hint(struct join *join, const struct message *message)
 {
@@ -107,8 +127,12 @@ static enum status on_received(struct connection *connection, void *arg, const s
 			return STATUS_INVALID;
 		join->greeted = true;
 		connection_set_frame_size_max(connection, FRAME_SIZE_MAX_CLIENT);
-		node_join_message(join->server->node, &request);
-		request.request = REQUEST_JOIN;
+		if (node_id(join->server->node) == 0) {
+			node_join_message(join->server->node, &request);
+			request.request = REQUEST_JOIN;
+		} else {
+			request = (struct message){ .kind = MESSAGE_MAP_REQUEST, .request = REQUEST_MAP };
+		}
 		return connection_send(connection, &request);
 	}
 	case MESSAGE_REPLY: /* request 0: refused at the door */
@@ -118,7 +142,10 @@ static enum status on_received(struct connection *connection, void *arg, const s
 	case MESSAGE_MAP_REPLY:
 		if (message->request != REQUEST_MAP)
 			return STATUS_INVALID;
-		follow_hint(join, message);
+		if (node_id(join->server->node) == 0)
+			follow_hint(join, message);
+		else
+			mapped(join, message);
 		return STATUS_OK;
 	default:
 		return STATUS_INVALID;
@@ -132,7 +159,7 @@ static void on_closed(struct connection *connection, void *arg, enum status stat
 	if (status != STATUS_CLOSED)
 		tell(join, connection_address(connection), status, bytes_text(why));
 	join->connection = NULL;
-	if (node_id(join->server->node) != 0)
+	if (!wanted(join))
 		return; /* admitted: nothing more to do */
 	if (join->hint[0]) {
 		wait_to_dial(join, 1);
@@ -182,7 +209,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (join->connection)
 		connection_close(join->connection, "no answer to JOIN in time");
-	else if (node_id(join->server->node) == 0)
+	else if (wanted(join))
 		dial(join);
 }
 

@@ -105,6 +105,11 @@ void node_set_certificate(
 void node_join_message(const struct node *node, struct message *message);
 /* OK: admitted, the identity is stored. */
 enum status node_joined(struct node *node, const struct message *reply, struct node_time time, const char **why) MUST;
+/* It has an id, and knows nobody: it stopped when it was admitted and meta's log had not come yet. Peers are known by
+ * the map, so none is listened to until there is one. */
+bool node_unmapped(const struct node *node);
+/* The map of whoever answered MAP_REQUEST, to begin with. NOT_FOUND: it does not name us, or not yet. */
+enum status node_mapped(struct node *node, const struct message *reply, struct node_time time, const char **why) MUST;
 /* Graceful stop: hand over leads; true when nothing is led here any more. */
 bool node_resign(struct node *node, struct node_time time);
 

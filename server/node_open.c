@@ -419,6 +419,30 @@ void node_join_message(const struct node *node, struct message *message)
 	message->join.addresses = bytes_of(addresses, packer.size);
 }
 
+/* Into bootstrap_map, as the node of this id. */
+static enum status bootstrap_take(struct node *node, struct bytes map, uint64_t id, const char **why)
+{
+	const struct map_node *own;
+	enum status status = cluster_map_decode(map, node->bootstrap_map);
+
+	if (status != STATUS_OK) {
+		*why = "the map in the answer does not decode";
+		return status;
+	}
+	if (strcmp(node->bootstrap_map->name, node->cluster_name) != 0) {
+		*why = "that is another cluster";
+		return STATUS_CONFLICT;
+	}
+	own = map_node_find(node->bootstrap_map, id);
+	if (own == NULL || !place_equal(&own->place, &node->options.place) ||
+		own->incarnation != node->identity.incarnation) {
+		*why = "the answer's map does not hold this node";
+		return STATUS_NOT_FOUND;
+	}
+	node->bootstrap = true;
+	return STATUS_OK;
+}
+
 enum status node_joined(struct node *node, const struct message *message, struct node_time time, const char **why)
 {
 	const struct map_node *own;
@@ -427,22 +451,10 @@ enum status node_joined(struct node *node, const struct message *message, struct
 	node_enter(node, time);
 	if (node->running)
 		return STATUS_OK;
-	status = cluster_map_decode(message->reply.detail, node->bootstrap_map);
-	if (status != STATUS_OK) {
-		*why = "the map in the answer does not decode";
-		return status;
-	}
+	status = bootstrap_take(node, message->reply.detail, message->reply.version, why);
+	if (status != STATUS_OK)
+		return status == STATUS_NOT_FOUND ? STATUS_INVALID : status;
 	own = map_node_find(node->bootstrap_map, message->reply.version);
-	if (own == NULL || !place_equal(&own->place, &node->options.place) ||
-		own->incarnation != node->identity.incarnation) {
-		*why = "the answer's map does not hold this node";
-		return STATUS_INVALID;
-	}
-	if (strcmp(node->bootstrap_map->name, node->cluster_name) != 0) {
-		*why = "that is another cluster";
-		return STATUS_CONFLICT;
-	}
-	node->bootstrap = true;
 	node->identity.node = own->id;
 	memcpy(node->identity.cluster, node->bootstrap_map->cluster, 16);
 	status = node_begin(node, why);
@@ -453,4 +465,30 @@ enum status node_joined(struct node *node, const struct message *message, struct
 	node_map_noticed(node);
 	node_turn(node);
 	return status;
+}
+
+bool node_unmapped(const struct node *node)
+{
+	return node->running && !node->failed && node_map_in_force(node)->epoch == 0 && node->meta != NULL &&
+	       !driver_leads(node->meta->driver);
+}
+
+enum status node_mapped(struct node *node, const struct message *message, struct node_time time, const char **why)
+{
+	enum status status;
+
+	node_enter(node, time);
+	if (!node_unmapped(node))
+		return STATUS_OK;
+	status = bootstrap_take(node, message->map_reply.map, node->identity.node, why);
+	if (status == STATUS_OK && memcmp(node->bootstrap_map->cluster, node->identity.cluster, 16) != 0) {
+		node->bootstrap = false;
+		*why = "that is another cluster";
+		return STATUS_CONFLICT;
+	}
+	if (status != STATUS_OK)
+		return status;
+	node_map_noticed(node);
+	node_turn(node);
+	return STATUS_OK;
 }

@@ -441,7 +441,7 @@ static bool start(struct server *server, const char *listening_file, struct serv
 		return false;
 	server->map_changed = true;
 	server_after(server);
-	if (node_id(server->node) == 0 && server->config.join_count > 0) {
+	if ((node_id(server->node) == 0 || node_unmapped(server->node)) && server->config.join_count > 0) {
 		server->join = join_begin(server);
 		if (!server->join)
 			return server_fail(failure, EXIT_OTHER, "DOM-N008", "memory is not to be had", "", "");

@@ -109,8 +109,11 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 	(void)arg;
 	(void)value;
 	(void)bytes;
-	if (!running)
+	if (!running) {
+		found_maps(world);
+		world_at(world, world->now_ns + WORLD_SECOND, on_drain, NULL, 0, NULL);
 		return;
+	}
 	drains_replace(world);
 	found_joins(world);
 	switch (prng_below(&world->drains, 8)) {

@@ -36,6 +36,12 @@ void found_replied(struct world *world, unsigned client, const struct message *r
 		const char *why = "";
 		enum status status;
 
+		if (node->node != NULL && node->id != 0 && reply->kind == MESSAGE_MAP_REPLY) {
+			status = node_mapped(node->node, reply, node_now(node), &why);
+			world_log(world, "node %u has a map: %s %s", node->slot, status_name(status), why);
+			node_kick(node);
+			return;
+		}
 		if (node->node == NULL || node->id != 0 || reply->kind != MESSAGE_REPLY ||
 			reply->reply.status != STATUS_OK)
 			return;
@@ -136,8 +142,24 @@ void found_change_async(struct world *world, const struct change *change)
 	}
 }
 
+void found_maps(struct world *world)
+{
+	struct message message = { .kind = MESSAGE_MAP_REQUEST, .request = 1 };
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct world_node *node = &world->nodes[i];
+
+		if (node->node == NULL || node->id == 0 || node->join_ns > world->now_ns || !node_unmapped(node->node))
+			continue;
+		node->join_ns = world->now_ns + WORLD_SECOND / 2;
+		world_request(world, JOIN_CLIENT + i, node->region, &node->who,
+			(unsigned)prng_below(&world->drains, world->node_count), &message);
+	}
+}
+
 void found_joins(struct world *world)
 {
+	found_maps(world);
 	for (unsigned i = 0; i < world->node_count; i++) {
 		struct world_node *node = &world->nodes[i];
 		bool again = node->former_count > 0; /* whoever leads meta now */

@@ -21,5 +21,7 @@ void found_policy_other(struct policy *policy, bool local_reads); /* where keys 
 void found_replied(struct world *world, unsigned client, const struct message *reply); /* for ADMIN_CLIENT and above */
 /* Nodes that were never admitted ask again. */
 void found_joins(struct world *world);
+/* Who has an id and no map asks anybody for it. */
+void found_maps(struct world *world);
 
 #endif
