@@ -133,7 +133,9 @@ static bool next_membership(const struct node *node, const struct group *group, 
 			next->count++;
 			missing = true;
 		} else if (now->at[at].role_new == ROLE_LEARNER && wanted->at[i].role_new == ROLE_VOTER) {
-			if (!group_progress(group, wanted->at[i].replica, &progress) ||
+			/* Who has acknowledged nothing may not be there at all, however short the log is: a leader
+			 * whose map is older than the membership wants one back that was removed. */
+			if (!group_progress(group, wanted->at[i].replica, &progress) || progress.match == 0 ||
 				progress.match + LEADER_LAG_ENTRIES < last)
 				behind = true;
 		}
