@@ -209,10 +209,23 @@ static void arm(struct world *world, struct sim_client *client, struct sim_opera
 	world_at(world, until_ns, on_client_timer, operation, operation->generation << 8 | client->number, NULL);
 }
 
+/* One that was admitted, and does not know it yet, is known by its place. */
+static struct world_node *node_addressed(struct world *world, const struct sim_client *client, uint64_t id)
+{
+	const struct map_node *there = map_node_find(router_map(client->router), id);
+	struct world_node *node = world_node_of(world, id);
+
+	for (unsigned i = 0; node == NULL && there != NULL && i < world->node_count; i++) {
+		if (place_equal(&world->nodes[i].who.place, &there->place))
+			node = &world->nodes[i];
+	}
+	return node;
+}
+
 static void send_attempt(struct world *world, struct sim_client *client, struct sim_operation *operation,
 	const struct operation_action *action)
 {
-	struct world_node *to = world_node_of(world, action->node);
+	struct world_node *to = node_addressed(world, client, action->node);
 	struct message message;
 
 	operation_message(&operation->machine, action->node, world->now_ns, &message);
