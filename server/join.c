@@ -28,7 +28,7 @@ struct join {
 static bool wanted(const struct join *join)
 {
 	const struct node *node = join->server->node;
-	return node_id(node) == 0 || node_unmapped(node);
+	return node_id(node) == 0 ? join->server->config.join_count > 0 : node_unmapped(node);
 }
 
 static void wait_to_dial(struct join *join, uint32_t delay_ms)
@@ -46,7 +46,12 @@ static void tell(struct join *join, const char *address, enum status status, str
 	if (strcmp(why, join->told) == 0)
 		return;
 	memcpy(join->told, why, sizeof(why));
-	log_warn("not admitted yet", LOG_S("by", address), LOG_S("status", status_text(status)), LOG_S("why", why));
+	if (node_id(join->server->node) == 0)
+		log_warn("not admitted yet", LOG_S("by", address), LOG_S("status", status_text(status)),
+			LOG_S("why", why));
+	else
+		log_warn("no newer map yet", LOG_S("by", address), LOG_S("status", status_text(status)),
+			LOG_S("why", why));
 }
 
 static enum status on_established(struct connection *connection, void *arg, const struct certificate_name *who,
@@ -171,6 +176,33 @@ static void on_closed(struct connection *connection, void *arg, enum status stat
 
 static const struct connection_events join_events = { on_established, on_received, on_closed };
 
+/* The configured addresses, and for who has been a member those of the nodes that it knows, one after the other. */
+static bool next_address(struct join *join, char address[ADDRESS_TEXT_MAX])
+{
+	const struct server *server = join->server;
+	const struct cluster_map *map = node_map(server->node);
+	uint32_t count = server->config.join_count + map->node_count;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t at = join->next % count;
+		const struct map_node *node;
+		const char *known;
+
+		join->next = at + 1;
+		if (at < server->config.join_count) {
+			memcpy(address, server->config.join[at], ADDRESS_TEXT_MAX);
+			return true;
+		}
+		node = &map->nodes[at - server->config.join_count];
+		known = node->id == node_id(server->node) ? NULL : address_for(&node->addresses, &server->config.place);
+		if (known) {
+			snprintf(address, ADDRESS_TEXT_MAX, "%s", known);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void dial(struct join *join)
 {
 	struct server *server = join->server;
@@ -186,9 +218,12 @@ static void dial(struct join *join)
 		.events = &join_events,
 		.arg = join,
 	};
-	memcpy(address, join->hint[0] ? join->hint : server->config.join[join->next], sizeof(address));
-	if (!join->hint[0])
-		join->next = (join->next + 1) % server->config.join_count;
+	if (join->hint[0]) {
+		memcpy(address, join->hint, sizeof(address));
+	} else if (!next_address(join, address)) {
+		wait_to_dial(join, BACKOFF_MAX_MS);
+		return;
+	}
 	join->hint[0] = '\0';
 	join->greeted = false;
 	enum status status = connection_dial(&options, address, &join->connection);
@@ -215,7 +250,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 struct join *join_begin(struct server *server)
 {
-	assert(server->config.join_count > 0);
 	struct join *join = calloc(1, sizeof(*join));
 	if (!join)
 		return NULL;
@@ -226,8 +260,17 @@ struct join *join_begin(struct server *server)
 		free(join);
 		return NULL;
 	}
-	wait_to_dial(join, 1);
+	if (wanted(join))
+		wait_to_dial(join, 1);
 	return join;
+}
+
+void join_wake(struct join *join)
+{
+	if (!join->connection && !event_pending(join->timer, EV_TIMEOUT, NULL) && wanted(join)) {
+		join->backoff_ms = BACKOFF_MAX_MS; /* nobody waits at a terminal */
+		wait_to_dial(join, 1);
+	}
 }
 
 void join_free(struct join *join)

@@ -220,8 +220,11 @@ static enum status on_established(struct connection *connection, void *arg, cons
  * looked at, and it has no room to say much. */
 static void attribute(struct incoming *incoming)
 {
-	const struct map_node *node = map_node_find(node_map(incoming->listener->server->node), incoming->claimed);
+	struct server *server = incoming->listener->server;
+	const struct map_node *node = map_node_find(node_directory(server->node), incoming->claimed);
 	incoming->node = node && place_equal(&node->place, &incoming->who.place) ? node->id : 0;
+	if (incoming->node == 0)
+		node_stranger(server->node, server_time());
 	connection_set_frame_size_max(
 		incoming->connection, incoming->node != 0 ? FRAME_SIZE_MAX_PEER : FRAME_SIZE_MAX_GREETING);
 }

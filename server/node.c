@@ -16,6 +16,17 @@ const struct cluster_map *node_map_in_force(const struct node *node)
 	return node->bootstrap ? node->bootstrap_map : node->map;
 }
 
+const struct cluster_map *node_directory(const struct node *node)
+{
+	return node->directory ? node->directory_map : node_map_in_force(node);
+}
+
+void node_stranger(struct node *node, struct node_time time)
+{
+	if (node->running && node->stranger_ns == 0)
+		node->stranger_ns = time.now_ns;
+}
+
 const struct cluster_map *node_map(const struct node *node)
 {
 	return node_map_in_force(node);
@@ -40,9 +51,12 @@ void node_map_noticed(struct node *node)
 	if (node->bootstrap && node->map->epoch >= node->bootstrap_map->epoch)
 		node->bootstrap = false;
 	map = node_map_in_force(node);
+	if (node->directory && map->epoch >= node->directory_map->epoch)
+		node->directory = false;
 	if (map->epoch == node->map_epoch_seen)
 		return;
 	node->map_epoch_seen = map->epoch;
+	node->stranger_ns = 0; /* who is still none knocks again */
 	node->mover_wanted = true;
 	node_ledger_map(node);
 	if (!map_site(map, &node->options.place, &node->site)) {

@@ -105,10 +105,16 @@ void node_set_certificate(
 void node_join_message(const struct node *node, struct message *message);
 /* OK: admitted, the identity is stored. */
 enum status node_joined(struct node *node, const struct message *reply, struct node_time time, const char **why) MUST;
-/* It has an id, and knows nobody: it stopped when it was admitted and meta's log had not come yet. Peers are known by
- * the map, so none is listened to until there is one. */
+/* Whom we listen to, and may dial: the nodes of the map in force, or of a newer one that was asked for. */
+const struct cluster_map *node_directory(const struct node *node);
+/* Somebody with a node's certificate is here whom the directory does not name. */
+void node_stranger(struct node *node, struct node_time time);
+/* Peers are known by the map, so meta's log does not come from whom ours does not name: it has none, since it stopped
+ * when it was admitted, or strangers have knocked for a while, since it was away while all that it knows were replaced.
+ * Then it asks others for theirs. */
 bool node_unmapped(const struct node *node);
-/* The map of whoever answered MAP_REQUEST, to begin with. NOT_FOUND: it does not name us, or not yet. */
+/* The map of whoever answered MAP_REQUEST: without one of its own to begin with, else as the directory alone, for rules
+ * come through meta's log. NOT_FOUND: it does not name us, or not yet, or is no newer. */
 enum status node_mapped(struct node *node, const struct message *reply, struct node_time time, const char **why) MUST;
 /* Graceful stop: hand over leads; true when nothing is led here any more. */
 bool node_resign(struct node *node, struct node_time time);

@@ -96,6 +96,9 @@ struct node {
 	struct cluster_map
 		*bootstrap_map; /* from the answer to JOIN; used until meta's replica has caught up with it */
 	bool bootstrap;
+	struct cluster_map *directory_map; /* newer than the map in force: whom we listen to, no more */
+	bool directory;
+	uint64_t stranger_ns; /* since when somebody knocks whom the directory does not name; 0: nobody does */
 	struct map_region own_region;
 	struct site site; /* our own place with its region's tags */
 

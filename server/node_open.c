@@ -14,7 +14,7 @@
 /* --- opening --------------------------------------------------------------------------------------------------------
  */
 
-enum { ORPHANS_MAX = 1024 };
+enum { ORPHANS_MAX = 1024, STRANGER_MS = 5000 /* a node that was just admitted is in our map before that */ };
 
 struct recovery {
 	struct node *node;
@@ -282,7 +282,8 @@ static enum status take_identity(struct node *node, const char **why)
 static bool allocate(struct node *node)
 {
 	const struct map_limits *limits = &map_limits_default;
-	void *map = calloc(1, cluster_map_size(limits)), *bootstrap = calloc(1, cluster_map_size(limits));
+	void *map = calloc(1, cluster_map_size(limits)), *bootstrap = calloc(1, cluster_map_size(limits)),
+	     *directory = calloc(1, cluster_map_size(limits));
 
 	node->liveness = calloc(1, liveness_size());
 	node->liveness_out = calloc(1, sizeof(*node->liveness_out));
@@ -294,8 +295,11 @@ static bool allocate(struct node *node)
 		node->map = cluster_map_init(map, limits);
 	if (bootstrap != NULL)
 		node->bootstrap_map = cluster_map_init(bootstrap, limits);
-	if (map == NULL || bootstrap == NULL || node->liveness == NULL || node->liveness_out == NULL ||
-		node->effects == NULL || node->scratch == NULL || node->pending == NULL || node->rtt == NULL)
+	if (directory != NULL)
+		node->directory_map = cluster_map_init(directory, limits);
+	if (map == NULL || bootstrap == NULL || directory == NULL || node->liveness == NULL ||
+		node->liveness_out == NULL || node->effects == NULL || node->scratch == NULL || node->pending == NULL ||
+		node->rtt == NULL)
 		return false;
 	return hosted_grow(node);
 }
@@ -392,6 +396,7 @@ void node_close(struct node *node)
 	free(node->timer_nodes);
 	free(node->map);
 	free(node->bootstrap_map);
+	free(node->directory_map);
 	free(node->liveness);
 	free(node->liveness_out);
 	free(node->effects);
@@ -469,8 +474,38 @@ enum status node_joined(struct node *node, const struct message *message, struct
 
 bool node_unmapped(const struct node *node)
 {
-	return node->running && !node->failed && node_map_in_force(node)->epoch == 0 && node->meta != NULL &&
-	       !driver_leads(node->meta->driver);
+	if (!node->running || node->failed || node->meta == NULL || driver_leads(node->meta->driver))
+		return false;
+	return node_map_in_force(node)->epoch == 0 ||
+	       (node->stranger_ns != 0 && node->time.now_ns > node->stranger_ns + (uint64_t)STRANGER_MS * 1000000);
+}
+
+static enum status directory_take(struct node *node, struct bytes bytes, const char **why)
+{
+	struct cluster_map *map = node->directory_map;
+	const struct map_node *own;
+	enum status status;
+
+	node->directory = false;
+	node->stranger_ns = 0;
+	status = cluster_map_decode(bytes, map);
+	if (status != STATUS_OK) {
+		*why = "the map in the answer does not decode";
+		return status;
+	}
+	if (memcmp(map->cluster, node->identity.cluster, 16) != 0) {
+		*why = "that is another cluster";
+		return STATUS_CONFLICT;
+	}
+	own = map_node_find(map, node->identity.node);
+	if (own == NULL || own->incarnation != node->identity.incarnation ||
+		map->epoch <= node_map_in_force(node)->epoch) {
+		*why = "that map is no newer, or does not name this node";
+		return STATUS_NOT_FOUND;
+	}
+	node->directory = true;
+	node->io.map_changed(node->io.arg, map);
+	return STATUS_OK;
 }
 
 enum status node_mapped(struct node *node, const struct message *message, struct node_time time, const char **why)
@@ -480,6 +515,11 @@ enum status node_mapped(struct node *node, const struct message *message, struct
 	node_enter(node, time);
 	if (!node_unmapped(node))
 		return STATUS_OK;
+	if (node_map_in_force(node)->epoch != 0) {
+		status = directory_take(node, message->map_reply.map, why);
+		node_turn(node);
+		return status;
+	}
 	status = bootstrap_take(node, message->map_reply.map, node->identity.node, why);
 	if (status == STATUS_OK && memcmp(node->bootstrap_map->cluster, node->identity.cluster, 16) != 0) {
 		node->bootstrap = false;

@@ -74,7 +74,7 @@ static void apply_map(struct server *server)
 	const struct cluster_map *map = node_map(server->node);
 	server->map_changed = false;
 	certificates_map_changed(server, map);
-	peers_map_changed(server->peers, map);
+	peers_map_changed(server->peers, node_directory(server->node));
 	listener_judge_anew(server->listener);
 	log_debug("map", LOG_U("epoch", map->epoch), LOG_U("nodes", map->node_count));
 }
@@ -88,6 +88,8 @@ static void on_after(evutil_socket_t fd, short what, void *arg)
 	server->after_wanted = false;
 	if (server->map_changed)
 		apply_map(server);
+	if (server->join)
+		join_wake(server->join);
 	if (server->flush_wanted && server->journal_thread && !journal_thread_busy(server->journal_thread)) {
 		server->flush_wanted = false;
 		if (node_flush_begin(server->node, &flush))
@@ -441,11 +443,9 @@ static bool start(struct server *server, const char *listening_file, struct serv
 		return false;
 	server->map_changed = true;
 	server_after(server);
-	if ((node_id(server->node) == 0 || node_unmapped(server->node)) && server->config.join_count > 0) {
-		server->join = join_begin(server);
-		if (!server->join)
-			return server_fail(failure, EXIT_OTHER, "DOM-N008", "memory is not to be had", "", "");
-	}
+	server->join = join_begin(server);
+	if (!server->join)
+		return server_fail(failure, EXIT_OTHER, "DOM-N008", "memory is not to be had", "", "");
 	if (!certificates_begin(server) || listener_begin(server->listener) != STATUS_OK)
 		return server_fail(failure, EXIT_OTHER, "DOM-N008", "the event loop takes no more events", "", "");
 	uint16_t port = listener_port(server->listener);

@@ -9,6 +9,7 @@
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
+#include "tests/sim/drains.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
@@ -889,6 +890,62 @@ static void play_fence(struct world *world)
 		world_fail(world, "nothing succeeds beside a fenced region");
 }
 
+static void replaced(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->nodes_per_region = 3; /* without the one that is down, and without the next, there is a place */
+	knobs->drains = true;
+	knobs->disk_full = false;
+}
+
+/* Until it is taken, or for long enough: what it asks for may have to wait for what was asked before. */
+static bool insist(struct world *world, uint8_t kind, uint64_t node, uint8_t state)
+{
+	static struct change change;
+
+	for (unsigned i = 0; i < 60 && world->failure[0] == '\0'; i++) {
+		memset(&change, 0, sizeof(change));
+		change.kind = kind;
+		change.target_node = node;
+		change.state = state;
+		if (found_change(world, &change, 10 * (uint64_t)WORLD_SECOND) == STATUS_OK)
+			return true;
+		wait_ms(world, 1000);
+	}
+	world_fail(world, "node %llu: change %u is never taken", (unsigned long long)node, kind);
+	return false;
+}
+
+/* A node is down, and all that it knows are replaced by others, one after the other: it finds back. */
+static void play_away(struct world *world)
+{
+	const unsigned away = (unsigned)(world->seed % world->node_count);
+
+	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_DRAINING); /* so that nothing waits for it */
+	wait_ms(world, 5000);
+	node_crash(world, away, false);
+	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+		const struct world_node *node = &world->nodes[i];
+		const unsigned lives = node->former_count;
+
+		if (i == away || !insist(world, CHANGE_NODE_STATE, node->id, NODE_DRAINING) ||
+			!insist(world, CHANGE_NODE_REMOVE, node->id, 0))
+			continue;
+		for (unsigned round = 0; (node->former_count == lives || node->id == 0) && round < 60; round++) {
+			wait_ms(world, 1000);
+			drains_replace(world);
+			found_joins(world);
+		}
+		world->stats.faults++;
+	}
+	node_start(world, away);
+	for (unsigned round = 0; round < 20 && world->failure[0] == '\0'; round++) {
+		wait_ms(world, 1000);
+		found_maps(world);
+	}
+	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_ACTIVE);
+}
+
 static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
 	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
@@ -913,6 +970,7 @@ static const struct scenario scenarios[] = {
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
 		play_drains },
+	{ "away", "all others are replaced while a node is down", replaced, play_away },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };

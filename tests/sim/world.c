@@ -390,7 +390,8 @@ static void on_peer_delivery(struct world *world, void *arg, uint64_t route, str
 			buffer_ref(bytes));
 		return;
 	}
-	if (from->id == 0 || map_node_find(node_map(to->node), from->id) == NULL) {
+	if (from->id == 0 || map_node_find(node_directory(to->node), from->id) == NULL) {
+		node_stranger(to->node, node_now(to));
 		world->stats.dropped++; /* as the listener does with whom the map does not name */
 		return;
 	}
