@@ -4,6 +4,7 @@
 
 #include "policy/change.h"
 #include "server/node_internal.h"
+#include "tests/sim/checkers.h"
 #include "tests/sim/found.h"
 
 static bool running;
@@ -38,10 +39,11 @@ void drains_replace(struct world *world)
 }
 
 /* One region may be declared lost, the same one all the time: two are more than the policies survive, and so is one
- * when a node's disk has forgotten what it held. */
+ * when a node's disk has forgotten what it held, or its engine has, for who is being mended does not lead. */
 static unsigned may_be_lost(const struct world *world)
 {
-	return world->knobs.bit_flips ? WORLD_REGIONS_MAX : (unsigned)(world->seed % world->knobs.regions);
+	return world->knobs.bit_flips || world->knobs.damages ? WORLD_REGIONS_MAX
+							      : (unsigned)(world->seed % world->knobs.regions);
 }
 
 static void change_state(struct world *world)
@@ -172,8 +174,10 @@ void drains_readmit(struct world *world)
 	change.kind = CHANGE_REGION_STATE;
 	strcpy(change.name, world_region_names[region]);
 	status = found_change(world, &change, 20 * (uint64_t)WORLD_SECOND);
-	if (status != STATUS_OK)
+	if (status != STATUS_OK) {
+		checkers_describe(world);
 		world_fail(world, "region %s is not readmitted: %s", change.name, status_name(status));
+	}
 }
 
 bool drains_done(const struct world *world)
