@@ -843,7 +843,7 @@ static void fenced(struct world_knobs *knobs)
 	calm(knobs);
 	knobs->nodes_per_region = 2;
 	knobs->drains = true;
-	knobs->bit_flips = false;
+	knobs->bit_flips = knobs->damages = false;
 }
 
 /* A region is declared lost, and lives: nobody outside counts on it any more, what has another place is there, and all
