@@ -10,7 +10,6 @@
 #include "base/units.h"
 #include "config/schema.h"
 
-enum { ERASE_WITHIN_HOURS = 24 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static bool unsupported(struct schema_reader *reader, const struct yaml_node *node, const char *what, const char *cure)
@@ -196,13 +195,14 @@ static bool read_isolated(struct schema_reader *reader, const struct yaml_node *
 
 static bool read_erase_within(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
 {
-	(void)policy;
 	uint64_t us;
 	if (node->kind != YAML_SCALAR || !parse_duration_us(node->text, &us))
-		return schema_mistake(reader, node, "a duration", "write a number with us, ms, s, m, h or d");
-	const uint64_t supported_us = (uint64_t)ERASE_WITHIN_HOURS * 3600 * 1000000;
-	return us == supported_us ||
-	       unsupported(reader, node, "erase_within other than 24h", "write 24h, or leave it out");
+		return schema_mistake(reader, node, "a duration", "write a number with s, m, h or d");
+	if (us % 1000000 != 0 || us / 1000000 < ERASE_WITHIN_S_MIN || us / 1000000 > ERASE_WITHIN_S_MAX)
+		return schema_mistake(reader, node, "whole seconds from 10s to 366d",
+			"write how long bytes that are no copy any more may stay on a disk, for example 24h");
+	policy->erase_within_s = (uint32_t)(us / 1000000);
+	return true;
 }
 
 static bool read_ttl(struct schema_reader *reader, const struct yaml_node *node, struct policy *policy)
@@ -245,7 +245,7 @@ static const struct field fields[] = {
 	{ "write_from", FIELD_WRITE_FROM, read_write_from },
 	{ "transit", FIELD_TRANSIT, read_transit },
 	{ "isolated", 0, read_isolated },
-	{ "erase_within", 0, read_erase_within },
+	{ "erase_within", FIELD_ERASE_WITHIN, read_erase_within },
 	{ "ttl", 0, read_ttl },
 };
 

@@ -201,6 +201,8 @@ void policy_complete(struct policy *policy, uint32_t given)
 		policy->write_from = policy->store_in;
 	if (!(given & FIELD_TRANSIT))
 		policy->transit = TRANSIT_STAY;
+	if (!(given & FIELD_ERASE_WITHIN))
+		policy->erase_within_s = ERASE_WITHIN_S_DEFAULT;
 	if (!(given & FIELD_SURVIVE))
 		policy->survive = survive_default(policy);
 }
@@ -302,6 +304,8 @@ const char *policy_malformed(const struct policy *policy)
 		return "reads";
 	if (policy->isolated_stale_ms > ISOLATED_STALE_MS_MAX)
 		return "isolated";
+	if (policy->erase_within_s < ERASE_WITHIN_S_MIN || policy->erase_within_s > ERASE_WITHIN_S_MAX)
+		return "erase_within";
 	return policy->transit > TRANSIT_ANY ? "transit" : NULL;
 }
 

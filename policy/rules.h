@@ -2,7 +2,7 @@
  * Plain struct of bounded size, filled by config/ from YAML or by policy_decode from meta's log. Pure.
  *
  * "Tighten" speaks of where bytes may be and who may touch them: store_in minus never_in, witness_in, read_from,
- * write_from, transit. Copies, spread, survive, ack, reads, lead_in, follow, isolated are free. */
+ * write_from, transit, erase_within. Copies, spread, survive, ack, reads, lead_in, follow, isolated are free. */
 #ifndef DOMICILE_POLICY_RULES_H
 #define DOMICILE_POLICY_RULES_H
 
@@ -16,6 +16,7 @@
 enum { SELECTORS_MAX = 16, COPY_RULES_MAX = 8, AREAS_MAX = 8, POLICY_NAME_MAX = 64, COPIES_MAX = 7 };
 enum { WITNESSED_COPIES = 2 }; /* with a witness: exactly so many, in as many regions */
 enum { ISOLATED_STALE_MS_MAX = 24 * 3600 * 1000 };
+enum { ERASE_WITHIN_S_MIN = 10, ERASE_WITHIN_S_DEFAULT = 24 * 3600, ERASE_WITHIN_S_MAX = 366 * 24 * 3600 };
 
 struct selectors {
 	uint8_t count;
@@ -50,6 +51,7 @@ struct policy {
 	uint8_t transit;	    /* enum transit */
 	bool follow;		    /* the leader goes where the writers are, inside lead_in */
 	uint32_t isolated_stale_ms; /* a cut-off copy may answer so old; 0: it refuses; up to ISOLATED_STALE_MS_MAX */
+	uint32_t erase_within_s;    /* bytes that are no copy any more are gone from disk; ERASE_WITHIN_S_MIN..MAX */
 };
 
 /* What a rule is wrong about, for people: reason and cure; line and column when it came from a file. */
@@ -61,8 +63,8 @@ struct flaw {
 
 /* Defaults: copies 3, spread node (with a witness: copies 2, spread region), survive = what the spread names if copies
  * and ack can carry it, else nothing, ack majority, reads leader, read_from = write_from = store_in, transit stay,
- * lead_in any allowed place, no follow, isolated refuse. Called after the fields that were given are set; `given` has a
- * bit per field of enum policy_field.
+ * lead_in any allowed place, no follow, isolated refuse, erase_within 24h. Called after the fields that were given are
+ * set; `given` has a bit per field of enum policy_field.
  */
 enum policy_field {
 	FIELD_STORE_IN = 1 << 0,
@@ -78,6 +80,7 @@ enum policy_field {
 	FIELD_WRITE_FROM = 1 << 10,
 	FIELD_TRANSIT = 1 << 11,
 	FIELD_WITNESS_IN = 1 << 12,
+	FIELD_ERASE_WITHIN = 1 << 13,
 };
 void policy_complete(struct policy *policy, uint32_t given);
 /* Rules that contradict themselves whatever the cluster is: copies 0, store_in empty, copy_in beyond copies... */

@@ -7,9 +7,9 @@
 
 #include "base/units.h"
 
-/* 2 added follow and isolated, 3 witness_in: both while the map that holds policies had a version of its own that is
- * refused now, so no other one is met. */
-enum { POLICY_VERSION = 3 };
+/* 2 added follow and isolated, 3 witness_in, 4 erase_within: each while the map that holds policies had a version of
+ * its own that is refused now, so no other one is met. */
+enum { POLICY_VERSION = 4 };
 
 static void selectors_encode(const struct selectors *selectors, struct packer *packer)
 {
@@ -63,6 +63,7 @@ static void rules_encode(const struct policy *policy, struct packer *packer)
 	pack_u8(packer, policy->follow);
 	pack_u32(packer, policy->isolated_stale_ms);
 	selectors_encode(&policy->witness_in, packer);
+	pack_u32(packer, policy->erase_within_s);
 }
 
 void policy_encode(const struct policy *policy, struct packer *packer)
@@ -103,6 +104,7 @@ static void rules_decode(struct unpacker *unpacker, struct policy *policy)
 	policy->follow = follow == 1;
 	policy->isolated_stale_ms = unpack_u32(unpacker);
 	selectors_decode(unpacker, &policy->witness_in);
+	policy->erase_within_s = unpack_u32(unpacker);
 }
 
 enum status policy_decode(struct unpacker *unpacker, struct policy *policy)
@@ -162,6 +164,8 @@ bool policy_equal(const struct policy *a, const struct policy *b)
 	if (a->copies != b->copies || a->spread != b->spread || a->survive != b->survive)
 		return false;
 	if (a->follow != b->follow || a->isolated_stale_ms != b->isolated_stale_ms)
+		return false;
+	if (a->erase_within_s != b->erase_within_s)
 		return false;
 	return ack_equal(a, b) && a->reads == b->reads && a->transit == b->transit;
 }
@@ -228,5 +232,10 @@ void policy_describe(const struct policy *policy, struct text *text)
 		char stale[UNITS_TEXT_MAX];
 		text_add(text, "; isolated stale ");
 		text_add(text, format_duration(stale, sizeof(stale), (uint64_t)policy->isolated_stale_ms * 1000));
+	}
+	if (policy->erase_within_s != ERASE_WITHIN_S_DEFAULT) {
+		char within[UNITS_TEXT_MAX];
+		text_add(text, "; erase within ");
+		text_add(text, format_duration(within, sizeof(within), (uint64_t)policy->erase_within_s * 1000000));
 	}
 }

@@ -9,6 +9,8 @@
 
 #include <assert.h>
 
+#include "base/units.h"
+
 struct comparison {
 	const struct policy *inner, *outer;
 	const struct site *sites;
@@ -141,5 +143,10 @@ bool policy_tightens(const struct policy *inner, const struct policy *outer, con
 		return false;
 	if (inner->transit == TRANSIT_ANY && outer->transit != TRANSIT_ANY)
 		return refuse(&comparison, "transit", "any", " gateway may relay values under it");
+	if (inner->erase_within_s > outer->erase_within_s) {
+		char within[UNITS_TEXT_MAX];
+		format_duration(within, sizeof(within), (uint64_t)inner->erase_within_s * 1000000);
+		return refuse(&comparison, "erase_within", within, " is longer than there");
+	}
 	return true;
 }

@@ -240,6 +240,7 @@ json_t *policy_item(const struct session *session, const struct policy *policy)
 	set(item, "transit", json_string(policy->transit == TRANSIT_ANY ? "any" : "stay"));
 	set(item, "follow", json_boolean(policy->follow));
 	set(item, "isolated_stale_ms", json_integer((json_int_t)policy->isolated_stale_ms));
+	set(item, "erase_within_s", json_integer((json_int_t)policy->erase_within_s));
 	set(item, "bindings", json_integer(bindings));
 	set(item, "shards", json_integer(shards));
 	set(item, "summary", json_string(line));

@@ -379,8 +379,8 @@ const struct command commands[] = {
 		.arguments = "[FIELD]",
 		.argument_max = 1,
 		.complete =
-			"store_in|never_in|copies|spread|copy_in|survive|ack|reads|lead_in|follow|read_from|write_from|"
-			"transit|isolated",
+			"store_in|never_in|copies|spread|copy_in|survive|witness_in|ack|reads|lead_in|follow|read_from|"
+			"write_from|transit|isolated|erase_within",
 		.summary = "what a field of a policy means; needs no cluster",
 		.example = "domctl policy explain survive",
 		.kind = "FieldList",

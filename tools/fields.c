@@ -121,6 +121,13 @@ static void write_isolated(const struct policy *policy, struct text *text)
 	text_add(text, " }");
 }
 
+static void write_erase_within(const struct policy *policy, struct text *text)
+{
+	char within[UNITS_TEXT_MAX];
+
+	text_add(text, format_duration(within, sizeof(within), (uint64_t)policy->erase_within_s * 1000000));
+}
+
 const struct policy_field_entry policy_fields[] = {
 	{ "store_in", "selectors, at least one", "must be given",
 		"The only places where bytes may rest: copies, logs, snapshots. A selector is a place (eu, eu/de), a "
@@ -160,6 +167,10 @@ const struct policy_field_entry policy_fields[] = {
 	{ "isolated", "refuse, { stale: 30s }", "refuse",
 		"How old an answer a copy that is cut off may give, 1ms to 24h; refuse: none.",
 		"isolated: { stale: 30s }", write_isolated },
+	{ "erase_within", "a duration, 10s to 366d", "24h",
+		"So long may bytes that are no copy any more stay on a disk: of a replica that left, of a value that "
+		"was deleted or overwritten.",
+		"erase_within: 72h", write_erase_within },
 };
 const size_t policy_field_count = sizeof(policy_fields) / sizeof(policy_fields[0]);
 

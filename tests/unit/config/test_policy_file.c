@@ -43,7 +43,7 @@ static const char everything[] = "policies:\n"
 				 "    write_from: [eu]\n"
 				 "    transit: any\n"
 				 "    isolated: { stale: 30s }\n"
-				 "    erase_within: 24h\n"
+				 "    erase_within: 2h\n"
 				 "    ttl: 0\n"
 				 "  default: { store_in: [\"*\"], copies: 3, spread: region, read_from: [\"*\"], "
 				 "write_from: [\"*\"] }\n"
@@ -72,6 +72,8 @@ static void check_everything(void)
 	assert_int_equal(policy->reads, READS_LOCAL);
 	assert_true(policy->follow);
 	assert_int_equal(policy->isolated_stale_ms, 30000);
+	assert_int_equal(policy->erase_within_s, 7200);
+	assert_int_equal(file.policies[1].erase_within_s, ERASE_WITHIN_S_DEFAULT);
 	assert_false(file.policies[1].follow);
 	assert_int_equal(file.policies[1].isolated_stale_ms, 0);
 	assert_int_equal(policy->lead_in.count, 2);
@@ -117,7 +119,7 @@ static void test_json(void **state)
 		"\"spread\":\"zone\",\n\t\"copy_in\":{\"eu/de\":1,\"eu/ie\":2},\"survive\":\"zone\",\"witness_in\":[],"
 		"\"ack\":{\"regions\":2},\"reads\":\"local\",\"lead_in\":[\"eu/de\",\"eu\\/ie\"],\"follow\":true,"
 		"\"read_from\":[\"eu\",\"uk\"],\"write_from\":[\"eu\"],\"transit\":\"any\",\"isolated\":{\"stale\":"
-		"\"30s\"}},"
+		"\"30s\"},\"erase_within\":\"2h\"},"
 		"\"default\":{\"store_in\":[\"*\"],\"copies\":3,\"spread\":\"region\",\"read_from\":[\"*\"],"
 		"\"write_from\":[\"*\"]}},\r\n"
 		"\"bindings\":{\"pat/eu/\":\"eu-health\",\"pat/eu/7\":{\"exact\":\"eu-health\",\"prefix\":\"default\"},"
@@ -293,8 +295,14 @@ static void test_mistakes(void **state)
 			"p.yaml:2:34: a map is not refuse or { stale: 30s }" },
 		{ "policies:\n  a: { store_in: [eu], isolated: serve }\n",
 			"p.yaml:2:34: 'serve' is not refuse or { stale: 30s }" },
-		{ "policies:\n  a: { store_in: [eu], erase_within: 1h }\n",
-			"p.yaml:2:38: erase_within other than 24h is not supported yet; write 24h, or leave it out" },
+		{ "policies:\n  a: { store_in: [eu], erase_within: 9s }\n",
+			"p.yaml:2:38: '9s' is not whole seconds from 10s to 366d; write how long bytes that are no "
+			"copy any "
+			"more may stay on a disk, for example 24h" },
+		{ "policies:\n  a: { store_in: [eu], erase_within: 10500ms }\n",
+			"p.yaml:2:38: '10500ms' is not whole seconds from 10s to 366d; write how long bytes that are "
+			"no copy "
+			"any more may stay on a disk, for example 24h" },
 		{ "policies:\n  a: { store_in: [eu], ttl: 30s }\n",
 			"p.yaml:2:29: ttl is not supported yet; write 0, or leave it out" },
 		{ "policies:\n  a: { store_in: [eu], follow: no }\n", "p.yaml:2:32: 'no' is not false or true" },

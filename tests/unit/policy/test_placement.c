@@ -229,7 +229,7 @@ static struct policy random_policy(struct prng *prng)
 		for (uint64_t n = 1 + prng_below(prng, 2); n > 0; n--)
 			p.ack_areas.at[p.ack_areas.count++] = selector(word(prng));
 	p.survive = (uint8_t)(prng_below(prng, 2) ? prng_below(prng, 4) : SURVIVE_NONE);
-	policy_complete(&p, UINT32_MAX & ~(uint32_t)(FIELD_READ_FROM | FIELD_WRITE_FROM));
+	policy_complete(&p, UINT32_MAX & ~(uint32_t)(FIELD_READ_FROM | FIELD_WRITE_FROM | FIELD_ERASE_WITHIN));
 	return p;
 }
 

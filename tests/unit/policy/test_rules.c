@@ -110,6 +110,8 @@ static void test_malformed(void **state)
 	REFUSE(p.reads = 2, "reads");
 	REFUSE(p.transit = 2, "transit");
 	REFUSE(p.isolated_stale_ms = ISOLATED_STALE_MS_MAX + 1, "isolated");
+	REFUSE(p.erase_within_s = ERASE_WITHIN_S_MIN - 1, "erase_within");
+	REFUSE(p.erase_within_s = ERASE_WITHIN_S_MAX + 1, "erase_within");
 	REFUSE(p.read_from.at[0].kind = SELECTOR_TAG, "read_from");
 	REFUSE(memset(p.write_from.at[0].text, 'a', SELECTOR_TEXT_MAX), "write_from");
 	REFUSE(copy_in(&p, "eu/de", 0), "copy_in");
@@ -298,6 +300,7 @@ static struct policy random_policy(struct prng *prng)
 	p.transit = (uint8_t)prng_below(prng, 2);
 	p.follow = prng_below(prng, 2);
 	p.isolated_stale_ms = (uint32_t)(prng_below(prng, 2) * prng_below(prng, ISOLATED_STALE_MS_MAX + 1));
+	p.erase_within_s = (uint32_t)(ERASE_WITHIN_S_MIN + prng_below(prng, 1000));
 	return p;
 }
 
@@ -364,7 +367,7 @@ static void test_damaged_bytes(void **state)
 	for (unsigned version = 0; version < 256; version++) { /* another version is named as such */
 		bytes[0] = (uint8_t)version;
 		unpack_init(&unpacker, bytes_of(bytes, 100));
-		assert_int_equal(policy_decode(&unpacker, &after) == STATUS_UNSUPPORTED, version != 3);
+		assert_int_equal(policy_decode(&unpacker, &after) == STATUS_UNSUPPORTED, version != 4);
 	}
 }
 
@@ -402,6 +405,7 @@ static void test_equal(void **state)
 	DIFFERS(b.transit = TRANSIT_ANY);
 	DIFFERS(b.follow = true);
 	DIFFERS(b.isolated_stale_ms = 1);
+	DIFFERS(b.erase_within_s = 60);
 	a.ack = ACK_COPIES;
 	a.ack_count = 2;
 	DIFFERS(b.ack_count = 3);
@@ -424,12 +428,14 @@ static void test_describe(void **state)
 	p.follow = true;
 	p.reads = READS_LOCAL;
 	p.isolated_stale_ms = 90000;
+	p.erase_within_s = 3600;
 	text_init(&text, out, sizeof(out));
 	policy_describe(&p, &text);
 	assert_string_equal(out,
 		"store_in eu, us; 3 copies, no two on one node; survives the loss of a node; ack majority; reads "
 		"local; "
-		"lead_in eu, us; follow; read_from eu, us; write_from eu, us; transit stay; isolated stale 90s");
+		"lead_in eu, us; follow; read_from eu, us; write_from eu, us; transit stay; isolated stale 90s; erase "
+		"within 1h");
 	p = complete(policy_named("p", "eu us"), FIELD_STORE_IN);
 	p.ack = ACK_COPIES;
 	p.ack_count = 2;

@@ -132,6 +132,16 @@ static void test_witnesses(void **state)
 	check(inner, outer, "witness_in");
 }
 
+static void test_erase_within(void **state)
+{
+	(void)state;
+	struct policy outer = made("out", "eu", "");
+	struct policy inner = made("in", "eu", "");
+	inner.erase_within_s = outer.erase_within_s - 1;
+	check(inner, outer, NULL);
+	check(outer, inner, "erase_within");
+}
+
 static void test_the_rest_is_free(void **state)
 {
 	(void)state;
@@ -177,6 +187,7 @@ static void test_what_is_accepted_allows_no_more(void **state)
 			p[i].read_from = random_selectors(&prng);
 			p[i].write_from = random_selectors(&prng);
 			p[i].transit = (uint8_t)prng_below(&prng, 2);
+			p[i].erase_within_s = 3600 + (uint32_t)(prng_below(&prng, 4) == 0 ? 3600 : 0);
 		}
 		for (unsigned i = 0; i < p[0].store_in.count; i++)
 			tag_in_inner |= p[0].store_in.at[i].kind == SELECTOR_TAG;
@@ -187,6 +198,7 @@ static void test_what_is_accepted_allows_no_more(void **state)
 			continue;
 		accepted++;
 		assert_true(p[0].transit <= p[1].transit);
+		assert_true(p[0].erase_within_s <= p[1].erase_within_s);
 		for (unsigned i = 0; i < SITES; i++) {
 			assert_true(!policy_may_store(&p[0], &sites[i]) || policy_may_store(&p[1], &sites[i]));
 			assert_true(!policy_may_read(&p[0], &sites[i]) || policy_may_read(&p[1], &sites[i]));
@@ -209,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_tags),
 		cmocka_unit_test(test_readers_writers_transit),
 		cmocka_unit_test(test_witnesses),
+		cmocka_unit_test(test_erase_within),
 		cmocka_unit_test(test_the_rest_is_free),
 		cmocka_unit_test(test_what_is_accepted_allows_no_more),
 	};
