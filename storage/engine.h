@@ -60,6 +60,10 @@ enum status engine_list(struct engine_shared *shared, engine_list_fn *fn, void *
 /* Physical: every file is unlinked and the directory synced when it returns. The engine is not open. NOT_FOUND. */
 enum status engine_remove(struct engine_shared *shared, uint64_t id) MUST;
 
+/* Everything whose name says that it is of this id, which is not open: removed if it is there, then looked for again.
+ * *left: how many names are there still. */
+enum status engine_leftovers(struct engine_shared *shared, uint64_t id, uint64_t *left) MUST;
+
 /* create: CONFLICT if it exists. Otherwise NOT_FOUND if it does not. CORRUPT: it can not be opened. */
 enum status engine_open(struct engine_shared *shared, uint64_t id, bool create, struct engine **engine) MUST;
 /* For one that cannot be opened, or read: a handle at position 0 for which everything says CORRUPT until an install
@@ -107,6 +111,14 @@ bool engine_flush_wanted(const struct engine *engine);
 bool engine_shared_flush_wanted(struct engine_shared *shared);
 /* So much is waiting for a flush that nothing more should be taken on. */
 bool engine_full(const struct engine *engine);
+/* What was deleted or overwritten before the last flush leaves the disk: every file that the engine has is written
+ * anew, and the old ones are gone when run says OK. BUSY: not all are yet (a snapshot, an iterator), ask again later;
+ * NO_SPACE likewise. It costs one write of the engine's whole size. Steps as with a flush; begin is BUSY while one is
+ * under way. cancel: from any thread; a run under way ends soon, with BUSY, and so does every later one. */
+enum status engine_compact_begin(struct engine *engine) MUST;
+enum status engine_compact_run(struct engine *engine) MUST;
+void engine_compact_end(struct engine *engine);
+void engine_compact_cancel(struct engine *engine);
 uint64_t engine_flushed(const struct engine *engine); /* known to be durable: as of the last flush that ended OK */
 
 /* Bytes of the rows, about: of its files, and what was put since the last flush. What a copy of it would take, as far

@@ -3,6 +3,7 @@
  *   engine_shared.c    the cache, Env and budget of all engines; their directories: list, remove, leftovers
  *   engine.c           one engine: open, apply, get, health
  *   engine_flush.c     when and how memtables go to the disk, and what happens when it is full
+ *   engine_compact.c   what was deleted leaves the disk, and what is left of an engine that was removed
  *   engine_iter.c      iterators, scan, digest, verify
  *   engine_label.c     what an engine is, outside of it
  *   engine_snapshot.c  the state as a stream of chunks, out and in
@@ -52,6 +53,7 @@ struct engine {
 	uint64_t memtable_wanted;     /* of it, as of when the flush was wanted; under shared->lock */
 	_Atomic bool flush_wanted;    /* written under shared->lock */
 	_Atomic bool flushing;	      /* from flush_begin to flush_end */
+	_Atomic bool compacting;      /* from compact_begin to compact_end */
 	uint64_t flush_index;	      /* applied when the flush began; the writer's */
 	_Atomic uint64_t errors_seen; /* RocksDB's background errors that were found bearable */
 	_Atomic uint64_t behind; /* reopened, and not readable by others until this is applied again; 0: readable */

@@ -69,7 +69,8 @@ static void set_options(struct engine_shared *shared, const struct engine_option
 	rocksdb_options_set_max_log_file_size(options, 64 << 10);
 	rocksdb_options_set_info_log_level(options, 4); /* only what is fatal: its log may quote keys */
 	rocksdb_options_set_recycle_log_file_num(options, 0);
-	rocksdb_options_set_max_manifest_file_size(options, 1 << 20);
+	/* Anew with each change of the list of tables: it names keys, and those of tables that are gone go with it. */
+	rocksdb_options_set_max_manifest_file_size(options, 0);
 	rocksdb_options_set_compression(options, rocksdb_lz4_compression);
 	rocksdb_options_set_target_file_size_base(options, 16 << 20);
 	rocksdb_options_set_max_bytes_for_level_base(options, 64 << 20);

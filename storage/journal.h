@@ -117,6 +117,19 @@ bool journal_removing(const struct journal *journal, uint64_t group);
 /* After journal_append_remove: some segment still has bytes of the group. They go with the flushes that follow. */
 bool journal_holds(const struct journal *journal, uint64_t group);
 
+/* What means nothing any more at this call (entries trimmed, cut, reset, overwritten, of groups removed) is to leave
+ * the disk: the flushes that follow write again what is still needed of every segment that may have bytes of it, and
+ * unlink those segments; none is written again. *mark is for journal_erased. NO_MEMORY. */
+enum status journal_erase(struct journal *journal, uint64_t *mark) MUST;
+bool journal_erased(const struct journal *journal, uint64_t mark);
+/* Looks itself, at the files and at nothing in memory: how many headers of records of each group (rising) lie in the
+ * directory's segments, written under their names of now or in a former life of the file. Reads every byte. Any thread.
+ */
+struct journal_trace {
+	uint64_t group, found;
+};
+enum status journal_search(const char *dir, uint64_t incarnation, struct journal_trace *traces, size_t count) MUST;
+
 struct journal_stats {
 	uint64_t flushes, records, bytes_written; /* since open; records / flushes is the width of a group commit */
 	uint64_t segments, segments_free;	  /* on disk; of them waiting to be written again */

@@ -658,13 +658,6 @@ static enum status take_target(struct journal *journal, const struct journal_flu
 	return STATUS_OK;
 }
 
-static void bury(struct journal *journal, uint64_t ticket, uint64_t segment)
-{
-	for (size_t i = 0; i < journal->tombstone_count; i++)
-		if (journal->tombstones[i].ticket == ticket)
-			journal->tombstones[i].segment = segment;
-}
-
 static enum status take_record(
 	struct journal *journal, uint64_t ticket, const struct flush_record *from, uint64_t segment)
 {
@@ -684,8 +677,7 @@ static enum status take_record(
 		if (log)
 			index_state_at(&journal->index, log, segment);
 		break;
-	case RECORD_REMOVE:
-		bury(journal, ticket, segment);
+	case RECORD_REMOVE: /* journal_bury */
 		break;
 	default:
 		assert(record->type == RECORD_CUT);
@@ -746,6 +738,7 @@ static enum status take_batch(struct journal *journal, const struct journal_flus
 	if (status != STATUS_OK)
 		return status;
 	journal->durable += flush->record_count;
+	journal_bury(journal);
 	for (size_t i = 0; i < flush->copy_count && status == STATUS_OK; i++)
 		status = take_copy(journal, &flush->copies[i], segment);
 	journal->flush_next = flush->number + 1;

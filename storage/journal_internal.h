@@ -1,6 +1,7 @@
 /* storage/journal_internal.h: the journal's parts, by duty:
  *
  *   journal.c          appends, tickets, reading back, trimming
+ *   journal_erase.c    what must leave the disk, and a look whether it did
  *   journal_flush.c    a flush: begun and ended on the journal's thread, run on any
  *   journal_recover.c  what a directory holds at open
  *   journal_index.c    where what is still needed stands;  journal_record.c  bytes
@@ -42,9 +43,9 @@ struct segment {
 	uint64_t records;   /* written to it, needed or not */
 };
 
-struct tombstone { /* a removed group, as long as a segment may hold bytes of it */
+struct tombstone { /* a removed group, as long as a segment may hold bytes of it; group 0: journal_erase's */
 	uint64_t group, ticket;
-	uint64_t segment; /* of the REMOVE; 0: not durable yet */
+	uint64_t segment; /* the last that may have bytes of it; 0: not known yet, what is pending may have some */
 };
 
 struct journal {
@@ -96,6 +97,8 @@ enum status tombstone_push(struct journal *journal, struct tombstone tombstone) 
 /* The record at offset, with a reference to its unpacked body (NULL: empty). CORRUPT. */
 enum status journal_read_record(const struct journal *journal, struct disk_file *file, uint64_t sequence,
 	uint64_t offset, struct record *record, struct buffer **body) MUST;
+/* What was pending up to journal->durable is in the active segment now. */
+void journal_bury(struct journal *journal);
 enum status journal_recover(struct journal *journal, const struct journal_recovery *recovery) MUST;
 
 #endif
