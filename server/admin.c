@@ -304,7 +304,7 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 		return;
 	}
 	if (memcmp(region->spki_sha256, who->issuer_spki_sha256, 32) != 0) {
-		node->residency.refused[RESIDENCY_PLACEMENT]++;
+		node->residency.refused[RESIDENCY_CERTIFICATE]++;
 		refuse(node, connection, message->request, STATUS_DENIED,
 			"this certificate was not signed by the CA pinned for its region");
 		return;

@@ -126,6 +126,8 @@ static void request_write(struct node *node, struct hosted *hosted, uint64_t con
 	uint64_t token;
 
 	bool holds = driver_leads(hosted->driver) || residency_hold(node, hosted->policy, false);
+	if (!holds)
+		node->residency.refused[RESIDENCY_STORAGE]++;
 	if (!holds || !driver_takes_writes(hosted->driver)) {
 		gateway_not_leader(node, connection, message->request, driver_leader_node(hosted->driver));
 		return;
@@ -229,6 +231,8 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 		struct text line;
 
 		text_init(&line, text, sizeof(text));
+		if (outcome->meta->status == STATUS_RESIDENCY_REFUSED)
+			node->residency.refused[RESIDENCY_POLICY]++;
 		if (outcome->meta->status != STATUS_OK) {
 			if (outcome->meta->flaw.line != 0) {
 				text_add(&line, "line ");

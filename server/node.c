@@ -516,6 +516,15 @@ enum status node_admits(const struct node *node, const struct peer_identity *who
 	return memcmp(who->issuer_spki_sha256, region->spki_sha256, 32) == 0 ? STATUS_OK : STATUS_DENIED;
 }
 
+enum status node_admits_counted(struct node *node, const struct peer_identity *who, const char **why)
+{
+	enum status status = node_admits(node, who, why);
+
+	if (status != STATUS_OK)
+		node->residency.refused[RESIDENCY_CERTIFICATE]++;
+	return status;
+}
+
 void node_set_certificate(
 	struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s, struct bytes certificate)
 {

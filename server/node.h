@@ -98,6 +98,8 @@ void node_hello(const struct node *node, struct message *message);
 /* May this certificate's holder speak to us as that role under the map's pins? DENIED with a reason otherwise.
  * Before there is a map: only what the local cas.pem says (checked by TLS). */
 enum status node_admits(const struct node *node, const struct peer_identity *who, const char **why) MUST;
+/* The same, and counted. */
+enum status node_admits_counted(struct node *node, const struct peer_identity *who, const char **why) MUST;
 /* Our own certificate was renewed: who signed it, when it ends, itself. */
 void node_set_certificate(
 	struct node *node, const uint8_t issuer_spki_sha256[32], int64_t ends_s, struct bytes certificate);
@@ -128,6 +130,8 @@ enum residency_layer {
 	RESIDENCY_TRANSIT,
 	RESIDENCY_READER,
 	RESIDENCY_WRITER,
+	RESIDENCY_POLICY,      /* changes of rules */
+	RESIDENCY_CERTIFICATE, /* who is not who the map says signs for its place */
 	RESIDENCY_LAYERS,
 };
 struct residency_counters {

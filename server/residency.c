@@ -19,6 +19,8 @@ const char *residency_layer_name(enum residency_layer layer)
 		[RESIDENCY_TRANSIT] = "transit",
 		[RESIDENCY_READER] = "reader",
 		[RESIDENCY_WRITER] = "writer",
+		[RESIDENCY_POLICY] = "policy",
+		[RESIDENCY_CERTIFICATE] = "certificate",
 	};
 	assert(layer < RESIDENCY_LAYERS);
 	return names[layer];

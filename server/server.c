@@ -223,7 +223,7 @@ enum status server_admits(struct server *server, const struct certificate_name *
 		*why = "only nodes speak the peer protocol";
 		return STATUS_DENIED;
 	}
-	return node_admits(server->node, identity, why);
+	return node_admits_counted(server->node, identity, why);
 }
 
 enum status server_check_hello(struct server *server, const struct message_hello *hello, const char **why)
