@@ -539,6 +539,8 @@ static void node_status(struct node *node, uint64_t connection, uint64_t request
 	}
 	text_add(&text, "],");
 	status_residency(node, &text);
+	text_add(&text, ",");
+	erasure_json(node, &text);
 	status_certificate(node, &text);
 	text_add(&text, "}");
 	reply.reply.map_epoch = map->epoch;

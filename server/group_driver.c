@@ -335,7 +335,8 @@ void driver_expired(struct driver *driver, struct node_time time)
 	driver_repair_expired(driver, time);
 	driver_forward_expired(driver, time);
 	driver_reseed_expired(driver, time);
-	if (!driver->failed && driver_flush_deadline(driver) <= time.now_ns)
+	if (!driver->failed &&
+		(driver_flush_deadline(driver) <= time.now_ns || driver_erase_deadline(driver) <= time.now_ns))
 		driver_log_trim(driver, time);
 }
 
@@ -346,12 +347,15 @@ uint64_t driver_deadline(const struct driver *driver)
 	uint64_t deadline = group_deadline(driver->group);
 	uint64_t snapshot = driver_snapshot_deadline(driver);
 	uint64_t flush = driver_flush_deadline(driver);
+	uint64_t erase = driver_erase_deadline(driver);
 	uint64_t forward = driver_forward_deadline(driver);
 	uint64_t reseed = driver_reseed_deadline(driver);
 	if (snapshot < deadline)
 		deadline = snapshot;
 	if (flush < deadline)
 		deadline = flush;
+	if (erase < deadline)
+		deadline = erase;
 	if (forward < deadline)
 		deadline = forward;
 	if (driver_patience_ns(driver) < deadline)
@@ -574,6 +578,7 @@ void driver_set_journal(struct driver *driver, struct journal *journal)
 static void driver_end(struct driver *driver)
 {
 	driver_flush_drop(driver);
+	driver_erase_drop(driver);
 	driver_queues_end(driver);
 	driver_snapshots_drop(driver, false);
 	driver_install_drop(driver);

@@ -102,6 +102,13 @@ void driver_abandon(struct driver *driver); /* frees, writes nothing: what a cra
  * NO_SPACE: later; nothing else has changed. */
 enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time time) MUST;
 
+/* What was deleted or overwritten up to index, which is applied, is to leave the engine's files and the replica's log;
+ * driver_erased says when it has. The journal's segments are the caller's. In the place of what was wanted before,
+ * which must be done. */
+void driver_erase(struct driver *driver, uint64_t index);
+bool driver_erased(const struct driver *driver);
+void driver_erase_cancel(struct driver *driver); /* no more of it: the node stops */
+
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);
 /* A FORWARD of an origin; closed: this node takes no writes for the shard now. */
 void driver_received_forward(

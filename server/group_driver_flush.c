@@ -31,9 +31,14 @@ static void flush_ended(void *arg)
 	driver->flush.ended = true;
 }
 
-bool driver_blocked(const struct driver *driver)
+static bool flush_out(const struct driver *driver)
 {
 	return driver->flush.running && !driver->flush.ended;
+}
+
+bool driver_blocked(const struct driver *driver)
+{
+	return flush_out(driver) || (driver->erase.running && !driver->erase.ended);
 }
 
 /* A label goes with the flush when a membership was applied since the last one; meta's, which holds the map, always. */
@@ -98,7 +103,7 @@ static void restore(struct driver *driver, struct node_time time)
 void driver_flush_settle(struct driver *driver, struct node_time time)
 {
 	struct flushing *flush = &driver->flush;
-	if (driver_blocked(driver) || driver->failed)
+	if (flush_out(driver) || driver->failed)
 		return;
 	if (flush->running) {
 		uint64_t flushed;

@@ -194,7 +194,8 @@ void driver_install_received(struct driver *driver, const struct message *messag
 	if (chunk->transfer == 0 || chunk->index == 0)
 		return;
 	driver_flush_settle(driver, time);
-	if (driver->failed || (chunk->last && (driver->flush.running || driver->flush.restore_due)))
+	if (driver->failed ||
+		(chunk->last && (driver->flush.running || driver->erase.running || driver->flush.restore_due)))
 		return; /* the engine cannot be replaced now; the sender sends again */
 	if (chunk->transfer == driver->in_ended.transfer) {
 		if (chunk->sequence == driver->in_ended.last) /* the answer was lost */

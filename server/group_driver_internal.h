@@ -5,6 +5,7 @@
  *   group_driver_forward.c   writes handed to the leader by their origin
  *   group_driver_read.c      reads by lease, held on what is pending; how old the state is
  *   group_driver_log.c       the log's entries: journal writes, the tail's bodies, appends filled in, trimming
+ *   group_driver_erase.c     what was deleted leaves the disk
  *   group_driver_flush.c     what is applied goes to the disk, on another thread; what happens when the disk is full
  *   group_driver_recover.c   what the journal and the engine held at start becomes GROUP_RESTORED
  *   group_driver_apply.c     a shard's committed commands become engine batches and outcomes
@@ -126,6 +127,16 @@ struct flushing {
 	uint64_t retry_ns; /* not before; 0: at any time */
 };
 
+struct erasing {
+	uint64_t index;	     /* what was deleted up to it must leave the files; 0: nothing is wanted */
+	uint64_t transfer;   /* the snapshot that was coming in when it was wanted; 0: none */
+	bool flush_awaited;  /* a flush was asked for */
+	bool compacted;	     /* the engine has none of it any more */
+	bool running, ended; /* a compaction is out; its job is done */
+	enum status ran;
+	uint64_t retry_ns;
+};
+
 struct damaged_peer {
 	uint64_t replica, at_ns; /* when it last said that its engine is damaged; 0: never */
 };
@@ -181,6 +192,7 @@ struct driver {
 	bool flush_due;			      /* a membership was applied */
 	bool label_due;			      /* the label is not what it should be: with the next flush */
 	struct flushing flush;
+	struct erasing erase;
 	struct reseeding reseed;
 	struct damaged_peer damaged_peers[REPLICAS_MAX];
 	struct membership membership; /* as of applied */
@@ -351,6 +363,11 @@ bool driver_snapshot_runs(const struct driver *driver, uint64_t to);
 void driver_install_received(struct driver *driver, const struct message *message, struct node_time time);
 void driver_install(struct driver *driver, struct group_event *installed);
 void driver_install_drop(struct driver *driver);
+
+/* group_driver_erase.c */
+void driver_erase_settle(struct driver *driver, struct node_time time);
+uint64_t driver_erase_deadline(const struct driver *driver);
+void driver_erase_drop(struct driver *driver); /* the driver ends */
 
 /* group_driver_repair.c */
 enum status repair_add(struct driver *driver, uint64_t index, uint64_t term) MUST;

@@ -388,6 +388,7 @@ void driver_log_trim(struct driver *driver, struct node_time time)
 {
 	driver_log_tail_trim(driver);
 	driver_flush_when_due(driver, time);
+	driver_erase_settle(driver, time);
 	if (driver->failed || engine_flushed(driver->engine) < driver->trimmed + TRIM_ENTRIES)
 		return;
 	uint64_t upto = keep_from(driver, engine_flushed(driver->engine));

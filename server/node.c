@@ -59,6 +59,7 @@ void node_map_noticed(struct node *node)
 	node->stranger_ns = 0; /* who is still none knocks again */
 	node->mover_wanted = true;
 	node_ledger_map(node);
+	node->erasure.next_ns = node->time.now_ns; /* it may be promised sooner now */
 	if (!map_site(map, &node->options.place, &node->site)) {
 		memset(&node->site, 0, sizeof(node->site));
 		node->site.place = node->options.place;
@@ -163,6 +164,8 @@ void node_turn(struct node *node)
 		if (list_empty(&node->turns))
 			break;
 	}
+	if (node->erasure.next_ns <= node->time.now_ns)
+		erasure_run(node);
 	admin_init_continue(node);
 	/* What the mover's own effects changed is looked at in its next period. */
 	if (node->mover_wanted) {
@@ -430,6 +433,8 @@ uint64_t node_deadline(const struct node *node)
 		deadline = node->probe_ns;
 	if (node->tick_ns < deadline)
 		deadline = node->tick_ns;
+	if (node->erasure.next_ns < deadline)
+		deadline = node->erasure.next_ns;
 	return node->mover_ns < deadline ? node->mover_ns : deadline;
 }
 
@@ -464,6 +469,8 @@ void node_flush_end(struct node *node, struct journal_flush *flush, enum status 
 		node->io.fatal(node->io.arg, ended, "the journal could not be synced");
 		return;
 	}
+	if (node->erasure.awaits_journal)
+		node->erasure.next_ns = node->time.now_ns;
 	for (size_t i = 0; i < node->table_size; i++) {
 		struct hosted *hosted = node->table[i];
 
@@ -541,6 +548,7 @@ bool node_resign(struct node *node, struct node_time time)
 	if (!node->running || node->failed)
 		return true;
 	node->resigning = true;
+	erasure_cancel(node);
 	node->mover_wanted = true;
 	for (size_t i = 0; i < node->table_size; i++) {
 		struct hosted *hosted = node->table[i];

@@ -324,6 +324,7 @@ struct hosted *hosted_add(struct node *node, uint64_t group, uint64_t policy, st
 	}
 	if (group == META_GROUP)
 		node->meta = hosted;
+	node->erasure.next_ns = node->time.now_ns;
 	return hosted;
 }
 
@@ -341,6 +342,8 @@ void node_touch(struct node *node, struct hosted *hosted)
 
 		assert(queued); /* the heap grows with the table */
 	}
+	if (hosted->clean.state == CLEANING_ENGINE && driver_erased(hosted->driver))
+		node->erasure.next_ns = node->time.now_ns; /* another may begin */
 	if (driver_needs_turn(hosted->driver) && !hosted->queued) {
 		hosted->queued = true;
 		list_push_back(&node->turns, &hosted->turns);
@@ -384,9 +387,12 @@ void node_unhost(struct node *node, struct hosted *hosted)
 		heap_remove(&node->timers, &hosted->timer);
 	if (hosted->queued)
 		list_remove(&hosted->turns);
+	erasure_leaving(node, hosted);
 	status = driver_destroy(hosted->driver);
 	table_remove(node, hosted);
 	free(hosted);
+	if (status == STATUS_OK)
+		erasure_left(node, replica);
 	log_info("replica removed", LOG_H("group", group), LOG_U("replica", replica),
 		LOG_S("status", status_name(status)));
 	if (status == STATUS_OK)

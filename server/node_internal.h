@@ -1,12 +1,13 @@
 /* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
  * (their reads), admin.c (administrators), mover.c (what the map wants), leading.c (where leads belong), rtt.c (how far
- * regions are), residency.c (the doors). */
+ * regions are), erasure.c (what must leave the disk), residency.c (the doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 
 #include "base/heap.h"
 #include "base/list.h"
 #include "policy/leading.h"
+#include "server/erasure.h"
 #include "server/group_driver.h"
 #include "server/node.h"
 #include "server/node_ledger.h"
@@ -34,6 +35,7 @@ struct hosted {
 	uint64_t transfer_ns; /* last hand-over asked */
 	uint64_t fence_ns;
 	struct leading leading;
+	struct cleanliness clean;
 	bool follows;			/* it is led here, and its leader goes where the writers are */
 	struct snapshot_told snapshots; /* in the ledger */
 	/* residency_evacuates, as judged by this map and membership */
@@ -128,6 +130,7 @@ struct node {
 	uint64_t probe_ns; /* whether the journal's disk is still full is asked then; UINT64_MAX: it was not */
 	bool disk_full;	   /* said in the log */
 	struct residency_counters residency;
+	struct node_erasure erasure;
 	uint64_t requests, replies, dropped;
 };
 

@@ -225,6 +225,8 @@ enum status node_begin(struct node *node, const char **why)
 			driver_set_journal(node->table[i]->driver, node->journal);
 	}
 	status = node_ledger_reconcile(node, why);
+	if (status == STATUS_OK)
+		status = erasure_begin(node, why);
 	if (status != STATUS_OK)
 		return status;
 	node->running = true;
@@ -311,6 +313,7 @@ static void unbegin(struct node *node)
 {
 	assert(node->hosted_count == 0);
 	node_ledger_end(node);
+	erasure_end(node);
 	journal_close(node->journal);
 	engine_shared_close(node->engines);
 	node->journal = NULL;
@@ -329,7 +332,7 @@ enum status node_open(const struct node_options *options, const struct node_io *
 		return STATUS_NO_MEMORY;
 	node->options = *options;
 	node->io = *io;
-	node->mover_ns = node->probe_ns = UINT64_MAX;
+	node->mover_ns = node->probe_ns = node->erasure.next_ns = UINT64_MAX;
 	node->time = (struct node_time){ options->now_ns, options->wall_us };
 	node->boot = io->random(io->arg) | 1;
 	node->owner = hosted_callbacks;
@@ -384,6 +387,7 @@ void node_close(struct node *node)
 			pending_release(node, &node->pending[i]);
 	}
 	node_ledger_end(node);
+	erasure_end(node);
 	if (node->journal != NULL)
 		journal_close(node->journal);
 	if (node->engines != NULL)

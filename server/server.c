@@ -32,7 +32,7 @@
 #include "wire/revocations.h"
 
 enum {
-	BLOCK_THREADS = 2,
+	BLOCK_THREADS = 4, /* two may be compacting for long (server/erasure.c) */
 	RESIGN_PERIOD_MS = 50,
 	RESIGN_GRACE_MS = 5000,
 	NO_SPACE_RETRY_MS = 500,

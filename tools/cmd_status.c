@@ -84,6 +84,10 @@ static void print_status(const struct session *session, const struct health *hea
 	printf("residency   %llu violation%s, %llu request%s refused by rule\n",
 		(unsigned long long)health->violation_total, health->violation_total == 1 ? "" : "s",
 		(unsigned long long)health->refused_total, health->refused_total == 1 ? "" : "s");
+	if (health->purges_pending > 0 || health->erasures_late > 0)
+		printf("erasure     %llu replica%s to be purged, %llu late\n",
+			(unsigned long long)health->purges_pending, health->purges_pending == 1 ? "" : "s",
+			(unsigned long long)health->erasures_late);
 	warn_of_certificates(item);
 	if (details) {
 		printf("\n");

@@ -48,6 +48,10 @@ static void nodes_health(const struct cluster_map *map, const struct statuses *s
 			health->meta_voters_alive += node->meta_voting;
 			health->refused_total += field_u64(statuses->at[i].json, "residency.refused_total");
 			health->violation_total += field_u64(statuses->at[i].json, "residency.violation_total");
+			health->purges_pending += field_u64(statuses->at[i].json, "erasure.purges_pending");
+			health->purges_total += field_u64(statuses->at[i].json, "erasure.purges_total");
+			health->erasures_late += field_u64(statuses->at[i].json, "erasure.late");
+			health->erasures_late_total += field_u64(statuses->at[i].json, "erasure.late_total");
 			continue;
 		}
 		node_label(map, node->id, label);
@@ -104,6 +108,10 @@ void health_of(const struct cluster_map *map, const struct statuses *statuses, s
 	if (health->violation_total > 0)
 		worse(health, VERDICT_DEGRADED, "residency violated%s: %llu times; this must never happen", "",
 			health->violation_total);
+	if (health->erasures_late > 0)
+		worse(health, VERDICT_DEGRADED,
+			"erasure is late%s: %llu replicas have bytes on a disk for longer than erase_within", "",
+			health->erasures_late);
 }
 
 static json_t *nodes_json(const struct session *session, const struct statuses *statuses)
@@ -114,6 +122,7 @@ static json_t *nodes_json(const struct session *session, const struct statuses *
 		const struct node_status *status = &statuses->at[i];
 		const struct map_node *node = map_node_find(session->map, status->node);
 		json_t *item = json_object(), *residency = json_object_get(status->json, "residency");
+		json_t *erasure = json_object_get(status->json, "erasure");
 		json_t *days_left = json_object_get(status->json, "certificate_days_left");
 		char label[PLACE_TEXT_MAX];
 
@@ -128,6 +137,7 @@ static json_t *nodes_json(const struct session *session, const struct statuses *
 		set(item, "replicas",
 			json_integer((json_int_t)json_array_size(json_object_get(status->json, "replicas"))));
 		set(item, "residency", residency == NULL ? json_null() : json_incref(residency));
+		set(item, "erasure", erasure == NULL ? json_null() : json_incref(erasure));
 		set(item, "certificate_days_left", json_is_integer(days_left) ? json_incref(days_left) : json_null());
 		json_array_append_new(list, item);
 	}
@@ -168,7 +178,7 @@ static void set_worst_rtt(json_t *item, const struct session *session, const str
 json_t *health_item(const struct session *session, const struct statuses *statuses, const struct health *health)
 {
 	const struct cluster_map *map = session->map;
-	json_t *item = json_object(), *regions = json_array(), *residency = json_object();
+	json_t *item = json_object(), *regions = json_array(), *residency = json_object(), *erasure = json_object();
 	char label[PLACE_TEXT_MAX];
 
 	for (uint32_t i = 0; i < map->region_count; i++) {
@@ -188,6 +198,10 @@ json_t *health_item(const struct session *session, const struct statuses *status
 		node_label(map, health->meta_leader, label);
 	set(residency, "refused_total", json_integer((json_int_t)health->refused_total));
 	set(residency, "violation_total", json_integer((json_int_t)health->violation_total));
+	set(erasure, "purges_pending", json_integer((json_int_t)health->purges_pending));
+	set(erasure, "purges_total", json_integer((json_int_t)health->purges_total));
+	set(erasure, "late", json_integer((json_int_t)health->erasures_late));
+	set(erasure, "late_total", json_integer((json_int_t)health->erasures_late_total));
 	set(item, "verdict", json_string(verdict_word(health->verdict)));
 	set(item, "problem", health->problem[0] == '\0' ? json_null() : json_string(health->problem));
 	set(item, "epoch", json_integer((json_int_t)map->epoch));
@@ -202,6 +216,7 @@ json_t *health_item(const struct session *session, const struct statuses *status
 	set(item, "meta_voters_alive", json_integer(health->meta_voters_alive));
 	set(item, "meta_voters_wanted", json_integer(health->meta_voters_wanted));
 	set(item, "residency", residency);
+	set(item, "erasure", erasure);
 	set(item, "regions", regions);
 	set(item, "nodes", nodes_json(session, statuses));
 	set_worst_rtt(item, session, statuses);

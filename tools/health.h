@@ -14,6 +14,7 @@ struct health {
 	uint32_t meta_voters, meta_voters_alive, meta_voters_wanted;
 	uint64_t meta_leader; /* node; 0: none says so */
 	uint64_t refused_total, violation_total;
+	uint64_t purges_pending, purges_total, erasures_late, erasures_late_total;
 	struct region_health regions[MAP_REGIONS_MAX];
 	char problem[400]; /* the worst one; "" when well */
 };

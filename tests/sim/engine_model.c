@@ -29,7 +29,9 @@ struct table {
 struct stored {
 	struct list link;
 	uint64_t id;
-	struct table *flushed; /* survives a crash; NULL: was created and never flushed */
+	struct table *flushed;		  /* survives a crash; NULL: was created and never flushed */
+	struct row **stale;		  /* rows of tables before it: on the disk until a compaction */
+	size_t stale_count, stale_marked; /* the first so many */
 	struct buffer *label;
 	struct engine *open;
 	bool damaged; /* until another state is installed */
@@ -54,7 +56,8 @@ struct engine {
 	struct table *table;
 	uint64_t flushed, dirty; /* dirty: bytes applied since */
 	bool flushing, stuck;	 /* stuck: a flush found the disk full */
-	bool damaged;		 /* something has met the damage */
+	bool compacting;
+	bool damaged; /* something has met the damage */
 	uint64_t calls;
 	struct table *begun; /* the state when the flush began */
 	uint64_t begun_dirty;
@@ -87,7 +90,7 @@ struct engine_install {
 	uint64_t rows, hash;
 };
 
-enum { WRITE_BUFFER_SIZE = 4 << 10, DISK_UNLIMITED = 1 << 30 };
+enum { WRITE_BUFFER_SIZE = 4 << 10, DISK_UNLIMITED = 1 << 30, STALE_MAX = 4096 };
 
 static struct list shelves;
 static unsigned cold, reads; /* one in `cold` of these misses the cache */
@@ -273,9 +276,41 @@ static struct stored *stored_add(struct shelf *shelf, uint64_t id)
 	return stored;
 }
 
+static void stale_forget(struct stored *stored)
+{
+	for (size_t i = 0; i < stored->stale_count; i++)
+		row_unref(stored->stale[i]);
+	free(stored->stale);
+	stored->stale = NULL;
+	stored->stale_count = stored->stale_marked = 0;
+}
+
+/* Another table takes the place of what was flushed. What it has no more, or otherwise, stays on the disk. */
+static void stored_flush(struct stored *stored, struct table *table)
+{
+	struct table *old = stored->flushed;
+
+	if (stored->stale_count > STALE_MAX)
+		stale_forget(stored); /* it compacts by itself too, sooner or later */
+	if (old != NULL && old->count > 0)
+		stored->stale = must(realloc(stored->stale, (stored->stale_count + old->count) * sizeof(struct row *)));
+	for (size_t i = 0; old != NULL && i < old->count; i++) {
+		bool found;
+		size_t at = table_find(table, row_key(old->rows[i]), &found);
+
+		if (found && table->rows[at] == old->rows[i])
+			continue;
+		old->rows[i]->refs++;
+		stored->stale[stored->stale_count++] = old->rows[i];
+	}
+	stored->flushed = table_ref(table);
+	table_unref(old);
+}
+
 static void stored_free(struct stored *stored)
 {
 	list_remove(&stored->link);
+	stale_forget(stored);
 	table_unref(stored->flushed);
 	buffer_unref(stored->label);
 	free(stored);
@@ -313,7 +348,18 @@ void engine_model_rows(const char *dir, engine_model_row_fn *fn, void *arg)
 			for (size_t i = 0; tables[t] != NULL && i < tables[t]->count; i++)
 				fn(arg, stored->id, row_key(tables[t]->rows[i]), row_value(tables[t]->rows[i]));
 		}
+		for (size_t i = 0; i < stored->stale_count; i++)
+			fn(arg, stored->id, row_key(stored->stale[i]), row_value(stored->stale[i]));
 	}
+}
+
+size_t engine_model_stale(const char *dir, uint64_t id, bool mark)
+{
+	struct stored *stored = stored_find(shelf_of(dir), id);
+
+	if (stored != NULL && mark)
+		stored->stale_marked = stored->stale_count;
+	return stored == NULL ? 0 : stored->stale_marked;
 }
 
 void engine_model_fail(const char *dir, int status)
@@ -433,6 +479,12 @@ enum status engine_remove(struct engine_shared *shared, uint64_t id)
 		return STATUS_NOT_FOUND;
 	assert(stored->open == NULL);
 	stored_free(stored);
+	return STATUS_OK;
+}
+
+enum status engine_leftovers(struct engine_shared *shared, uint64_t id, uint64_t *left)
+{
+	*left = !dead(shared) && stored_find(shared->shelf, id) != NULL;
 	return STATUS_OK;
 }
 
@@ -661,9 +713,8 @@ enum status engine_flush_run(struct engine *engine)
 	}
 	stored = stored_find(engine->shared->shelf, engine->id);
 	assert(stored != NULL);
-	table_unref(stored->flushed);
 	/* What was applied since it began may be in it, or not. */
-	stored->flushed = table_ref(engine->table->index % 2 == 0 ? engine->table : engine->begun);
+	stored_flush(stored, engine->table->index % 2 == 0 ? engine->table : engine->begun);
 	return STATUS_OK;
 }
 
@@ -687,6 +738,48 @@ enum status engine_flush(struct engine *engine, uint64_t *flushed)
 
 	*flushed = engine->flushed;
 	return status == STATUS_OK ? engine_flush_end(engine, engine_flush_run(engine), flushed) : status;
+}
+
+enum status engine_compact_begin(struct engine *engine)
+{
+	if (engine->compacting)
+		return STATUS_BUSY;
+	if (!dead(engine->shared) && met(engine))
+		return STATUS_CORRUPT;
+	engine->compacting = true;
+	return STATUS_OK;
+}
+
+enum status engine_compact_run(struct engine *engine)
+{
+	struct stored *stored;
+
+	assert(engine->compacting);
+	if (dead(engine->shared))
+		return STATUS_OK;
+	if (engine->shared->shelf->failing != 0)
+		return (enum status)engine->shared->shelf->failing;
+	if (met(engine))
+		return STATUS_CORRUPT;
+	if (disk_short(engine, 2))
+		return STATUS_NO_SPACE;
+	if (engine->calls++ % 4 == 1)
+		return STATUS_BUSY; /* somebody reads */
+	stored = stored_find(engine->shared->shelf, engine->id);
+	assert(stored != NULL);
+	stale_forget(stored);
+	return STATUS_OK;
+}
+
+void engine_compact_end(struct engine *engine)
+{
+	assert(engine->compacting);
+	engine->compacting = false;
+}
+
+void engine_compact_cancel(struct engine *engine)
+{
+	(void)engine;
 }
 
 bool engine_flush_wanted(const struct engine *engine)
@@ -966,7 +1059,7 @@ enum status engine_install_finish(
 	}
 	if (!dead(shared)) {
 		stored = stored_find(shared->shelf, install->id);
-		if (stored != NULL && stored->open != NULL && stored->open->flushing) {
+		if (stored != NULL && stored->open != NULL && (stored->open->flushing || stored->open->compacting)) {
 			engine_install_abort(install);
 			return STATUS_BUSY;
 		}
@@ -976,6 +1069,7 @@ enum status engine_install_finish(
 		install->table->term = term;
 		table_unref(stored->flushed);
 		stored->flushed = table_ref(install->table);
+		stale_forget(stored); /* the old directory is unlinked */
 		stored->damaged = false;
 		if (stored->open != NULL) {
 			table_unref(stored->open->table);

@@ -16,6 +16,8 @@ void engine_model_crash(const char *dir);
 /* Every row of every engine under dir, flushed or not; for canary searches. */
 typedef void engine_model_row_fn(void *arg, uint64_t id, struct bytes key, struct bytes value);
 void engine_model_rows(const char *dir, engine_model_row_fn *fn, void *arg);
+/* Rows that are no row of this engine any more and lie in its files still, of those that did at the last mark. */
+size_t engine_model_stale(const char *dir, uint64_t id, bool mark);
 /* From now on engine_apply and engine_flush under dir fail with IO / NO_SPACE; 0: work again. */
 void engine_model_fail(const char *dir, int status);
 /* Something that was flushed of one engine under dir is not any more what was written: sooner or later a call meets it.

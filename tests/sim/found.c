@@ -317,6 +317,8 @@ bool found_cluster(struct world *world)
 		world->knobs.local_reads);
 	found_policy_other(&policies[2], world->knobs.local_reads);
 	policies[1].follow = policies[2].follow = world->knobs.follow;
+	for (unsigned i = 0; i < 3 && world->knobs.erase_within_s > 0; i++)
+		policies[i].erase_within_s = world->knobs.erase_within_s;
 	bindings[0].prefix_size = 3;
 	memcpy(bindings[0].prefix, "eu/", 3);
 	strcpy(bindings[0].policy, "eu-only");

@@ -10,6 +10,7 @@
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
 #include "tests/sim/drains.h"
+#include "tests/sim/erased.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
@@ -81,6 +82,8 @@ static void apply_world(struct world *world, bool eu_only, unsigned copies)
 	memset(&change, 0, sizeof(change));
 	found_policy_world(&policy, eu_only, copies, 0, world->knobs.local_reads);
 	policy.follow = world->knobs.follow;
+	if (world->knobs.erase_within_s > 0)
+		policy.erase_within_s = world->knobs.erase_within_s;
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;
 	change.policy_count = 1;
@@ -206,6 +209,12 @@ static void with_bindings(struct world_knobs *knobs)
 	calm(knobs);
 	knobs->bindings = true;
 	knobs->keys = 4;
+}
+
+static void erased_soon(struct world_knobs *knobs)
+{
+	five_regions(knobs);
+	knobs->erase_within_s = ERASE_WITHIN_S_MIN;
 }
 
 /* Each region in turn is gone for a while, its power with it: the others go on. */
@@ -537,6 +546,32 @@ static void play_copies(struct world *world)
 		apply_world(world, false, round % 2 == 0 ? 3 : 5);
 		wait_ms(world, 6000);
 	}
+}
+
+/* Replicas come and go, keys are deleted and overwritten, processes end and power fails in the middle of it: what is no
+ * copy any more is gone in time, to the last byte. */
+static void play_erased(struct world *world)
+{
+	const uint64_t within_ns = (uint64_t)world->knobs.erase_within_s * WORLD_SECOND;
+
+	erased_begin(within_ns + WORLD_SECOND / 2);
+	for (unsigned round = 0; round < 6 && world->failure[0] == '\0'; round++) {
+		apply_world(world, round % 2 == 0, 3);
+		wait_ms(world, 3000);
+		erased_mark(world);
+		for (uint64_t ms = 0; ms < within_ns / 1000000 + 500 && world->failure[0] == '\0'; ms += 100) {
+			if (ms == 1000 + 700 * round)
+				kill(world, round % world->node_count, round % 3 == 2);
+			if (ms == 1300 + 700 * round)
+				start(world, round % world->node_count);
+			wait_ms(world, 100);
+			erased_look(world);
+		}
+		erased_judge(world);
+	}
+	world_log(world, "%u replicas were judged", erased_judged());
+	if (world->failure[0] == '\0' && erased_judged() < 10)
+		world_fail(world, "only %u replicas were judged: the run does not count", erased_judged());
 }
 
 /* Slot of the node that leads a group; -1: none does. */
@@ -964,6 +999,7 @@ static const struct scenario scenarios[] = {
 	{ "born-full", "replicas are to be made while disks are full", five_regions, play_born_full },
 	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
+	{ "erased", "what is no copy any more is gone from every disk in time", erased_soon, play_erased },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
 		play_rebound },
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },

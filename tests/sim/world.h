@@ -45,6 +45,7 @@ struct world_knobs {
 	unsigned copies, value_size_max; /* of the world's policy; bytes of padding */
 	uint64_t support_us, heartbeat_us, disk_us, disk_stall_us;
 	uint64_t segment_size, memory_size;
+	uint32_t erase_within_s;	     /* of its policies; 0: the default */
 	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
 	uint32_t loss_ppm, duplicate_ppm;
 	uint32_t jitter_percent;
