@@ -282,17 +282,17 @@ static uint64_t last_of(const struct node *node, const struct hosted *hosted)
 	return group_status(driver_group(hosted->driver), node->time.now_ns).last;
 }
 
-/* All that was in the log when it was marked is applied: after a start what had been deleted before it comes back
- * first. The log may be shorter by now. */
-static bool clean_engine(struct node *node, struct hosted *hosted)
+/* All that was in the log when it was marked is to be applied: after a start what had been deleted before it comes back
+ * first. But the end of a log at rest may not be known to be committed; by then it is no deletion here yet. */
+static bool clean_engine(struct node *node, struct hosted *hosted, int64_t patience_ends_ns)
 {
 	struct cleanliness *clean = &hosted->clean;
-	uint64_t last = last_of(node, hosted);
+	uint64_t applied = driver_applied(hosted->driver);
 
-	if (clean->marked_index > last)
-		clean->marked_index = last;
-	if (driver_applied(hosted->driver) < clean->marked_index)
+	if (applied < clean->marked_index && now_of(node) < patience_ends_ns)
 		return false;
+	if (applied < clean->marked_index)
+		clean->marked_index = applied;
 	driver_erase(hosted->driver, clean->marked_index);
 	node_touch(node, hosted);
 	return true;
@@ -310,7 +310,7 @@ static bool clean_step(struct node *node, struct hosted *hosted, bool full)
 	within_ns = (int64_t)within_s(node, hosted->policy) * second_ns;
 	due_ns = clean->since_ns + within_ns;
 	if (clean->state == CLEANING_IDLE && now_of(node) >= due_ns - within_ns / 2) {
-		if (last_of(node, hosted) == clean->clean_index) {
+		if (driver_applied(hosted->driver) == clean->clean_index) {
 			clean->since_ns = now_of(node); /* nothing was written: nothing was deleted */
 			due_ns = clean->since_ns + within_ns;
 			node->erasure.dirty = true;
@@ -321,7 +321,7 @@ static bool clean_step(struct node *node, struct hosted *hosted, bool full)
 		}
 	}
 	if (clean->state == CLEANING_MARKED && now_of(node) >= due_ns - within_ns / 4 && !full)
-		begun = clean_engine(node, hosted);
+		begun = clean_engine(node, hosted, due_ns - within_ns / 8);
 	if (begun)
 		clean->state = CLEANING_ENGINE;
 	if (!clean->late && now_of(node) > due_ns) {
