@@ -122,11 +122,14 @@ bool journal_holds(const struct journal *journal, uint64_t group);
  * unlink those segments; none is written again. *mark is for journal_erased. NO_MEMORY. */
 enum status journal_erase(struct journal *journal, uint64_t *mark) MUST;
 bool journal_erased(const struct journal *journal, uint64_t mark);
+/* All segments up to this one were emptied and unlinked since the open, and none of their files lives on under another
+ * name: when journal_erased says true, all that meant nothing at the mark was in these. 0: none yet. */
+uint64_t journal_erased_segment(const struct journal *journal);
 /* Looks itself, at the files and at nothing in memory: how many headers of records of each group (rising) lie in the
- * directory's segments, written under their names of now or in a former life of the file. Reads every byte. Any thread.
- */
+ * directory's segments, written under their names of now or in a former life of the file, and into segments up to
+ * `upto` (UINT64_MAX: into any). Reads every byte. Any thread. */
 struct journal_trace {
-	uint64_t group, found;
+	uint64_t group, upto, found;
 };
 enum status journal_search(const char *dir, uint64_t incarnation, struct journal_trace *traces, size_t count) MUST;
 

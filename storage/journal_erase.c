@@ -55,6 +55,11 @@ bool journal_erased(const struct journal *journal, uint64_t mark)
 	return true;
 }
 
+uint64_t journal_erased_segment(const struct journal *journal)
+{
+	return journal->erased;
+}
+
 /* --- looking ------------------------------------------------------------------------------------- */
 
 enum { SEARCH_WINDOW = 1 << 20, NAME_DIGITS = 16, TYPE_AT = 24, GROUP_AT = 32 };
@@ -68,12 +73,14 @@ struct search {
 	enum status status;
 };
 
-/* Sealed for this offset of this file, under its name of now or one that it had before. */
-static bool sealed(const struct search *search, const uint8_t *at, uint64_t sequence, uint64_t offset)
+/* Sealed for this offset of this file, under its name of now, which most are, or one that it had before. */
+static bool sealed(const struct search *search, const uint8_t *at, uint64_t sequence, uint64_t offset, uint64_t upto)
 {
 	struct record record;
-	for (; sequence > 0; sequence--)
-		if (record_parse(at, record_seed(search->incarnation, sequence, offset), &record))
+	if (record_parse(at, record_seed(search->incarnation, sequence, offset), &record))
+		return sequence <= upto;
+	for (uint64_t before = sequence - 1; before > 0; before--)
+		if (before <= upto && record_parse(at, record_seed(search->incarnation, before, offset), &record))
 			return true;
 	return false;
 }
@@ -100,7 +107,7 @@ static void search_window(struct search *search, uint64_t sequence, uint64_t off
 			continue;
 		unpack_init(&unpacker, bytes_of(head + GROUP_AT, 8));
 		struct journal_trace *trace = trace_of(search, unpack_u64(&unpacker));
-		if (trace && sealed(search, head, sequence, offset + at))
+		if (trace && sealed(search, head, sequence, offset + at, trace->upto))
 			trace->found++;
 	}
 }

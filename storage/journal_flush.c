@@ -723,9 +723,13 @@ static void forget_free(struct journal *journal, const struct journal_flush *flu
 		drop_segment(journal, flush->removals[i], false);
 	uint64_t lowest = journal->segment_count > 0 ? journal->segments[0].sequence : UINT64_MAX;
 	size_t kept = 0;
-	for (size_t i = 0; i < journal->tombstone_count; i++)
-		if (journal->tombstones[i].segment == 0 || journal->tombstones[i].segment >= lowest)
-			journal->tombstones[kept++] = journal->tombstones[i];
+	for (size_t i = 0; i < journal->tombstone_count; i++) {
+		const struct tombstone *tombstone = &journal->tombstones[i];
+		if (tombstone->segment == 0 || tombstone->segment >= lowest)
+			journal->tombstones[kept++] = *tombstone;
+		else if (tombstone->segment > journal->erased)
+			journal->erased = tombstone->segment;
+	}
 	journal->tombstone_count = kept;
 }
 

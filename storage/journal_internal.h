@@ -72,6 +72,7 @@ struct journal {
 
 	struct tombstone *tombstones;
 	size_t tombstone_count, tombstone_capacity;
+	uint64_t erased; /* see journal_erased_segment */
 
 	struct journal_flush *flush; /* under way; NULL: none */
 	uint8_t *encode;	     /* lent to the flush */

@@ -265,12 +265,17 @@ static void append(struct journal *journal, uint64_t group, uint64_t index, cons
 	assert_int_equal(journal_append_entry(journal, &entry, NULL), STATUS_OK);
 }
 
-static uint64_t headers_of(uint64_t group)
+static uint64_t headers_upto(uint64_t group, uint64_t upto)
 {
-	struct journal_trace traces[3] = { { .group = 1 }, { .group = group }, { .group = group + 1 } };
+	struct journal_trace traces[3] = { { 1, upto, 0 }, { group, upto, 0 }, { group + 1, upto, 0 } };
 	assert_int_equal(journal_search(segments, INCARNATION, traces, 3), STATUS_OK);
 	assert_int_equal(traces[0].found + traces[2].found, 0);
 	return traces[1].found;
+}
+
+static uint64_t headers_of(uint64_t group)
+{
+	return headers_upto(group, UINT64_MAX);
 }
 
 /* A live group's: trimmed, cut and reset entries are there until they are to be erased. */
@@ -377,6 +382,36 @@ static void again_after_a_restart(void **state)
 	journal_close(journal);
 }
 
+/* A replica left and another one of its group has come: what there is of the first can be told from the second's. */
+static void told_from_those_who_came_after(void **state)
+{
+	(void)state;
+	struct journal *journal = open_journal();
+	uint64_t mark;
+	for (uint64_t i = 1; i <= 24; i++) {
+		append(journal, GROUP, i, CANARY, 100 << 10);
+		flush(journal);
+	}
+	assert_int_equal(journal_erased_segment(journal), 0);
+	assert_true(headers_of(GROUP) > 20);
+	assert_true(headers_upto(GROUP, 1) > 0);
+	assert_true(headers_upto(GROUP, 1) < headers_of(GROUP));
+	assert_int_equal(journal_append_remove(journal, GROUP), STATUS_OK);
+	assert_int_equal(journal_append_state(journal, GROUP, 9, 2), STATUS_OK);
+	append(journal, GROUP, 1, "kept", 0);
+	assert_true(flush(journal));
+	assert_int_equal(journal_erase(journal, &mark), STATUS_OK);
+	append(journal, GROUP, 2, "kept", 0);
+	assert_false(journal_erased(journal, mark));
+	flush_all(journal);
+	assert_true(journal_erased(journal, mark));
+	assert_true(journal_erased_segment(journal) > 0);
+	assert_int_equal(headers_upto(GROUP, journal_erased_segment(journal)), 0);
+	assert_true(headers_of(GROUP) >= 2);
+	assert_int_equal(files_with_canary(), 0);
+	journal_close(journal);
+}
+
 /* --- what is remembered -------------------------------------------------------------------------- */
 
 static void remembered(void **state)
@@ -442,6 +477,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pending_entries_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(recycled_segments_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(again_after_a_restart, setup, teardown),
+		cmocka_unit_test_setup_teardown(told_from_those_who_came_after, setup, teardown),
 		cmocka_unit_test_setup_teardown(remembered, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
