@@ -9,6 +9,7 @@ struct audit {
 	void *arg;
 	struct place place;
 	uint64_t node;
+	uint64_t last_us; /* of the last record */
 	uint8_t cluster[16];
 	uint32_t region_count, policy_count, replica_count;
 	struct site regions[MAP_REGIONS_MAX];
@@ -35,6 +36,8 @@ const char *audit_kind_name(enum audit_kind kind)
 		return "order";
 	case AUDIT_TOO_MANY:
 		return "too-many";
+	case AUDIT_LATE:
+		return "late";
 	}
 	return "?";
 }
@@ -50,7 +53,7 @@ struct audit *audit_init(void *memory, const struct place *place, audit_fn *fn, 
 	audit->fn = fn;
 	audit->arg = arg;
 	audit->place = *place;
-	audit->node = 0;
+	audit->node = audit->last_us = 0;
 	memset(audit->cluster, 0, sizeof(audit->cluster));
 	audit->region_count = audit->policy_count = audit->replica_count = 0;
 	return audit;
@@ -64,7 +67,7 @@ static void find(struct audit *audit, enum audit_kind kind, const struct ledger_
 
 /* --- rules ------------------------------------------------------------------------------------------- */
 
-static const struct audit_policy *policy_of(const struct audit *audit, uint64_t id)
+static struct audit_policy *policy_of(struct audit *audit, uint64_t id)
 {
 	for (uint32_t i = 0; i < audit->policy_count; i++)
 		if (audit->policies[i].id == id)
@@ -151,6 +154,8 @@ static void take_policy(struct audit *audit, const struct ledger_record *record)
 	}
 	policy->id = record->policy;
 	policy->epoch = record->policy_epoch;
+	if (at == audit->policy_count)
+		policy->late = 0;
 	memcpy(policy->digest, record->digest, SHA256_SIZE);
 	if (at == audit->policy_count)
 		audit->policy_count++;
@@ -212,19 +217,58 @@ static void take_created(struct audit *audit, const struct ledger_record *record
 static void take_removed(struct audit *audit, const struct ledger_record *record)
 {
 	struct audit_replica *replica = replica_of(audit, record);
-	if (!replica || replica->removed_us != 0)
+	if (!replica || replica->removed_us != 0) {
 		find(audit, AUDIT_ORDER, record, "a replica was removed that was not there");
-	else
-		replica->removed_us = record->time_us ? record->time_us : 1;
+		return;
+	}
+	const struct audit_policy *policy = policy_of(audit, replica->policy);
+	replica->removed_us = record->time_us ? record->time_us : 1;
+	replica->removed_sequence = record->sequence;
+	replica->overdue = false; /* all of it is owed from now on */
+	if (policy && !replica->witness)
+		replica->purge_by_us = replica->removed_us + (uint64_t)policy->rules.erase_within_s * 1000000;
+}
+
+static void find_late(
+	struct audit *audit, const struct audit_replica *replica, const struct ledger_record *record, const char *what)
+{
+	struct audit_policy *policy = policy_of(audit, replica->policy);
+	if (policy)
+		policy->late++;
+	find(audit, AUDIT_LATE, record, what);
+}
+
+static bool purge_late(const struct audit_replica *replica, uint64_t at_us)
+{
+	return replica->purge_by_us != 0 && at_us > replica->purge_by_us;
 }
 
 static void take_purged(struct audit *audit, const struct ledger_record *record)
 {
 	struct audit_replica *replica = replica_of(audit, record);
-	if (!replica || replica->removed_us == 0)
+	if (!replica || replica->removed_us == 0) {
 		find(audit, AUDIT_ORDER, record, "a replica was purged that was not removed before");
-	else
-		*replica = audit->replicas[--audit->replica_count];
+		return;
+	}
+	if (purge_late(replica, record->time_us))
+		find_late(audit, replica, record,
+			"a replica that was removed was purged later than erase_within of its policy allowed");
+	*replica = audit->replicas[--audit->replica_count];
+}
+
+static void take_overdue(struct audit *audit, const struct ledger_record *record)
+{
+	struct audit_replica *replica = replica_of(audit, record);
+	bool begins = record->kind == LEDGER_OVERDUE;
+	if (!replica || replica->removed_us != 0 || replica->overdue == begins) {
+		find(audit, AUDIT_ORDER, record,
+			"what was deleted in a replica was late, or not any more, out of turn");
+		return;
+	}
+	replica->overdue = begins;
+	if (begins)
+		find_late(audit, replica, record,
+			"what was deleted in a replica stayed longer than erase_within of its policy allowed");
 }
 
 static void take_snapshot(struct audit *audit, const struct ledger_record *record)
@@ -259,6 +303,7 @@ static void take_started(struct audit *audit, const struct ledger_record *record
 
 void audit_record(struct audit *audit, const struct ledger_record *record)
 {
+	audit->last_us = record->time_us;
 	if (audit->node == 0 && record->kind != LEDGER_STARTED)
 		find(audit, AUDIT_IDENTITY, record, "the ledger does not begin with a start");
 	switch ((enum ledger_kind)record->kind) {
@@ -284,9 +329,29 @@ void audit_record(struct audit *audit, const struct ledger_record *record)
 	case LEDGER_SNAPSHOT_TAKEN:
 		take_snapshot(audit, record);
 		return;
+	case LEDGER_OVERDUE:
+	case LEDGER_ERASED:
+		take_overdue(audit, record);
+		return;
 	case LEDGER_CERTIFICATE:
 	case LEDGER_KINDS:
 		return;
+	}
+}
+
+void audit_end(struct audit *audit, uint64_t read_us)
+{
+	uint64_t at_us = read_us > audit->last_us ? read_us : audit->last_us;
+	for (uint32_t i = 0; i < audit->replica_count; i++) {
+		const struct audit_replica *replica = &audit->replicas[i];
+		struct ledger_record record = { .kind = LEDGER_REMOVED,
+			.sequence = replica->removed_sequence,
+			.time_us = replica->removed_us,
+			.shard = replica->shard,
+			.replica = replica->replica };
+		if (purge_late(replica, at_us))
+			find_late(audit, replica, &record,
+				"a replica that was removed is not purged, and erase_within of its policy is over");
 	}
 }
 

@@ -18,6 +18,7 @@ enum audit_kind {
 	AUDIT_UNRECORDED,    /* a replica was found on the disk that no record had announced */
 	AUDIT_ORDER,	     /* created twice, removed without being there, and the like */
 	AUDIT_TOO_MANY,	     /* more than a node can hold: not judged */
+	AUDIT_LATE,	     /* bytes that were no copy any more stayed longer than erase_within */
 };
 struct audit_finding {
 	enum audit_kind kind;
@@ -30,12 +31,16 @@ struct audit_replica {
 	uint64_t shard, replica, policy;
 	uint64_t created_us, removed_us; /* removed 0: it is there */
 	uint64_t forbidden_us;		 /* since when the rules want it elsewhere; 0: they do not */
+	uint64_t removed_sequence;	 /* of the record that says so */
+	uint64_t purge_by_us;		 /* erase_within of the rules in force when it was removed; 0: not judged */
 	bool witness;			 /* without data: where witnesses may be */
+	bool overdue;			 /* what was deleted in it is still there, for too long */
 };
 struct audit_policy {
 	uint64_t id, epoch;
 	uint8_t digest[SHA256_SIZE];
 	struct policy rules; /* the newest recorded */
+	uint32_t late;	     /* findings of AUDIT_LATE about its replicas */
 };
 
 size_t audit_size(void);
@@ -43,6 +48,9 @@ size_t audit_size(void);
 struct audit *audit_init(void *memory, const struct place *place, audit_fn *fn, void *arg);
 void audit_record(struct audit *audit, const struct ledger_record *record);
 
+/* After the last record: what should have been purged by then, and is not. read_us: when the ledger was read, and so
+ * had no more records; 0: not known, the time of the last record counts. */
+void audit_end(struct audit *audit, uint64_t read_us);
 /* After the last record: what is there, or was and is not purged; what rules it knows; who it is. */
 const struct audit_replica *audit_replicas(const struct audit *audit, uint32_t *count);
 const struct audit_policy *audit_policies(const struct audit *audit, uint32_t *count);

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 2 }; /* 2 added overdue and erased */
 
 enum field {
 	HAS_SHARD = 1,
@@ -29,6 +29,8 @@ static const struct {
 	[LEDGER_PURGED] = { "purged", HAS_SHARD },
 	[LEDGER_SNAPSHOT_SENT] = { "snapshot-sent", HAS_SHARD | HAS_NODE | HAS_PLACE | HAS_RANGE },
 	[LEDGER_SNAPSHOT_TAKEN] = { "snapshot-taken", HAS_SHARD | HAS_NODE | HAS_PLACE | HAS_RANGE },
+	[LEDGER_OVERDUE] = { "overdue", HAS_SHARD },
+	[LEDGER_ERASED] = { "erased", HAS_SHARD },
 };
 
 const char *ledger_kind_name(uint8_t kind)

@@ -26,10 +26,12 @@ enum ledger_kind {
 	LEDGER_POLICY = 4,	   /* policy, its epoch; body: the rules; digest: of the body. First acted on by us */
 	LEDGER_CREATED = 5,	   /* shard, replica, policy, its epoch; written before its first byte can be on disk */
 	LEDGER_REMOVED = 6,	   /* shard, replica; its files are unlinked and their directory synced */
-	LEDGER_PURGED = 7,	   /* shard, replica; no segment of the journal has bytes of it any more */
+	LEDGER_PURGED = 7,	   /* shard, replica; a search of all files found no byte of it any more */
 	LEDGER_SNAPSHOT_SENT = 8,  /* shard, replica: ours; to node at place; last: index. When it was begun */
 	LEDGER_SNAPSHOT_TAKEN = 9, /* shard, replica: ours; from node at place; last: index. When it was installed */
-	LEDGER_KINDS = 10,
+	LEDGER_OVERDUE = 10,	   /* shard, replica: what was deleted in it is here for longer than erase_within */
+	LEDGER_ERASED = 11,	   /* shard, replica: what was overdue is gone */
+	LEDGER_KINDS = 12,
 };
 enum ledger_flag {
 	LEDGER_RECONCILED = 1, /* found at a start, a crash had come between the event and its record */

@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 
-enum { SEGMENT_VERSION = 1, HEAD_SIZE = 8 + 4 + 4 + 2 * (8 + SHA256_SIZE) + 8, CHECK_SIZE = 8 };
+enum { SEGMENT_VERSION = 2, HEAD_SIZE = 8 + 4 + 4 + 2 * (8 + SHA256_SIZE) + 8, CHECK_SIZE = 8 };
 static const char segment_magic[8] = { 'D', 'O', 'M', 'L', 'E', 'D', 'G', '\n' };
 static const char batch_magic[8] = { 'L', 'E', 'D', 'G', 'E', 'R', 'B', '\n' };
 
@@ -67,9 +67,9 @@ enum status ledger_segment_decode(struct bytes file, struct ledger_segment *segm
 	uint32_t version = unpack_u32(&unpacker);
 	if (unpacker.bad || memcmp(magic.data, segment_magic, sizeof(segment_magic)) != 0)
 		return STATUS_INVALID;
-	if (version > SEGMENT_VERSION)
+	if (version != SEGMENT_VERSION && version != 0)
 		return STATUS_UNSUPPORTED;
-	if (version != SEGMENT_VERSION || file.size < LEDGER_BLOCK || !check_holds(file.data, LEDGER_BLOCK))
+	if (version == 0 || file.size < LEDGER_BLOCK || !check_holds(file.data, LEDGER_BLOCK))
 		return STATUS_INVALID;
 	char place[PLACE_TEXT_MAX];
 	segment->incarnation = unpack_u64(&unpacker);
@@ -199,7 +199,7 @@ enum status ledger_segment_scan(
 	enum status status = ledger_segment_decode(file, &segment);
 	if (status != STATUS_OK) {
 		(void)damaged(scan, 0,
-			status == STATUS_UNSUPPORTED ? "a newer version wrote it"
+			status == STATUS_UNSUPPORTED ? "another version wrote it"
 						     : "the header is not what was written");
 		return status;
 	}

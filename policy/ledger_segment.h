@@ -28,7 +28,7 @@ struct ledger_segment {
 	struct ledger_position before; /* the chain where this segment begins */
 };
 void ledger_segment_encode(const struct ledger_segment *segment, uint8_t block[LEDGER_BLOCK]);
-/* INVALID: damaged; UNSUPPORTED: a newer version's. */
+/* INVALID: damaged; UNSUPPORTED: another version's, whose records have other kinds. */
 enum status ledger_segment_decode(struct bytes file, struct ledger_segment *segment) MUST;
 
 /* The next batch, or with count 0 the seal behind the last one: whole blocks. `records`: each a packed byte string. */

@@ -20,11 +20,16 @@ static int64_t now_of(const struct node *node)
 	return (int64_t)node->time.now_ns;
 }
 
+/* By the rules in force; of a policy that is gone, or while the map of before a start is not back yet, by the last that
+ * the ledger has. */
 static uint32_t within_s(const struct node *node, uint64_t policy_id)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);
+	uint32_t recorded_s = policy == NULL ? node_ledger_erase_within_s(node, policy_id) : 0;
 
-	return policy != NULL ? policy->erase_within_s : ERASE_WITHIN_S_DEFAULT;
+	if (policy != NULL)
+		return policy->erase_within_s;
+	return recorded_s != 0 ? recorded_s : ERASE_WITHIN_S_DEFAULT;
 }
 
 static void look_by(struct node *node, int64_t at_ns)
@@ -70,6 +75,42 @@ void erasure_leaving(struct node *node, const struct hosted *hosted)
 	store(node);
 }
 
+/* What the ledger has as removed and not as purged is owed, whoever removed it: a replica that was recorded and never
+ * made; a record of a purge that was cut off by a crash, when ERASURES did not have the replica any more. */
+void erasure_take_gone(struct node *node)
+{
+	struct ledger_gone gone;
+	struct erasure *erasure;
+	bool taken = false;
+
+	for (uint32_t at = 0; node_ledger_gone(node, &at, &gone);) {
+		erasure = erasures_find(&node->erasure.owed, gone.replica);
+		if (erasure != NULL && erasure->left)
+			continue;
+		if (erasures_get(&node->erasure.owed, gone.replica, &erasure) != STATUS_OK)
+			continue; /* the next start takes it */
+		*erasure = (struct erasure){ .replica = gone.replica,
+			.group = gone.group,
+			.policy = gone.policy,
+			.since_us = gone.removed_us,
+			.within_s = within_s(node, gone.policy),
+			.left = true };
+		taken = true;
+	}
+	if (!taken)
+		return;
+	node->erasure.dirty = true;
+	look_by(node, now_of(node));
+}
+
+bool erasure_owed(const struct node *node)
+{
+	for (uint32_t i = 0; i < node->erasure.owed.count; i++)
+		if (node->erasure.owed.at[i].left)
+			return true;
+	return false;
+}
+
 void erasure_left(struct node *node, uint64_t replica)
 {
 	struct erasure *erasure = erasures_find(&node->erasure.owed, replica);
@@ -81,7 +122,8 @@ void erasure_left(struct node *node, uint64_t replica)
 	look_by(node, now_of(node));
 }
 
-void erasure_finished(struct node *node, const struct erasure *erasure)
+/* The one place where a purge ends: searched for, and not found. */
+static void purge_finished(struct node *node, const struct erasure *erasure)
 {
 	uint64_t took_us = node->time.wall_us > erasure->since_us ? node->time.wall_us - erasure->since_us : 0;
 
@@ -90,6 +132,7 @@ void erasure_finished(struct node *node, const struct erasure *erasure)
 	node->erasure.last_ms = took_us / 1000;
 	log_info("purge finished", LOG_H("group", erasure->group), LOG_U("replica", erasure->replica),
 		LOG_U("took_ms", took_us / 1000));
+	node_ledger_purged(node, erasure->group, erasure->replica);
 }
 
 enum { SEARCH_MAX = 64 };
@@ -121,7 +164,7 @@ static uint64_t records_found(const struct purge_search *search, uint64_t group)
 		if (search->traces[i].group == group)
 			return search->traces[i].found;
 	}
-	return 0; /* the group lives here again: what there is of it is another replica's */
+	return 0;
 }
 
 static void search_judge(struct node *node, const struct purge_search *search, uint32_t at)
@@ -133,7 +176,7 @@ static void search_judge(struct node *node, const struct purge_search *search, u
 		return;
 	records = records_found(search, erasure->group);
 	if (search->status == STATUS_OK && search->files[at] == 0 && records == 0) {
-		erasure_finished(node, erasure);
+		purge_finished(node, erasure);
 		erasures_drop(&node->erasure.owed, search->replicas[at]);
 		return;
 	}
@@ -143,18 +186,29 @@ static void search_judge(struct node *node, const struct purge_search *search, u
 	erasure->removed = false; /* once more */
 }
 
+/* It is judged in the next turn: when that is, is told of the purge. */
 static void search_done(void *arg)
 {
 	struct purge_search *search = arg;
 	struct node *node = search->node;
 
+	node->erasure.ended = search;
+	node->erasure.next_ns = 0;
+	node->io.flush_wanted(node->io.arg); /* whoever owns the loop looks at the deadline anew */
+}
+
+static void search_end(struct node *node)
+{
+	struct purge_search *search = node->erasure.ended;
+
+	if (search == NULL)
+		return;
 	node->erasure.checking = false;
+	node->erasure.ended = NULL;
 	for (uint32_t i = 0; i < search->count; i++)
 		search_judge(node, search, i);
-	store(node);
-	look_by(node, now_of(node) + LOOK_MS * (second_ns / 1000));
 	free(search);
-	node->io.flush_wanted(node->io.arg); /* whoever owns the loop looks at the deadline anew */
+	store(node);
 }
 
 static void search_add(struct node *node, struct purge_search *search, const struct erasure *erasure)
@@ -162,15 +216,16 @@ static void search_add(struct node *node, struct purge_search *search, const str
 	uint32_t at = search->trace_count;
 
 	search->replicas[search->count++] = erasure->replica;
-	if (node_hosted(node, erasure->group) != NULL)
-		return;
 	for (uint32_t i = 0; i < search->trace_count; i++) {
 		if (search->traces[i].group == erasure->group)
 			return; /* it was here twice */
 	}
 	for (; at > 0 && search->traces[at - 1].group > erasure->group; at--)
 		search->traces[at] = search->traces[at - 1];
-	search->traces[at] = (struct journal_trace){ .group = erasure->group };
+	/* While the group lives here again, what was written since is another replica's. */
+	search->traces[at] = (struct journal_trace){ .group = erasure->group,
+		.upto = node_hosted(node, erasure->group) == NULL ? UINT64_MAX
+								  : journal_erased_segment(node->journal) };
 	search->trace_count++;
 }
 
@@ -206,15 +261,23 @@ static void search_begin(struct node *node)
 	}
 }
 
+static bool still_hosted(const struct node *node, const struct erasure *erasure)
+{
+	const struct hosted *hosted = node_hosted(node, erasure->group);
+
+	return hosted != NULL && driver_replica_id(hosted->driver) == erasure->replica;
+}
+
 static void look_at_left(struct node *node)
 {
 	struct erasures *owed = &node->erasure.owed;
 
+	search_end(node);
 	for (uint32_t i = 0; i < owed->count && !node->failed; i++) {
 		struct erasure *erasure = &owed->at[i];
 		uint64_t due_us = erasure->since_us + (uint64_t)erasure->within_s * 1000000;
 
-		if (!erasure->left)
+		if (!erasure->left || still_hosted(node, erasure))
 			continue;
 		look_by(node, now_of(node) + LOOK_MS * (second_ns / 1000));
 		if (!erasure->late && node->time.wall_us > due_us) {
@@ -224,7 +287,7 @@ static void look_at_left(struct node *node)
 				LOG_U("within_s", erasure->within_s));
 		}
 		node->erasure.awaits_journal = true;
-		if (!erasure->removed && node_hosted(node, erasure->group) == NULL)
+		if (!erasure->removed)
 			erasure_left(node, erasure->replica); /* without memory before, or by an earlier process */
 	}
 	if (!node->erasure.checking)
@@ -446,6 +509,7 @@ enum status erasure_begin(struct node *node, const char **why)
 		return status;
 	}
 	node->erasure.next_ns = node->time.now_ns;
+	erasure_take_gone(node);
 	if (unknown)
 		status = journal_erase(node->journal, &mark); /* leftovers of engines went when they were opened */
 	if (status != STATUS_OK)
@@ -455,6 +519,8 @@ enum status erasure_begin(struct node *node, const char **why)
 
 void erasure_end(struct node *node)
 {
+	free(node->erasure.ended);
+	node->erasure.ended = NULL;
 	erasures_deinit(&node->erasure.owed);
 }
 
@@ -484,7 +550,7 @@ void erasure_json(const struct node *node, struct text *text)
 	for (uint32_t i = 0; i < node->erasure.owed.count; i++) {
 		const struct erasure *erasure = &node->erasure.owed.at[i];
 
-		if (!erasure->left)
+		if (!erasure->left || still_hosted(node, erasure))
 			continue;
 		pending++;
 		late += erasure->late;

@@ -31,14 +31,15 @@ struct cleanliness {
 
 struct node_erasure {
 	struct erasures owed;
-	uint64_t next_ns;	   /* the next look; UINT64_MAX: none */
-	uint64_t stored_ns;	   /* the file was written then */
-	uint64_t mark;		   /* the journal's, for all in CLEANING_JOURNAL */
-	bool dirty, checking;	   /* the file is to be written; a search is out */
-	bool awaits_journal;	   /* segments are on their way out: the next flush may have been the last */
-	uint64_t finished, late;   /* purges of replicas that left; promises not kept in time */
-	uint64_t cleaned;	   /* times that a replica was cleaned */
-	uint64_t last_us, last_ms; /* the last purge that finished: when, and what it took */
+	uint64_t next_ns;	    /* the next look; UINT64_MAX: none */
+	uint64_t stored_ns;	    /* the file was written then */
+	uint64_t mark;		    /* the journal's, for all in CLEANING_JOURNAL */
+	bool dirty, checking;	    /* the file is to be written; a search is out */
+	struct purge_search *ended; /* a search that has come back, not judged yet */
+	bool awaits_journal;	    /* segments are on their way out: the next flush may have been the last */
+	uint64_t finished, late;    /* purges of replicas that left; promises not kept in time */
+	uint64_t cleaned;	    /* times that a replica was cleaned */
+	uint64_t last_us, last_ms;  /* the last purge that finished: when, and what it took */
 };
 
 /* With journal and replicas open: what an earlier process owes is taken up. */
@@ -47,10 +48,10 @@ void erasure_end(struct node *node);
 /* Around a replica's removal: before, so that it is never forgotten; and when engine and log are told. */
 void erasure_leaving(struct node *node, const struct hosted *hosted);
 void erasure_left(struct node *node, uint64_t replica);
-void erasure_run(struct node *node); /* a look, when it is time or something may have ended */
+void erasure_take_gone(struct node *node);	   /* the ledger has removals that did not come by node_unhost */
+bool erasure_owed(const struct node *node);	   /* replicas left, and are not known to be gone */
+void erasure_run(struct node *node);		   /* a look, when it is time or something may have ended */
 void erasure_cancel(struct node *node);
 void erasure_json(const struct node *node, struct text *text);
-/* The one place where a purge ends: searched for, and not found. */
-void erasure_finished(struct node *node, const struct erasure *erasure);
 
 #endif

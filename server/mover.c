@@ -479,8 +479,8 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	struct membership birth;
 	enum status status;
 
-	if (hosted == NULL)
-		node_ledger_unborn(node, shard->id, own == NULL ? 0 : own->replica);
+	if (hosted == NULL && node_ledger_unborn(node, shard->id, own == NULL ? 0 : own->replica))
+		erasure_take_gone(node);
 	if (own == NULL && hosted == NULL)
 		return true;
 	if (own != NULL && hosted != NULL && driver_replica_id(hosted->driver) == own->replica)
@@ -562,6 +562,8 @@ static bool may_stop(const struct node *node)
 
 	if (node->hosted_count > (meta != NULL ? 1 : 0))
 		return false;
+	if (erasure_owed(node))
+		return false; /* no node starts from here again to purge it */
 	return meta == NULL ||
 	       !membership_is_voter(group_membership(driver_group(meta->driver)), driver_replica_id(meta->driver));
 }

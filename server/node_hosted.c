@@ -391,12 +391,12 @@ void node_unhost(struct node *node, struct hosted *hosted)
 	status = driver_destroy(hosted->driver);
 	table_remove(node, hosted);
 	free(hosted);
-	if (status == STATUS_OK)
-		erasure_left(node, replica);
 	log_info("replica removed", LOG_H("group", group), LOG_U("replica", replica),
 		LOG_S("status", status_name(status)));
-	if (status == STATUS_OK)
-		node_ledger_removed(node, group, replica);
-	else
+	if (status != STATUS_OK) {
 		node->io.fatal(node->io.arg, status, "a removed replica's files could not be deleted");
+		return;
+	}
+	node_ledger_removed(node, group, replica);
+	erasure_left(node, replica);
 }

@@ -23,12 +23,15 @@ enum {
 };
 
 struct recorded_replica {
-	uint64_t group, replica;
-	uint64_t sequence; /* of its LEDGER_CREATED */
-	bool gone;	   /* removed; its bytes may still be in the journal */
+	uint64_t group, replica, policy;
+	uint64_t sequence;   /* of its LEDGER_CREATED */
+	uint64_t removed_us; /* with gone */
+	bool gone;	     /* removed; its bytes may still be here */
+	bool overdue;	     /* what was deleted in it is */
 };
 struct recorded_policy {
 	uint64_t id, epoch;
+	uint32_t erase_within_s;
 };
 struct recorded_region {
 	uint64_t place; /* hash */
@@ -60,7 +63,7 @@ static struct recorded_replica *replica_find(struct node_ledger *ledger, uint64_
 	return NULL;
 }
 
-static bool replica_add(struct node_ledger *ledger, uint64_t group, uint64_t replica, uint64_t sequence)
+static bool replica_add(struct node_ledger *ledger, const struct ledger_record *record)
 {
 	if (ledger->replica_count == ledger->replica_capacity) {
 		uint32_t capacity = ledger->replica_capacity == 0 ? 64 : 2 * ledger->replica_capacity;
@@ -71,7 +74,10 @@ static bool replica_add(struct node_ledger *ledger, uint64_t group, uint64_t rep
 		ledger->replicas = grown;
 		ledger->replica_capacity = capacity;
 	}
-	ledger->replicas[ledger->replica_count++] = (struct recorded_replica){ group, replica, sequence, false };
+	ledger->replicas[ledger->replica_count++] = (struct recorded_replica){ .group = record->shard,
+		.replica = record->replica,
+		.policy = record->policy,
+		.sequence = record->sequence };
 	return true;
 }
 
@@ -91,17 +97,21 @@ static struct recorded_policy *policy_find(struct node_ledger *ledger, uint64_t 
 	return NULL;
 }
 
-static bool policy_note(struct node_ledger *ledger, uint64_t id, uint64_t epoch, uint32_t hint)
+static bool policy_note(struct node_ledger *ledger, const struct ledger_record *record)
 {
-	struct recorded_policy *policy = policy_find(ledger, id, hint);
+	struct recorded_policy *policy = policy_find(ledger, record->policy, 0);
+	struct policy rules;
+	struct unpacker unpacker;
 
 	if (policy == NULL) {
 		if (ledger->policy_count == MAP_POLICIES_MAX)
 			return false;
 		policy = &ledger->policies[ledger->policy_count++];
-		policy->id = id;
+		policy->id = record->policy;
 	}
-	policy->epoch = epoch;
+	policy->epoch = record->policy_epoch;
+	unpack_init(&unpacker, record->body);
+	policy->erase_within_s = policy_decode(&unpacker, &rules) == STATUS_OK ? rules.erase_within_s : 0;
 	return true;
 }
 
@@ -139,6 +149,20 @@ static bool region_note(struct node_ledger *ledger, const struct ledger_record *
 	return true;
 }
 
+static void replica_note(
+	struct node_ledger *ledger, struct recorded_replica *replica, const struct ledger_record *record)
+{
+	if (record->kind == LEDGER_PURGED) {
+		replica_forget(ledger, replica);
+		return;
+	}
+	if (record->kind == LEDGER_REMOVED) {
+		replica->gone = true;
+		replica->removed_us = record->time_us;
+	}
+	replica->overdue = record->kind == LEDGER_OVERDUE;
+}
+
 /* One record, taken or found. False: no memory, or more than a map can hold. */
 static bool note(struct node_ledger *ledger, const struct ledger_record *record)
 {
@@ -151,16 +175,16 @@ static bool note(struct node_ledger *ledger, const struct ledger_record *record)
 	case LEDGER_REGION:
 		return region_note(ledger, record);
 	case LEDGER_POLICY:
-		return policy_note(ledger, record->policy, record->policy_epoch, 0);
+		return policy_note(ledger, record);
 	case LEDGER_CREATED:
-		return replica_add(ledger, record->shard, record->replica, record->sequence);
+		return replica_add(ledger, record);
 	case LEDGER_REMOVED:
 	case LEDGER_PURGED:
+	case LEDGER_OVERDUE:
+	case LEDGER_ERASED:
 		replica = replica_find(ledger, record->shard, record->replica);
-		if (replica != NULL && record->kind == LEDGER_REMOVED)
-			replica->gone = true;
-		else if (replica != NULL)
-			replica_forget(ledger, replica);
+		if (replica != NULL)
+			replica_note(ledger, replica, record);
 		return true;
 	case LEDGER_STARTED:
 	case LEDGER_SNAPSHOT_SENT:
@@ -331,6 +355,8 @@ enum status node_ledger_begin(struct node *node, const char **why)
 	*why = "the ledger could not be opened";
 	if (status == STATUS_CONFLICT)
 		*why = "the ledger in this data directory is another node's";
+	if (status == STATUS_UNSUPPORTED)
+		*why = "the ledger in this data directory was written by another version of domiciled";
 	if (status == STATUS_CORRUPT) {
 		log_error("the ledger is not what was written", LOG_S("what", what));
 		*why = "the ledger is not what was written (`domctl audit verify` with its files says where); keep it "
@@ -391,6 +417,11 @@ enum status node_ledger_reconcile(struct node *node, const char **why)
 	return node->failed ? STATUS_IO : write_all(node);
 }
 
+uint64_t node_ledger_durable(const struct node *node)
+{
+	return node->ledger == NULL ? 0 : ledger_durable(node->ledger->ledger).sequence;
+}
+
 void node_ledger_end(struct node *node)
 {
 	enum status status;
@@ -440,44 +471,82 @@ enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica
 	return recorded->sequence <= ledger_durable(ledger->ledger).sequence ? STATUS_OK : STATUS_BUSY;
 }
 
-void node_ledger_removed(struct node *node, uint64_t group, uint64_t replica)
+static void record_of(struct node *node, uint8_t kind, uint64_t group, uint64_t replica)
 {
-	struct ledger_record record = { .kind = LEDGER_REMOVED, .shard = group, .replica = replica };
+	struct ledger_record record = { .kind = kind, .shard = group, .replica = replica };
 
 	append_fact(node, &record);
 	write_begin(node);
 }
 
-void node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted)
+void node_ledger_removed(struct node *node, uint64_t group, uint64_t replica)
 {
+	record_of(node, LEDGER_REMOVED, group, replica);
+}
+
+bool node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted)
+{
+	bool any = false;
+
 	for (uint32_t i = 0; i < node->ledger->replica_count; i++) {
 		const struct recorded_replica *recorded = &node->ledger->replicas[i];
 
-		if (recorded->group == group && recorded->replica != wanted && !recorded->gone)
+		if (recorded->group == group && recorded->replica != wanted && !recorded->gone) {
 			node_ledger_removed(node, group, recorded->replica);
+			any = true;
+		}
 	}
+	return any;
 }
 
-/* Whose journal has no byte of them any more. While another replica of the shard is here the journal has bytes of the
- * group by right: then it waits. */
-static void purge_look(struct node *node)
+/* --- erasure ----------------------------------------------------------------------------------------- */
+
+bool node_ledger_gone(const struct node *node, uint32_t *at, struct ledger_gone *gone)
 {
-	struct node_ledger *ledger = node->ledger;
+	const struct node_ledger *ledger = node->ledger;
 
-	for (uint32_t i = 0; i < ledger->replica_count && !node->failed;) {
-		const struct recorded_replica *recorded = &ledger->replicas[i];
-		struct ledger_record record = {
-			.kind = LEDGER_PURGED, .shard = recorded->group, .replica = recorded->replica
-		};
+	while (*at < ledger->replica_count && !ledger->replicas[*at].gone)
+		++*at;
+	if (*at == ledger->replica_count)
+		return false;
+	const struct recorded_replica *recorded = &ledger->replicas[(*at)++];
 
-		if (!recorded->gone || node_hosted(node, recorded->group) != NULL ||
-			journal_removing(node->journal, recorded->group) ||
-			journal_holds(node->journal, recorded->group))
-			i++;
-		else
-			append_fact(node, &record); /* takes it out of the list */
-	}
+	*gone = (struct ledger_gone){ recorded->group, recorded->replica, recorded->policy, recorded->removed_us };
+	return true;
 }
+
+uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy)
+{
+	const struct recorded_policy *recorded = policy_find(node->ledger, policy, 0);
+
+	return recorded == NULL ? 0 : recorded->erase_within_s;
+}
+
+void node_ledger_purged(struct node *node, uint64_t group, uint64_t replica)
+{
+	const struct recorded_replica *recorded = replica_find(node->ledger, group, replica);
+
+	if (recorded != NULL && recorded->gone)
+		record_of(node, LEDGER_PURGED, group, replica);
+}
+
+void node_ledger_overdue(struct node *node, uint64_t group, uint64_t replica)
+{
+	const struct recorded_replica *recorded = replica_find(node->ledger, group, replica);
+
+	if (recorded != NULL && !recorded->gone && !recorded->overdue)
+		record_of(node, LEDGER_OVERDUE, group, replica);
+}
+
+void node_ledger_erased(struct node *node, uint64_t group, uint64_t replica)
+{
+	const struct recorded_replica *recorded = replica_find(node->ledger, group, replica);
+
+	if (recorded != NULL && recorded->overdue)
+		record_of(node, LEDGER_ERASED, group, replica);
+}
+
+/* --- snapshots --------------------------------------------------------------------------------------- */
 
 void node_ledger_snapshot(
 	struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message, bool sent)
@@ -617,7 +686,6 @@ void node_ledger_tick(struct node *node)
 {
 	if (node->ledger == NULL || node->failed)
 		return;
-	purge_look(node);
 	if (node->ledger->map_due)
 		node_ledger_map(node);
 	write_begin(node);

@@ -26,13 +26,27 @@ struct snapshot_told {
 enum status node_ledger_begin(struct node *node, const char **why) MUST;
 /* When the replicas that are on the disk are known: says so where the ledger says otherwise. */
 enum status node_ledger_reconcile(struct node *node, const char **why) MUST;
-void node_ledger_end(struct node *node); /* what is pending is written first */
+void node_ledger_end(struct node *node);	       /* what is pending is written first */
+uint64_t node_ledger_durable(const struct node *node); /* sequence of the last record that is; 0: none */
 
 /* BUSY: its record is on its way to the disk, ask again. Meta's is waited for: that is once, when the node begins. */
 enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica, bool witness, uint64_t policy) MUST;
 void node_ledger_removed(struct node *node, uint64_t group, uint64_t replica);
-/* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back. */
-void node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
+/* Its bytes were searched for and not found. Nothing is recorded of what the ledger does not know as removed. */
+void node_ledger_purged(struct node *node, uint64_t group, uint64_t replica);
+/* What was deleted in a replica that stays is here for longer than was promised; it is gone. Each is recorded once. */
+void node_ledger_overdue(struct node *node, uint64_t group, uint64_t replica);
+void node_ledger_erased(struct node *node, uint64_t group, uint64_t replica);
+/* Recorded as removed and not as purged, *at being the next to look at: from 0 until false. */
+struct ledger_gone {
+	uint64_t group, replica, policy, removed_us;
+};
+bool node_ledger_gone(const struct node *node, uint32_t *at, struct ledger_gone *gone);
+/* erase_within of the newest rules that are recorded of a policy, which may be none's any more; 0: none are. */
+uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy);
+/* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back.
+ * True: something was. */
+bool node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
 /* Of every message of a group that passed the doors: the first chunk of a snapshot is recorded, except of a witness's,
  * in which there is nothing. */
 void node_ledger_snapshot(

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tools/errors.h"
 #include "tools/output.h"
 #include "wire/certificate.h"
@@ -193,6 +194,7 @@ bool chain_fetch(struct session *session, uint64_t node, const char *name, struc
 {
 	uint64_t sequence = 1, next = 0;
 
+	chain->read_us = clock_wall_us();
 	for (; sequence != 0; sequence = next) {
 		uint8_t *bytes = malloc(LEDGER_FILE_MAX);
 		uint64_t offset = 0, size = 1;
@@ -290,6 +292,11 @@ void chain_take(struct chain *chain, const struct trusted *trusted, const struct
 	audit_record(chain->audit, record);
 }
 
+void chain_end(struct chain *chain)
+{
+	audit_end(chain->audit, chain->read_us);
+}
+
 struct judging {
 	struct chain *chain;
 	const struct trusted *trusted;
@@ -356,6 +363,7 @@ void chain_judge(struct chain *chain, const struct trusted *trusted)
 		if (!judge_file(chain, i, &judging))
 			return;
 	}
+	chain_end(chain);
 }
 
 void chain_judge_head(struct chain *chain, const struct kept_head *kept)

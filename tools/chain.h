@@ -39,6 +39,7 @@ struct chain_file {
 struct chain {
 	uint64_t incarnation;
 	struct place place;
+	uint64_t read_us; /* when its node was asked for it; 0: by files */
 	uint32_t file_count, file_capacity;
 	struct chain_file *files;  /* rising, after chain_judge */
 	struct ledger_position at; /* behind the last whole record */
@@ -57,10 +58,11 @@ int chain_load(const struct invocation *invocation, const char *file, struct cha
 /* All of a node's ledger. False: it does not answer; why says so. */
 bool chain_fetch(struct session *session, uint64_t node, const char *name, struct chain *chain, char why[192]);
 /* A chain told record by record instead of read from files: begin, then each record, or NULL for one of which only the
- * digest is known. */
+ * digest is known, then end. */
 void chain_begin(struct chain *chain, uint64_t incarnation, const struct place *place);
 void chain_take(struct chain *chain, const struct trusted *trusted, const struct ledger_record *record,
 	const struct ledger_position *behind);
+void chain_end(struct chain *chain); /* after the last */
 /* Reads all records: the chain, the rules, the certificates. */
 void chain_judge(struct chain *chain, const struct trusted *trusted);
 /* This head is of this chain, and signed by its node. */

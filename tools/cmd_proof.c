@@ -257,6 +257,7 @@ static bool check_node(struct checking *checking, const json_t *node)
 	chain_begin(&chain, field_u64(node, "incarnation"), &place);
 	json_array_foreach(records, at, item) good = good && check_record(checking, item, &chain, &stays);
 	if (good) {
+		chain_end(&chain);
 		chain_judge_head(&chain, &kept);
 		if (audit_node(chain.audit, cluster) == 0 || memcmp(cluster, checking->cluster, sizeof(cluster)) != 0)
 			chain_find(&chain, 0, "identity", "this ledger is of another cluster");

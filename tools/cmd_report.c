@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "tools/cmd_audit.h"
 #include "tools/errors.h"
 #include "tools/output.h"
@@ -64,7 +65,7 @@ static uint64_t snapshots_of(const struct collecting *collecting, uint64_t polic
 static json_t *policy_row(
 	const struct chain *chain, const struct audit_policy *policy, const struct collecting *collecting)
 {
-	uint64_t from = 0, until = 0, ever = 0, now = 0, to_purge = 0;
+	uint64_t from = 0, until = 0, ever = 0, now = 0, to_purge = 0, purged = 0, longest_us = 0;
 	const struct audit_replica *replicas;
 	uint32_t count, to_leave = 0;
 	json_t *row;
@@ -77,6 +78,9 @@ static json_t *policy_row(
 		ever++;
 		now += stay->removed_us == 0;
 		to_purge += stay->removed_us != 0 && stay->purged_us == 0;
+		purged += stay->purged_us != 0;
+		if (stay->purged_us > stay->removed_us && stay->purged_us - stay->removed_us > longest_us)
+			longest_us = stay->purged_us - stay->removed_us;
 		if (from == 0 || stay->created_us < from)
 			from = stay->created_us;
 		if (stay->removed_us > until)
@@ -95,6 +99,10 @@ static json_t *policy_row(
 	set(row, "copies_ever", json_integer((json_int_t)ever));
 	set(row, "to_leave", json_integer(to_leave));
 	set(row, "to_purge", json_integer((json_int_t)to_purge));
+	set(row, "purged", json_integer((json_int_t)purged));
+	set(row, "longest_purge_ms", json_integer((json_int_t)(longest_us / 1000)));
+	set(row, "erase_within_s", json_integer((json_int_t)policy->rules.erase_within_s));
+	set(row, "late", json_integer((json_int_t)policy->late));
 	set(row, "from", json_time_us(from));
 	set(row, "until", json_time_us(now > 0 ? 0 : until));
 	set(row, "snapshots_in", json_integer((json_int_t)snapshots_of(collecting, policy->id, false)));
@@ -176,8 +184,8 @@ static void cell(FILE *out, const json_t *row, const char *field)
 
 static void page_policy(FILE *out, const struct auditing *auditing, const json_t *rows, const char *name)
 {
-	static const char *const fields[] = { "place", "copies", "copies_ever", "to_leave", "to_purge", "from", "until",
-		"snapshots_in", "snapshots_out", NULL };
+	static const char *const fields[] = { "place", "copies", "copies_ever", "to_leave", "to_purge", "purged",
+		"longest_purge_ms", "late", "from", "until", "snapshots_in", "snapshots_out", NULL };
 	const struct audit_policy *policy = newest(auditing, name);
 	static char rules[RULES_TEXT_MAX];
 	const json_t *row;
@@ -191,8 +199,16 @@ static void page_policy(FILE *out, const struct auditing *auditing, const json_t
 	html(out, name);
 	fputs("</h2><p>", out);
 	html(out, rules);
-	fputs("</p><table><tr><th>node<th>copies now<th>ever<th>to leave<th>to purge<th>from<th>until<th>snapshots in"
-	      "<th>out</tr>\n",
+	if (policy != NULL) {
+		char within[UNITS_TEXT_MAX];
+
+		fprintf(out,
+			"</p><p>Bytes that are no copy any more are to be gone within %s; late: how many times a "
+			"node's ledger says that they were not.",
+			format_duration(within, sizeof(within), (uint64_t)policy->rules.erase_within_s * 1000000));
+	}
+	fputs("</p><table><tr><th>node<th>copies now<th>ever<th>to leave<th>to purge<th>purged<th>longest, ms<th>late"
+	      "<th>from<th>until<th>snapshots in<th>out</tr>\n",
 		out);
 	json_array_foreach(rows, at, row)
 	{
@@ -276,8 +292,12 @@ int run_report_residency(const struct invocation *invocation)
 		{ .title = "PLACE", .field = "place" }, { .title = "COPIES", .field = "copies", .right = true },
 		{ .title = "EVER", .field = "copies_ever", .right = true },
 		{ .title = "TO LEAVE", .field = "to_leave", .right = true },
-		{ .title = "TO PURGE", .field = "to_purge", .right = true }, { .title = "FROM", .field = "from" },
-		{ .title = "UNTIL", .field = "until" },
+		{ .title = "TO PURGE", .field = "to_purge", .right = true },
+		{ .title = "LATE", .field = "late", .right = true },
+		{ .title = "PURGED", .field = "purged", .right = true, .wide = true },
+		{ .title = "LONGEST MS", .field = "longest_purge_ms", .right = true, .wide = true },
+		{ .title = "ERASE WITHIN S", .field = "erase_within_s", .right = true, .wide = true },
+		{ .title = "FROM", .field = "from" }, { .title = "UNTIL", .field = "until" },
 		{ .title = "SNAPSHOTS IN", .field = "snapshots_in", .right = true, .wide = true },
 		{ .title = "OUT", .field = "snapshots_out", .right = true, .wide = true }, { 0 } };
 	static struct auditing auditing;

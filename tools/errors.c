@@ -144,7 +144,8 @@ const struct error_code error_codes[] = {
 		"no-rules, no-region, rules, rules-differ: the rules by which something happened are missing,\n"
 		"contradict themselves, or another node recorded others. unrecorded: a replica was on the disk that\n"
 		"no record had announced. order, identity, too-many: the events do not fit each other. Keep the\n"
-		"files, and do not let the node go on before the cause is known." },
+		"files, and do not let the node go on before the cause is known. late: bytes that were no copy any\n"
+		"more stayed on the disk for longer than erase_within of their policy; docs/erasure.md has causes." },
 	{ "DOM-L002", EXIT_PARTIAL, "not every node's ledger was read",
 		"What was read is in order. A node that does not answer is judged by its files: copy\n"
 		"DATA/ledger/*.led from it and give them to `domctl audit verify` with --cas and --heads." },

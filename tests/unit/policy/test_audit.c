@@ -16,7 +16,8 @@
 enum { FINDINGS_MAX = 8 };
 static struct audit *audit;
 static void *memory;
-static uint64_t sequence;
+static uint64_t sequence, slept_us;
+static uint32_t within_s; /* of rules that are told; 0: the default */
 static unsigned finding_count;
 static enum audit_kind findings[FINDINGS_MAX];
 
@@ -36,7 +37,8 @@ static int setup(void **state)
 	assert_non_null(memory);
 	assert_true(place_parse("eu/ie/eu-west-1/a/n1", &place, NULL));
 	audit = audit_init(memory, &place, on_finding, NULL);
-	sequence = 0;
+	sequence = slept_us = 0;
+	within_s = 0;
 	finding_count = 0;
 	return 0;
 }
@@ -55,7 +57,7 @@ static void tell(struct ledger_record record)
 	struct ledger_record read;
 	struct packer packer;
 	record.sequence = ++sequence;
-	record.time_us = 1000 * sequence;
+	record.time_us = slept_us + 1000 * sequence;
 	pack_init(&packer, bytes, sizeof(bytes));
 	ledger_record_encode(&record, &packer);
 	assert_int_equal(ledger_record_decode(pack_result(&packer), &read), STATUS_OK);
@@ -103,6 +105,8 @@ static void tell_rules(uint64_t id, uint64_t epoch, const char *store_in, const 
 	policy_complete(&policy, FIELD_STORE_IN | FIELD_NEVER_IN | FIELD_COPIES);
 	policy.id = id;
 	policy.epoch = epoch;
+	if (within_s != 0)
+		policy.erase_within_s = within_s;
 	pack_init(&packer, body, sizeof(body));
 	policy_encode(&policy, &packer);
 	record.body = pack_result(&packer);
@@ -269,6 +273,110 @@ static void the_wrong_order(void **state)
 	assert_found(AUDIT_IDENTITY);
 }
 
+static void sleep_s(uint64_t seconds)
+{
+	slept_us += seconds * 1000000;
+}
+
+/* By the rules that were in force when it was removed, whatever they are afterwards. */
+static void purges_that_were_late(void **state)
+{
+	(void)state;
+	begin();
+	tell_replica(LEDGER_CREATED, 100, 50, 7);
+	tell_replica(LEDGER_CREATED, 101, 50, 7);
+	tell_replica(LEDGER_CREATED, 102, 50, 7);
+	tell_replica(LEDGER_REMOVED, 100, 0, 0);
+	sleep_s(23 * 3600);
+	tell_replica(LEDGER_PURGED, 100, 0, 0);
+	within_s = 60;
+	tell_policy(50, 8, "eu", "");
+	tell_replica(LEDGER_REMOVED, 101, 0, 0);
+	within_s = 3600;
+	tell_policy(50, 9, "eu", "");
+	tell_replica(LEDGER_REMOVED, 102, 0, 0);
+	sleep_s(60);
+	assert_int_equal(finding_count, 0);
+	tell_replica(LEDGER_PURGED, 101, 0, 0);
+	assert_found(AUDIT_LATE);
+	tell_replica(LEDGER_PURGED, 102, 0, 0);
+	assert_int_equal(finding_count, 0);
+	uint32_t count;
+	assert_int_equal(audit_policies(audit, &count)[0].late, 1);
+	assert_int_equal(count, 1);
+}
+
+/* What nobody has purged is found too, by the last that the ledger says or by when it was read. */
+static void purges_that_never_came(void **state)
+{
+	(void)state;
+	within_s = 60;
+	begin();
+	tell_replica(LEDGER_CREATED, 100, 50, 7);
+	tell_replica(LEDGER_REMOVED, 100, 0, 0);
+	sleep_s(59);
+	tell_started(2, "eu/ie/eu-west-1/a/n1");
+	audit_end(audit, 0);
+	assert_int_equal(finding_count, 0);
+	audit_end(audit, slept_us + 2000000);
+	assert_found(AUDIT_LATE);
+	sleep_s(2);
+	tell_started(2, "eu/ie/eu-west-1/a/n1");
+	audit_end(audit, 0);
+	assert_found(AUDIT_LATE);
+}
+
+/* A witness has nothing to be purged of, and meta no bytes of a user's. */
+static void nothing_to_purge(void **state)
+{
+	(void)state;
+	within_s = 60;
+	tell_started(3, "eu/ie/eu-west-1/a/n1");
+	tell_region("eu/ie/eu-west-1", "");
+	tell_rules(50, 7, "us", "", "eu/ie");
+	tell((struct ledger_record){ .kind = LEDGER_CREATED,
+		.flags = LEDGER_WITNESS,
+		.shard = 100,
+		.replica = 101,
+		.policy = 50,
+		.policy_epoch = 7 });
+	tell((struct ledger_record){ .kind = LEDGER_CREATED, .shard = 1, .replica = 2 });
+	tell((struct ledger_record){ .kind = LEDGER_REMOVED, .shard = 100, .replica = 101 });
+	tell((struct ledger_record){ .kind = LEDGER_REMOVED, .shard = 1, .replica = 2 });
+	sleep_s(3600);
+	tell((struct ledger_record){ .kind = LEDGER_PURGED, .shard = 100, .replica = 101 });
+	audit_end(audit, slept_us + 1000000);
+	assert_int_equal(finding_count, 0);
+}
+
+static void deletions_that_stayed(void **state)
+{
+	(void)state;
+	begin();
+	tell_replica(LEDGER_OVERDUE, 100, 0, 0);
+	assert_found(AUDIT_ORDER); /* it is not here */
+	tell_replica(LEDGER_CREATED, 100, 50, 7);
+	tell_replica(LEDGER_ERASED, 100, 0, 0);
+	assert_found(AUDIT_ORDER); /* it was not late */
+	tell_replica(LEDGER_OVERDUE, 100, 0, 0);
+	assert_found(AUDIT_LATE);
+	uint32_t count;
+	assert_true(audit_replicas(audit, &count)[0].overdue);
+	tell_replica(LEDGER_OVERDUE, 100, 0, 0);
+	assert_found(AUDIT_ORDER);
+	tell_replica(LEDGER_ERASED, 100, 0, 0);
+	assert_false(audit_replicas(audit, &count)[0].overdue);
+	tell_replica(LEDGER_OVERDUE, 100, 0, 0);
+	assert_found(AUDIT_LATE);
+	tell_replica(LEDGER_REMOVED, 100, 0, 0);
+	assert_false(audit_replicas(audit, &count)[0].overdue);
+	tell_replica(LEDGER_ERASED, 100, 0, 0);
+	assert_found(AUDIT_ORDER);
+	tell_replica(LEDGER_PURGED, 100, 0, 0);
+	assert_int_equal(finding_count, 0);
+	assert_int_equal(audit_policies(audit, &count)[0].late, 2);
+}
+
 /* Bytes have one meaning, and a meaning one encoding. */
 static void no_other_encoding(void **state)
 {
@@ -313,6 +421,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(a_good_life), TEST(a_copy_where_it_may_not_be),
 		TEST(a_snapshot_to_where_it_may_not_be), TEST(a_witness_where_copies_may_not_be),
-		TEST(rules_that_change), TEST(rules_that_are_missing), TEST(the_wrong_order), TEST(no_other_encoding) };
+		TEST(rules_that_change), TEST(rules_that_are_missing), TEST(the_wrong_order),
+		TEST(purges_that_were_late), TEST(purges_that_never_came), TEST(nothing_to_purge),
+		TEST(deletions_that_stayed), TEST(no_other_encoding) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
