@@ -297,6 +297,11 @@ static void look_at_left(struct node *node)
 /* --- what was deleted in those that stay -----------------------------------------------------------------------------
  */
 
+static uint64_t last_of(const struct node *node, const struct hosted *hosted)
+{
+	return group_status(driver_group(hosted->driver), node->time.now_ns).last;
+}
+
 static void clean_begin(struct node *node, struct hosted *hosted)
 {
 	const struct erasure *erasure = erasures_find(&node->erasure.owed, driver_replica_id(hosted->driver));
@@ -306,9 +311,11 @@ static void clean_begin(struct node *node, struct hosted *hosted)
 		ago_us = node->time.wall_us - erasure->since_us;
 	if (ago_us > (uint64_t)ERASE_WITHIN_S_MAX * 1000000)
 		ago_us = (uint64_t)ERASE_WITHIN_S_MAX * 1000000;
-	hosted->clean = (struct cleanliness){
-		.known = true, .since_ns = now_of(node) - (int64_t)ago_us * 1000, .clean_index = UINT64_MAX
-	};
+	hosted->clean = (struct cleanliness){ .known = true,
+		.since_ns = now_of(node) - (int64_t)ago_us * 1000,
+		.clean_index = UINT64_MAX,
+		.found_index = last_of(node, hosted),
+		.newcomer = hosted->clean.newcomer };
 	if (erasure == NULL)
 		node->erasure.dirty = true; /* from now on there is a record of it */
 }
@@ -332,33 +339,97 @@ static void clean_ended(struct node *node, struct hosted *hosted)
 {
 	struct cleanliness *clean = &hosted->clean;
 
-	clean->since_ns = clean->marked_ns;
 	clean->clean_index = clean->marked_index;
 	clean->state = CLEANING_IDLE;
-	clean->late = false;
+	clean->hurry = false;
 	node->erasure.cleaned++;
+	if (clean->doubtful)
+		return; /* not all that had been deleted before the mark */
+	clean->since_ns = clean->marked_ns;
+	clean->late = false;
+	node_ledger_erased(node, hosted->group, driver_replica_id(hosted->driver));
 	node->erasure.dirty = true;
 }
 
-static uint64_t last_of(const struct node *node, const struct hosted *hosted)
+/* The end of a log at rest may not be known to be committed: whoever leads is asked. */
+static void ask_leader(struct node *node, struct hosted *hosted)
 {
-	return group_status(driver_group(hosted->driver), node->time.now_ns).last;
+	hosted->clean.asking = true;
+	driver_refresh(hosted->driver);
+	node_touch(node, hosted);
 }
 
-/* All that was in the log when it was marked is to be applied: after a start what had been deleted before it comes back
- * first. But the end of a log at rest may not be known to be committed; by then it is no deletion here yet. */
+/* What an earlier process had in its log it may have applied: deletions that were known here, and are not again until
+ * they are applied once more. */
+static bool in_doubt(const struct node *node, const struct hosted *hosted)
+{
+	uint64_t last = last_of(node, hosted), found = hosted->clean.found_index;
+
+	return driver_applied(hosted->driver) < (found < last ? found : last);
+}
+
+/* All that was in the log when it was marked is to be applied. What nobody says in time is committed is no deletion
+ * here yet, unless it may have been one before a start: then what is applied is cleaned, and the rest goes on being
+ * owed from when it was. */
 static bool clean_engine(struct node *node, struct hosted *hosted, int64_t patience_ends_ns)
 {
 	struct cleanliness *clean = &hosted->clean;
-	uint64_t applied = driver_applied(hosted->driver);
+	uint64_t applied = driver_applied(hosted->driver), last = last_of(node, hosted);
 
-	if (applied < clean->marked_index && now_of(node) < patience_ends_ns)
+	if (clean->marked_index > last)
+		clean->marked_index = last; /* it was cut since */
+	clean->doubtful = in_doubt(node, hosted);
+	if (applied < clean->marked_index &&
+		(now_of(node) < patience_ends_ns || (clean->doubtful && applied == clean->clean_index))) {
+		ask_leader(node, hosted);
 		return false;
+	}
+	clean->asking = false;
 	if (applied < clean->marked_index)
-		clean->marked_index = applied;
+		clean->marked_index = applied; /* what is cleaned; not all, when in doubt */
 	driver_erase(hosted->driver, clean->marked_index);
 	node_touch(node, hosted);
 	return true;
+}
+
+static void mark(struct node *node, struct hosted *hosted)
+{
+	struct cleanliness *clean = &hosted->clean;
+
+	clean->marked_ns = now_of(node);
+	clean->marked_index = last_of(node, hosted);
+	clean->state = CLEANING_MARKED;
+	if (driver_applied(hosted->driver) < clean->marked_index)
+		ask_leader(node, hosted);
+}
+
+/* A replica that has just come was given the log from its beginning, if there still was one, and in it what was deleted
+ * long before: by its own clock that would go a whole erase_within from now. So it is cleaned as soon as it has caught
+ * up; by then it has little. What came as a snapshot has nothing of the kind. */
+static void newcomer_look(struct node *node, struct hosted *hosted)
+{
+	struct cleanliness *clean = &hosted->clean;
+
+	if (driver_installed(hosted->driver)) {
+		clean->newcomer = false;
+	} else if (driver_fresh_ns(hosted->driver) == 0) {
+		driver_refresh(hosted->driver);
+		node_touch(node, hosted);
+	} else {
+		clean->newcomer = false;
+		clean->hurry = true;
+		mark(node, hosted);
+	}
+}
+
+bool erasure_goes_on(const struct hosted *hosted)
+{
+	const struct cleanliness *clean = &hosted->clean;
+
+	if (clean->state == CLEANING_ENGINE)
+		return driver_erased(hosted->driver); /* another may begin */
+	return clean->state == CLEANING_MARKED && clean->asking &&
+	       driver_applied(hosted->driver) >= clean->marked_index;
 }
 
 /* True: from now on this one is being compacted. */
@@ -370,20 +441,22 @@ static bool clean_step(struct node *node, struct hosted *hosted, bool full)
 
 	if (!clean->known)
 		clean_begin(node, hosted);
+	if (erasure_goes_on(hosted))
+		clean->asking = false;
 	within_ns = (int64_t)within_s(node, hosted->policy) * second_ns;
 	due_ns = clean->since_ns + within_ns;
+	if (clean->state == CLEANING_IDLE && clean->newcomer)
+		newcomer_look(node, hosted);
 	if (clean->state == CLEANING_IDLE && now_of(node) >= due_ns - within_ns / 2) {
-		if (driver_applied(hosted->driver) == clean->clean_index) {
+		if (driver_applied(hosted->driver) == clean->clean_index && !in_doubt(node, hosted)) {
 			clean->since_ns = now_of(node); /* nothing was written: nothing was deleted */
 			due_ns = clean->since_ns + within_ns;
 			node->erasure.dirty = true;
 		} else {
-			clean->marked_ns = now_of(node);
-			clean->marked_index = last_of(node, hosted);
-			clean->state = CLEANING_MARKED;
+			mark(node, hosted);
 		}
 	}
-	if (clean->state == CLEANING_MARKED && now_of(node) >= due_ns - within_ns / 4 && !full)
+	if (clean->state == CLEANING_MARKED && (clean->hurry || now_of(node) >= due_ns - within_ns / 4) && !full)
 		begun = clean_engine(node, hosted, due_ns - within_ns / 8);
 	if (begun)
 		clean->state = CLEANING_ENGINE;
@@ -392,20 +465,29 @@ static bool clean_step(struct node *node, struct hosted *hosted, bool full)
 		node->erasure.late++;
 		log_warn("deleted values of a replica are on the disk for longer than its policy allows",
 			LOG_H("group", hosted->group), LOG_U("within_s", (uint64_t)(within_ns / second_ns)));
+		node_ledger_overdue(node, hosted->group, driver_replica_id(hosted->driver));
 	}
-	if (clean->state == CLEANING_IDLE)
+	if (clean->state == CLEANING_IDLE && !clean->newcomer)
 		look_by(node, due_ns - within_ns / 2);
-	else if (clean->state == CLEANING_MARKED && now_of(node) < due_ns - within_ns / 4)
+	else if (clean->state == CLEANING_MARKED && !clean->hurry && now_of(node) < due_ns - within_ns / 4)
 		look_by(node, due_ns - within_ns / 4);
 	else
 		look_by(node, now_of(node) + LOOK_MS * (second_ns / 1000));
 	return begun;
 }
 
-/* Once for all whose engines and logs are clean, when no other is being compacted. */
+static bool pressed(const struct node *node, const struct hosted *hosted)
+{
+	int64_t within_ns = (int64_t)within_s(node, hosted->policy) * second_ns;
+
+	return now_of(node) >= hosted->clean.since_ns + within_ns - within_ns / 8;
+}
+
+/* Once for all whose engines and logs are clean, when no other is being compacted, or one of them has no more time:
+ * where there are many, some always are. */
 static void empty_journal(struct node *node, unsigned compacting)
 {
-	bool wanted = false, waits = false;
+	bool wanted = false, waits = false, now = compacting == 0;
 
 	for (size_t i = 0; i < node->table_size; i++) {
 		struct hosted *hosted = node->table[i];
@@ -415,10 +497,13 @@ static void empty_journal(struct node *node, unsigned compacting)
 		if (hosted->clean.state == CLEANING_JOURNAL && journal_erased(node->journal, node->erasure.mark))
 			clean_ended(node, hosted);
 		waits = waits || hosted->clean.state == CLEANING_JOURNAL;
-		wanted = wanted || hosted->clean.state == CLEANING_LOG_DONE;
+		if (hosted->clean.state != CLEANING_LOG_DONE)
+			continue;
+		wanted = true;
+		now = now || pressed(node, hosted);
 	}
 	node->erasure.awaits_journal = node->erasure.awaits_journal || waits;
-	if (!wanted || waits || compacting > 0 || journal_erase(node->journal, &node->erasure.mark) != STATUS_OK)
+	if (!wanted || waits || !now || journal_erase(node->journal, &node->erasure.mark) != STATUS_OK)
 		return;
 	for (size_t i = 0; i < node->table_size; i++) {
 		if (node->table[i] != NULL && node->table[i]->clean.state == CLEANING_LOG_DONE)
@@ -447,6 +532,8 @@ static void look_at_hosted(struct node *node)
 
 		if (hosted == NULL || hosted == node->meta || hosted->doomed || hosted->policy == 0)
 			continue;
+		if (driver_is_witness(hosted->driver))
+			continue; /* nothing was ever written that could be deleted (docs/witness.md) */
 		compacting += clean_step(node, hosted, compacting >= COMPACTING_MAX);
 	}
 	empty_journal(node, compacting);

@@ -25,8 +25,13 @@ struct cleanliness {
 	int64_t since_ns; /* our clock, perhaps from before the start: what was deleted before is gone */
 	int64_t marked_ns;
 	uint64_t marked_index, clean_index; /* clean: nothing was applied since the last time */
+	uint64_t found_index;		    /* the end of the log that an earlier process left; 0: none did */
 	enum cleaning state;
 	bool known, late; /* known: since_ns is set; late: said */
+	bool newcomer;	  /* it is being filled, and may be with what others have deleted already */
+	bool hurry;	  /* marked, and to be cleaned at once */
+	bool asking;	  /* marked, and waits for what was in the log then to be applied */
+	bool doubtful;	  /* what is being cleaned is not all that may have been deleted before the mark */
 };
 
 struct node_erasure {
@@ -50,6 +55,7 @@ void erasure_leaving(struct node *node, const struct hosted *hosted);
 void erasure_left(struct node *node, uint64_t replica);
 void erasure_take_gone(struct node *node);	   /* the ledger has removals that did not come by node_unhost */
 bool erasure_owed(const struct node *node);	   /* replicas left, and are not known to be gone */
+bool erasure_goes_on(const struct hosted *hosted); /* what it waited for has come: a look is due */
 void erasure_run(struct node *node);		   /* a look, when it is time or something may have ended */
 void erasure_cancel(struct node *node);
 void erasure_json(const struct node *node, struct text *text);

@@ -107,6 +107,8 @@ enum status driver_flush(struct driver *driver, uint64_t keep, struct node_time 
  * which must be done. */
 void driver_erase(struct driver *driver, uint64_t index);
 bool driver_erased(const struct driver *driver);
+/* What it holds came as a snapshot, not entry by entry: nothing that was deleted before was in it. */
+bool driver_installed(const struct driver *driver);
 void driver_erase_cancel(struct driver *driver); /* no more of it: the node stops */
 
 void driver_received(struct driver *driver, uint64_t from_node, const struct message *message, struct node_time time);

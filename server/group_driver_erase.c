@@ -36,6 +36,11 @@ bool driver_erased(const struct driver *driver)
 	return driver->erase.index == 0;
 }
 
+bool driver_installed(const struct driver *driver)
+{
+	return driver->installed;
+}
+
 void driver_erase_cancel(struct driver *driver)
 {
 	engine_compact_cancel(driver->engine);

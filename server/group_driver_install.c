@@ -131,6 +131,7 @@ static enum status replace_engine(struct driver *driver, uint64_t index, uint64_
 		driver_fail(driver, status, "a snapshot could not be put in place");
 		return status;
 	}
+	driver->installed = true;
 	label_write(driver);
 	reseed_ended(driver);
 	return STATUS_OK;

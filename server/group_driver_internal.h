@@ -223,6 +223,7 @@ struct driver {
 	uint64_t hold_all;    /* entries up to here hold every read */
 	uint64_t fresh_ns;    /* all that was acknowledged before this instant is applied; 0: never known */
 	bool refresh_due;     /* a round is wanted for that alone */
+	bool installed;	      /* a snapshot was put in place since it was opened */
 
 	/* who is where */
 	struct replica_at known[NODES_KNOWN_MAX];

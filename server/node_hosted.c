@@ -342,8 +342,8 @@ void node_touch(struct node *node, struct hosted *hosted)
 
 		assert(queued); /* the heap grows with the table */
 	}
-	if (hosted->clean.state == CLEANING_ENGINE && driver_erased(hosted->driver))
-		node->erasure.next_ns = node->time.now_ns; /* another may begin */
+	if (erasure_goes_on(hosted))
+		node->erasure.next_ns = node->time.now_ns;
 	if (driver_needs_turn(hosted->driver) && !hosted->queued) {
 		hosted->queued = true;
 		list_push_back(&node->turns, &hosted->turns);
@@ -371,6 +371,7 @@ enum status node_host(struct node *node, uint64_t group, uint64_t replica, bool 
 		driver_close(driver);
 		return STATUS_NO_MEMORY;
 	}
+	hosted->clean.newcomer = birth == NULL;
 	log_info("replica created", LOG_H("group", group), LOG_U("replica", replica), LOG_B("learns", birth == NULL),
 		LOG_B("witness", witness));
 	node_touch(node, hosted);
