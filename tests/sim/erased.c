@@ -19,7 +19,8 @@ struct watched {
 };
 static struct {
 	uint64_t within_ns, groups[GROUPS];
-	unsigned group_count, judged;
+	uint64_t applied[GROUPS]; /* by any replica, at the mark */
+	unsigned group_count, judged, purged;
 	struct watched at[WORLD_NODES_MAX][GROUPS];
 } erased;
 
@@ -32,6 +33,11 @@ void erased_begin(uint64_t within_ns)
 unsigned erased_judged(void)
 {
 	return erased.judged;
+}
+
+unsigned erased_purges(void)
+{
+	return erased.purged;
 }
 
 static int group_at(uint64_t group)
@@ -52,7 +58,7 @@ static int group_at(uint64_t group)
 struct look {
 	struct world *world;
 	const struct world_node *node;
-	uint64_t group, upto; /* entries up to that index; UINT64_MAX: all */
+	uint64_t group, upto; /* entries up to that index; UINT64_MAX: all. Of a row: its engine */
 	const char *what;
 };
 
@@ -111,6 +117,28 @@ static void look_for_left(struct world *world, const struct world_node *node, un
 	engine_model_rows(node->dir, look_at_row, &look);
 }
 
+static void look_at_purged_row(void *arg, uint64_t id, struct bytes key, struct bytes value)
+{
+	const struct look *look = arg;
+
+	(void)key;
+	(void)value;
+	if (id == look->upto)
+		world_fail(look->world, "a row of replica %llu lies in an engine of node %u: its ledger says purged",
+			(unsigned long long)id, look->node->slot);
+}
+
+void erased_purged(struct world *world, const struct world_node *node, uint64_t group, uint64_t replica)
+{
+	struct look bytes = { world, node, group, UINT64_MAX, "what the ledger says is purged" };
+	struct look rows = { world, node, group, replica, NULL };
+
+	erased.purged++;
+	engine_model_rows(node->dir, look_at_purged_row, &rows);
+	if (node_hosted(node->node, group) == NULL) /* else there is another's */
+		disk_model_files(node->dir, look_at_file, &bytes);
+}
+
 void erased_look(struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
@@ -156,8 +184,12 @@ static void each_hosted(struct world *world, void (*fn)(struct world *, struct w
 
 static void mark_one(struct world *world, struct world_node *node, struct hosted *hosted, unsigned at)
 {
+	uint64_t applied = driver_applied(hosted->driver);
+
 	(void)world;
-	erased.at[node->slot][at].marked = driver_applied(hosted->driver);
+	erased.at[node->slot][at].marked = applied;
+	if (applied > erased.applied[at])
+		erased.applied[at] = applied;
 	engine_model_stale(node->dir, driver_replica_id(hosted->driver), true);
 }
 
@@ -167,6 +199,7 @@ void erased_mark(struct world *world)
 		for (unsigned at = 0; at < GROUPS; at++)
 			erased.at[i][at].marked = 0;
 	}
+	memset(erased.applied, 0, sizeof(erased.applied));
 	each_hosted(world, mark_one);
 }
 
@@ -175,10 +208,16 @@ static void judge_one(struct world *world, struct world_node *node, struct hoste
 	struct look look = { world, node, erased.groups[at], erased.at[node->slot][at].marked, "what was cut" };
 	size_t stale;
 
-	if (look.upto == 0)
-		return;
+	bool newcomer = look.upto == 0;
+
+	if (newcomer)
+		look.upto = erased.applied[at]; /* what it was given was deleted before it came */
+	if (look.upto == 0 || driver_is_witness(hosted->driver))
+		return; /* of a witness's entries only memberships have a body, and no byte of a user's */
 	erased.judged++;
 	disk_model_files(node->dir, look_at_file, &look);
+	if (newcomer)
+		return;
 	stale = engine_model_stale(node->dir, driver_replica_id(hosted->driver), false);
 	if (stale > 0)
 		world_fail(world, "%zu rows of group %llx that were deleted or overwritten lie in an engine of node %u",

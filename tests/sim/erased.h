@@ -12,8 +12,12 @@ void erased_begin(uint64_t within_ns);
 void erased_look(struct world *world);
 /* What is deleted, overwritten or cut by now... */
 void erased_mark(struct world *world);
-/* ...is gone, a bound later, from every node that hosted the replica all the time. */
+/* ...is gone, a bound later, from every node that hosted the replica all the time, and from those to which one came
+ * since: the log that it was given goes back to before the mark. */
 void erased_judge(struct world *world);
+/* The node's ledger says that this replica was purged. */
+void erased_purged(struct world *world, const struct world_node *node, uint64_t group, uint64_t replica);
+unsigned erased_purges(void); /* that ledgers told of */
 unsigned erased_judged(void); /* replicas that left and were looked for, or stayed and were judged */
 
 #endif

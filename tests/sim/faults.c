@@ -162,6 +162,8 @@ static void move(struct world *world)
 		prng_below(&world->faults, 3) == 0 ? !world->knobs.local_reads : world->knobs.local_reads);
 	if (world->knobs.witness && prng_below(&world->faults, 2) == 0)
 		found_policy_witnessed(&policy, world->knobs.regions == 5 ? "ap" : "us");
+	if (world->knobs.erase_within_s > 0 && prng_below(&world->faults, 2) == 0)
+		policy.erase_within_s = world->knobs.erase_within_s;
 	policy.follow = world->knobs.follow;
 	change.kind = CHANGE_APPLY;
 	change.policies = &policy;

@@ -10,6 +10,7 @@
 #include "policy/ledger_segment.h"
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
+#include "tests/sim/erased.h"
 
 enum { FILES_MAX = 64, SEEN_MAX = 8192, SEEN_SLOTS = 2 * SEEN_MAX };
 
@@ -20,6 +21,7 @@ struct seen { /* a replica that was on a node */
 struct ledgers {
 	struct seen seen[SEEN_SLOTS]; /* by replica, linear probing; replica 0: free */
 	uint32_t seen_count;
+	uint64_t looked[WORLD_NODES_MAX]; /* up to this record: whether what is said to be purged is */
 	void *audit_memory;
 };
 
@@ -72,6 +74,9 @@ struct look {
 	struct audit *audit;
 	struct ledger_position wanted; /* a head: the chain must pass through it */
 	bool passed;
+	const struct world_node *purged_of; /* records behind `purged_behind`: purges are looked at */
+	uint64_t purged_behind;
+	struct world *world;
 };
 
 static bool look_at(
@@ -86,6 +91,8 @@ static bool look_at(
 	}
 	if (look->audit != NULL)
 		audit_record(look->audit, record);
+	if (look->purged_of != NULL && record->kind == LEDGER_PURGED && record->sequence > look->purged_behind)
+		erased_purged(look->world, look->purged_of, record->shard, record->replica);
 	if (behind->sequence == look->wanted.sequence)
 		look->passed = memcmp(behind->hash, look->wanted.hash, SHA256_SIZE) == 0;
 	return true;
@@ -130,8 +137,25 @@ static void seen_first(struct world *world, struct ledgers *ledgers, const struc
 			(unsigned long long)look.replica, (unsigned long long)look.group, node->slot);
 }
 
+/* As soon as it is durable that a replica is purged. */
+static void look_at_purges(struct world *world, struct ledgers *ledgers, const struct world_node *node)
+{
+	uint64_t durable = node_ledger_durable(node->node);
+	struct look look = { .world = world, .purged_of = node, .purged_behind = ledgers->looked[node->slot] };
+	struct files files = { 0 };
+
+	if (world->knobs.erase_within_s == 0 || durable == look.purged_behind)
+		return;
+	ledgers->looked[node->slot] = durable;
+	if (durable < look.purged_behind)
+		return; /* another life of the machine */
+	disk_model_files(node->dir, take_file, &files);
+	read_all(world, node, &files, &look);
+}
+
 void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_node *node)
 {
+	look_at_purges(world, ledgers, node);
 	for (size_t i = 0; i < node->node->table_size && world->failure[0] == '\0'; i++) {
 		const struct hosted *hosted = node->node->table[i];
 		uint64_t replica = hosted == NULL ? 0 : driver_replica_id(hosted->driver);
@@ -156,6 +180,8 @@ static void on_finding(void *arg, const struct audit_finding *finding)
 {
 	const struct judged *judged = arg;
 
+	if (finding->kind == AUDIT_LATE && !judged->world->knobs.erased_in_time)
+		return; /* whose disk is full, who is paused or away is late, and says so */
 	world_fail(judged->world, "audit of node %u, record %llu (%s): %s: %s", judged->node->slot,
 		(unsigned long long)finding->record->sequence, ledger_kind_name(finding->record->kind),
 		audit_kind_name(finding->kind), finding->what);
@@ -247,6 +273,7 @@ void ledgers_check(struct world *world, struct ledgers *ledgers)
 		look.audit = audit_init(ledgers->audit_memory, &node->who.place, on_finding, &judged);
 		look.wanted = kept_head(world, node);
 		read_all(world, node, &files, &look);
+		audit_end(look.audit, node->node->time.wall_us);
 		if (look.wanted.sequence == 0)
 			world_fail(world, "meta keeps no head of node %u's ledger", i);
 		else if (!look.passed)

@@ -82,6 +82,8 @@ static void apply_world(struct world *world, bool eu_only, unsigned copies)
 	memset(&change, 0, sizeof(change));
 	found_policy_world(&policy, eu_only, copies, 0, world->knobs.local_reads);
 	policy.follow = world->knobs.follow;
+	if (eu_only && world->knobs.witness && world->knobs.erased_in_time)
+		found_policy_witnessed(&policy, "us");
 	if (world->knobs.erase_within_s > 0)
 		policy.erase_within_s = world->knobs.erase_within_s;
 	change.kind = CHANGE_APPLY;
@@ -132,6 +134,7 @@ static void calm(struct world_knobs *knobs)
 	knobs->copies = 3;
 	knobs->loss_ppm = knobs->duplicate_ppm = 0;
 	knobs->compactions = knobs->bindings = knobs->witness = false;
+	knobs->erase_within_s = 0;
 }
 
 static void lossy(struct world_knobs *knobs)
@@ -214,7 +217,17 @@ static void with_bindings(struct world_knobs *knobs)
 static void erased_soon(struct world_knobs *knobs)
 {
 	five_regions(knobs);
-	knobs->erase_within_s = ERASE_WITHIN_S_MIN;
+	/* A quarter of it is what a node has when its log is applied; the leader that tells it so may be down just
+	 * then: 300 ms, and an election after its lease, of up to 1.5 s, is over. */
+	knobs->erase_within_s = 16;
+	knobs->erased_in_time = true;
+}
+
+static void erased_witnessed(struct world_knobs *knobs)
+{
+	erased_soon(knobs);
+	knobs->witness = true;
+	knobs->nodes_per_region = 2; /* whoever has a copy cannot become the witness */
 }
 
 /* Each region in turn is gone for a while, its power with it: the others go on. */
@@ -555,11 +568,12 @@ static void play_erased(struct world *world)
 	const uint64_t within_ns = (uint64_t)world->knobs.erase_within_s * WORLD_SECOND;
 
 	erased_begin(within_ns + WORLD_SECOND / 2);
+	wait_ms(world, 3000);
 	for (unsigned round = 0; round < 6 && world->failure[0] == '\0'; round++) {
-		apply_world(world, round % 2 == 0, 3);
-		wait_ms(world, 3000);
 		erased_mark(world);
 		for (uint64_t ms = 0; ms < within_ns / 1000000 + 500 && world->failure[0] == '\0'; ms += 100) {
+			if (ms == 6000) /* a newcomer's own time goes on for longer than that of what it is given */
+				apply_world(world, round % 2 == 0, 3);
 			if (ms == 1000 + 700 * round)
 				kill(world, round % world->node_count, round % 3 == 2);
 			if (ms == 1300 + 700 * round)
@@ -569,9 +583,10 @@ static void play_erased(struct world *world)
 		}
 		erased_judge(world);
 	}
-	world_log(world, "%u replicas were judged", erased_judged());
-	if (world->failure[0] == '\0' && erased_judged() < 10)
-		world_fail(world, "only %u replicas were judged: the run does not count", erased_judged());
+	world_log(world, "%u replicas were judged, and %u purges", erased_judged(), erased_purges());
+	if (world->failure[0] == '\0' && (erased_judged() < 10 || erased_purges() < 10))
+		world_fail(world, "only %u replicas and %u purges were judged: the run does not count", erased_judged(),
+			erased_purges());
 }
 
 /* Slot of the node that leads a group; -1: none does. */
@@ -1000,6 +1015,8 @@ static const struct scenario scenarios[] = {
 	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
 	{ "erased", "what is no copy any more is gone from every disk in time", erased_soon, play_erased },
+	{ "erased-witness", "the same beside two copies and a witness, who has nothing", erased_witnessed,
+		play_erased },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
 		play_rebound },
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },

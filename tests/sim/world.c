@@ -841,6 +841,7 @@ void world_knobs_from_seed(struct world *world)
 	/* Who stands alone with the witness has the only copy: its disk is not what `survive` speaks of. */
 	knobs->witness = prng_below(&prng, 3) == 0 && !knobs->bit_flips && !knobs->damages;
 	knobs->drains = prng_below(&prng, 4) == 0;
+	knobs->erase_within_s = prng_below(&prng, 4) == 0 ? ERASE_WITHIN_S_MIN : 0;
 	if (knobs->drains && knobs->nodes_per_region == 1)
 		knobs->nodes_per_region = 2; /* or there is hardly a place to go to */
 	if (knobs->drains)

@@ -46,6 +46,7 @@ struct world_knobs {
 	uint64_t support_us, heartbeat_us, disk_us, disk_stall_us;
 	uint64_t segment_size, memory_size;
 	uint32_t erase_within_s;	     /* of its policies; 0: the default */
+	bool erased_in_time;		     /* whatever happens: an audit must find nothing late */
 	uint32_t drift_ppm, clock_error_ppm; /* the bound the nodes assume; how far clocks really stray */
 	uint32_t loss_ppm, duplicate_ppm;
 	uint32_t jitter_percent;
