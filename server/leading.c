@@ -101,12 +101,29 @@ static uint64_t node_named(const struct node *node, const struct map_shard *shar
 	return there != NULL && map_node_takes_leads(map, there) ? there->id : 0;
 }
 
+/* Somebody better is there and cannot lead now: lags, or its engine is being mended. That it can again is told by
+ * nobody. */
+static bool better_later(const struct node *node, const struct membership *membership,
+	const struct leading_candidate candidates[], unsigned own)
+{
+	for (unsigned i = 0; i < membership->count; i++) {
+		const struct member *member = &membership->at[i];
+
+		if (!candidates[i].able && member->role_new == ROLE_VOTER &&
+			candidates[i].rank < candidates[own].rank &&
+			liveness_alive(node->liveness, member->node, node->time.now_ns))
+			return true;
+	}
+	return false;
+}
+
 struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), shard->policy);
 	const struct membership *membership = group_membership(driver_group(hosted->driver));
 	const int own = membership_find(membership, driver_replica_id(hosted->driver));
 	struct leading_candidate candidates[REPLICAS_MAX];
+	struct leading_choice choice;
 	member_set there = 0;
 	unsigned to;
 
@@ -129,13 +146,18 @@ struct leading_choice leading_wanted(struct node *node, struct hosted *hosted, c
 	}
 	if (node_named(node, shard) == node->identity.node)
 		return (struct leading_choice){ 0, false };
-	if (node_named(node, shard) != 0) /* not taken back while that node is only slow */
-		return (struct leading_choice){ named(shard, membership, candidates), false };
+	if (node_named(node, shard) != 0) { /* not taken back while that node is only slow */
+		choice.to = named(shard, membership, candidates);
+		choice.waits = choice.to == 0;
+		return choice;
+	}
 	leading_decay(&hosted->leading, node->time.now_ns);
 	if (policy->follow && !membership->joint)
 		expect(node, hosted, policy, membership, there, candidates);
-	return leading_choose(&hosted->leading, candidates, membership->count, (unsigned)own,
+	choice = leading_choose(&hosted->leading, candidates, membership->count, (unsigned)own,
 		policy->follow && !membership->joint, node->time.now_ns);
+	choice.waits = choice.waits || (choice.to == 0 && better_later(node, membership, candidates, (unsigned)own));
+	return choice;
 }
 
 void leading_offer(struct node *node, struct hosted *hosted, const struct map_shard *shard, uint64_t to)
