@@ -144,6 +144,7 @@ struct operation_attempt *attempt_push(
 	*attempt = (struct operation_attempt){ .number = operation->attempt_current,
 		.second = second,
 		.node = node,
+		.shard = operation->target.shard,
 		.sent_ns = now_ns,
 		.silent_ns = now_ns + silence_ns };
 	operation->second_ns = plan_second(operation, node, next, second, now_ns);

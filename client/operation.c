@@ -421,12 +421,16 @@ struct operation_action operation_replied(
 	if (operation->state == STATE_DONE || !attempt_close(operation, attempt, &closed))
 		return keep_on(operation);
 	router_node_answered(operation->router, closed.node);
-	if (reply->leader_node != 0 && router_may_send(operation->router, operation->target.policy, reply->leader_node))
+	/* What was sent before the key was bound to another policy says nothing of the shard that it is in now. */
+	if (reply->leader_node != 0 && closed.shard == operation->target.shard &&
+		router_may_send(operation->router, operation->target.policy, reply->leader_node))
 		router_learn_leader(operation->router, operation->target.shard, reply->leader_node);
 	if (is_answer(operation, reply->status)) {
 		attempt_answered(operation, &closed, now_ns);
 		operation->text[0] = '\0';
-		return finished(operation, (enum status)reply->status, true);
+		struct operation_action action = finished(operation, (enum status)reply->status, true);
+		action.shard = closed.shard;
+		return action;
 	}
 	if (is_write(operation) && !certainly_nothing(reply->status))
 		operation->maybe_proposed = true;

@@ -59,6 +59,7 @@ struct operation_action {
 	bool answered;	    /* FINISHED by the reply just given: its rows, version and index are the result */
 	uint32_t attempt;   /* SEND */
 	uint64_t node;	    /* SEND */
+	uint64_t shard;	    /* FINISHED and answered: whose answer it is; the key may be bound to another by now */
 	uint64_t until_ns;  /* unless FINISHED: call operation_expired then, if nothing else came before */
 	enum status status; /* FINISHED; never NOT_LEADER; STALE_MAP only for SCAN: make a new plan */
 };
@@ -66,7 +67,7 @@ struct operation_action {
 struct operation_attempt {
 	uint32_t number; /* from 1 */
 	bool second;	 /* asked beside another one that is not given up */
-	uint64_t node, sent_ns;
+	uint64_t node, shard, sent_ns;
 	uint64_t silent_ns; /* from then on the node counts as lost */
 };
 struct operation_machine {

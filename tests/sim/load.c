@@ -160,9 +160,9 @@ static void finish(struct world *world, struct sim_client *client, struct sim_op
 	if (record->operation == OPERATION_SCAN && action->status == STATUS_OK && action->answered && reply != NULL)
 		scanned(world, client, operation, reply);
 	if (action->answered && reply != NULL) {
-		uint64_t *seen = seen_of(client, operation->machine.target.shard);
+		uint64_t *seen = action->status == STATUS_UNKNOWN_OUTCOME ? NULL : seen_of(client, action->shard);
 
-		if (reply->index > *seen && action->status != STATUS_UNKNOWN_OUTCOME)
+		if (seen != NULL && reply->index > *seen)
 			*seen = reply->index;
 		record->version = reply->version;
 		record->staleness_ms = reply->staleness_ms;

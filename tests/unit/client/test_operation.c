@@ -342,6 +342,31 @@ static void test_never_to_another_shard(void **state)
 	}
 }
 
+/* A read was sent to two shards, since its key was bound to another policy meanwhile: the answer of the first is one.
+ */
+static void test_whose_answer_it_is(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_start(&bench, OPERATION_GET, "else");
+	uint32_t first = bench.action.attempt;
+	uint64_t before = bench.operation.target.shard;
+	struct cluster_map *map = world_map();
+	map->epoch = 8;
+	map->bindings[map->binding_count - 1].policy = EU_OPEN;
+	assert_int_equal(world_learn(bench.router, map), STATUS_OK);
+	while (bench.operation.target.shard == before)
+		expire(&bench);
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	uint64_t now = bench.operation.target.shard, leader = router_leader(bench.router, now);
+	reply(&bench, first, STATUS_OK, IE1, 8);
+	expect_finished(&bench, STATUS_OK);
+	assert_int_equal(bench.action.shard, before);
+	assert_int_equal(router_leader(bench.router, now), leader);
+	free(map);
+	bench_end(&bench);
+}
+
 static void test_refused_before_a_byte_leaves(void **state)
 {
 	(void)state;
@@ -1039,6 +1064,7 @@ int main(void)
 		cmocka_unit_test(test_hints),
 		cmocka_unit_test(test_newer_map),
 		cmocka_unit_test(test_never_to_another_shard),
+		cmocka_unit_test(test_whose_answer_it_is),
 		cmocka_unit_test(test_refused_before_a_byte_leaves),
 		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_scan_of_one_shard),
