@@ -163,6 +163,7 @@ static void report_encode(const struct change *change, struct packer *packer)
 	pack_u64(packer, change->membership_index);
 	pack_u64(packer, change->target_node);
 	pack_u64(packer, change->keys_found);
+	pack_u64(packer, change->version);
 	pack_u8(packer, change->replica_count);
 	for (unsigned i = 0; i < change->replica_count; i++) {
 		pack_u64(packer, change->replicas[i].replica);
@@ -179,6 +180,7 @@ static void report_decode(struct unpacker *unpacker, struct change *change)
 	change->membership_index = unpack_u64(unpacker);
 	change->target_node = unpack_u64(unpacker);
 	change->keys_found = unpack_u64(unpacker);
+	change->version = unpack_u64(unpacker);
 	change->replica_count = unpack_u8(unpacker);
 	if (change->replica_count > REPLICAS_MAX) {
 		unpacker->bad = true;
@@ -191,6 +193,24 @@ static void report_decode(struct unpacker *unpacker, struct change *change)
 		if (change->replicas[i].role > ROLE_WITNESS)
 			unpacker->bad = true;
 	}
+}
+
+static void move_report_encode(const struct change *change, struct packer *packer)
+{
+	pack_u64(packer, change->shard);
+	pack_u64(packer, change->operation);
+	pack_u64(packer, change->keys_found);
+	pack_u8(packer, change->phase);
+}
+
+static void move_report_decode(struct unpacker *unpacker, struct change *change)
+{
+	change->shard = unpack_u64(unpacker);
+	change->operation = unpack_u64(unpacker);
+	change->keys_found = unpack_u64(unpacker);
+	change->phase = unpack_u8(unpacker);
+	if (change->phase > PHASE_ABORT)
+		unpacker->bad = true;
 }
 
 static void init_encode(const struct change *change, struct packer *packer)
@@ -267,6 +287,9 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_NODE_REMOVE:
 		state_encode(change, packer);
 		return;
+	case CHANGE_MOVE_REPORT:
+		move_report_encode(change, packer);
+		return;
 	}
 	assert(false); /* a kind that nobody made */
 }
@@ -303,6 +326,9 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
 		state_decode(unpacker, change);
+		return STATUS_OK;
+	case CHANGE_MOVE_REPORT:
+		move_report_decode(unpacker, change);
 		return STATUS_OK;
 	}
 	return STATUS_UNSUPPORTED;

@@ -23,8 +23,9 @@ enum change_kind {
 	CHANGE_NODE_STATE = 14,	   /* admin: drains a node, of leads only or of replicas too, or has it back */
 	CHANGE_REGION_STATE = 15,  /* admin: the same for all nodes of a region */
 	CHANGE_NODE_REMOVE = 16,   /* admin: a drained node, for ever */
+	CHANGE_MOVE_REPORT = 17,   /* the shard's leader: its step of an operation's phase is done */
 };
-enum { CHANGE_KIND_LAST = CHANGE_NODE_REMOVE };
+enum { CHANGE_KIND_LAST = CHANGE_MOVE_REPORT };
 
 struct change_binding {
 	bool exact;
@@ -52,8 +53,10 @@ struct change {
 	uint32_t policy_count, binding_count;
 	struct policy *policies;
 	struct change_binding *bindings;
-	/* SHARD_*, FENCE_REPORT, META_REPORT */
+	uint8_t phase; /* MOVE_REPORT; enum operation_phase */
+	/* SHARD_*, FENCE_REPORT, META_REPORT, MOVE_REPORT (shard, operation; keys_found: that cannot go) */
 	uint64_t shard, operation, generation, membership_index, target_node, keys_found;
+	uint64_t version; /* FENCE_REPORT: no row of the shard has, or had, a higher one */
 	uint8_t replica_count;
 	struct map_replica replicas[REPLICAS_MAX];
 	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE (name): enum node_state, enum region_state */

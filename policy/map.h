@@ -26,6 +26,7 @@ enum {
 	ADDRESSES_MAX = 8,
 	CLUSTER_NAME_MAX = 64,
 	OPERATION_TEXT_MAX = 256,
+	OPERATION_POLICIES_MAX = 8,
 	MAP_VERSIONS_MAX = 512,	 /* former rules of all policies together */
 	POLICY_VERSIONS_MAX = 8, /* of one policy */
 	MAP_FORMERS_MAX = 256,	 /* nodes that were decommissioned */
@@ -117,6 +118,18 @@ static inline bool operation_lists_shards(uint8_t kind)
 	return kind != OPERATION_DRAIN;
 }
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
+/* Of an OPERATION_BINDING; replication/meta.h says what happens in each. The binding is decided on up to the switch,
+ * that is up to the end of CLOSE or SEAL. */
+enum operation_phase {
+	PHASE_NONE = 0, /* other kinds */
+	PHASE_FENCE = 1,
+	PHASE_WAIT = 2, /* for those that decide on some of its keys more closely; no shard has a step to do */
+	PHASE_COPY = 3,
+	PHASE_CLOSE = 4,
+	PHASE_SEAL = 5,	 /* CLOSE of one that has no keys to copy; also when it is done */
+	PHASE_PURGE = 6, /* the new binding is in force; also of one that is done, and moved keys */
+	PHASE_ABORT = 7, /* the old one is; also of one that failed after it had begun to copy */
+};
 struct map_operation {
 	uint64_t id;
 	uint8_t kind, state;
@@ -126,7 +139,19 @@ struct map_operation {
 	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
 	/* Where it lists its shards, their ids: all `steps` of them, those that are done (the first steps_done) before
 	 * those that are not. */
-	uint64_t shards_done[SHARDS_PER_POLICY * 8];
+	uint64_t shards_done[SHARDS_PER_POLICY * OPERATION_POLICIES_MAX];
+	/* OPERATION_BINDING: */
+	uint8_t phase;	      /* enum operation_phase; steps are of this phase */
+	uint64_t phase_epoch; /* of the map in which it began */
+	uint64_t keys;	      /* counted behind the fences */
+	uint64_t version;     /* no row that lay behind the fences, ever, has a higher one */
+	uint8_t source_count, target_count;
+	uint64_t sources[OPERATION_POLICIES_MAX]; /* policies whose shards are fenced */
+	uint64_t targets[OPERATION_POLICIES_MAX]; /* policies to which keys may go; from COPY or SEAL on */
+	bool exact;				  /* what is bound, as in struct map_binding */
+	struct hash128 hash;
+	uint16_t prefix_size;
+	uint8_t prefix[BINDING_PREFIX_MAX];
 };
 
 /* A node that was decommissioned: how far its ledger went, for audits of what was on it. */
@@ -214,13 +239,37 @@ const struct map_operation *map_operation_find(const struct cluster_map *map, ui
  * operation (of the same policy) ends; it is not when it is still to come. */
 bool map_binding_in_force(const struct cluster_map *map, const struct map_binding *binding);
 /* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the
- * exact hash. False: nothing of that policy. */
+ * exact hash. False: nothing of that policy, or it has all its fences. */
 bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
 	bool *exact, uint64_t exact_hash[2], struct bytes *prefix);
 /* What a fence of that operation, in the shards of `policy`, covers is bound to another policy by now, or to none: who
- * still comes there has an old map, or meets a node that has one. So the fence stays. */
+ * still comes there has an old map, or meets a node that has one. So the fence stays. Not so where it may keep out keys
+ * that live there: those that a closer binding has left there; and an exact key that has no binding of its own any
+ * more, in a policy that some prefix is bound to, which may be the key's. */
 bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t policy, bool exact,
 	const uint64_t exact_hash[2], struct bytes prefix);
+/* Fences of this operation are wanted: it is not over, and not given up. */
+bool map_operation_fences(const struct map_operation *operation);
+/* The shard has its step of the operation's phase yet to do. */
+bool map_operation_awaits(const struct map_operation *operation, uint64_t shard);
+/* Whether a running OPERATION_BINDING moves this key of `policy`, while the binding is not yet switched, and where to.
+ */
+enum map_move {
+	MOVE_STAYS = 1, /* another binding covers it more closely, or the new one is of the same policy */
+	MOVE_GOES,	/* to *target */
+	MOVE_NOWHERE,	/* nothing would cover it */
+};
+enum map_move map_operation_moves(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
+	struct bytes key, uint64_t *target);
+/* The key could be bound by both: one prefix begins with the other. An exact key may have any prefix. */
+bool map_operation_overlaps(
+	const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix);
+/* ... and of the two `inner` is the closer one. */
+bool map_operation_inside(const struct map_operation *inner, const struct map_operation *outer);
+/* A key with the prefix (of any, if empty) may be on its way between policies, or have its rows in both. */
+bool map_moves_under(const struct cluster_map *map, struct bytes prefix);
+/* Equal as long as no operation has re-homed keys meanwhile. */
+uint64_t map_switches(const struct cluster_map *map);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
  * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */
 unsigned map_policies_under(const struct cluster_map *map, struct bytes prefix, uint64_t *policies, unsigned max);

@@ -247,6 +247,54 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 	shard->operation = unpack_u64(unpacker);
 }
 
+static void policies_encode(const uint64_t policies[], uint8_t count, struct packer *packer)
+{
+	assert(count <= OPERATION_POLICIES_MAX);
+	pack_u8(packer, count);
+	for (unsigned i = 0; i < count; i++)
+		pack_u64(packer, policies[i]);
+}
+
+static uint8_t policies_decode(struct unpacker *unpacker, uint64_t policies[])
+{
+	uint8_t count = unpack_bounded(unpacker, 0, OPERATION_POLICIES_MAX);
+	for (unsigned i = 0; i < count; i++)
+		policies[i] = unpack_u64(unpacker);
+	return count;
+}
+
+static void move_encode(const struct map_operation *operation, struct packer *packer)
+{
+	pack_u8(packer, operation->phase);
+	pack_u64(packer, operation->phase_epoch);
+	pack_u64(packer, operation->keys);
+	pack_u64(packer, operation->version);
+	policies_encode(operation->sources, operation->source_count, packer);
+	policies_encode(operation->targets, operation->target_count, packer);
+	pack_u8(packer, operation->exact ? 1 : 0);
+	pack_u64(packer, operation->hash.high);
+	pack_u64(packer, operation->hash.low);
+	assert(operation->prefix_size <= BINDING_PREFIX_MAX);
+	pack_bytes(packer, bytes_of(operation->prefix, operation->prefix_size));
+}
+
+static void move_decode(struct unpacker *unpacker, struct map_operation *operation)
+{
+	operation->phase = unpack_bounded(unpacker, PHASE_FENCE, PHASE_ABORT);
+	operation->phase_epoch = unpack_u64(unpacker);
+	operation->keys = unpack_u64(unpacker);
+	operation->version = unpack_u64(unpacker);
+	operation->source_count = policies_decode(unpacker, operation->sources);
+	operation->target_count = policies_decode(unpacker, operation->targets);
+	operation->exact = unpack_bounded(unpacker, 0, 1) == 1;
+	operation->hash.high = unpack_u64(unpacker);
+	operation->hash.low = unpack_u64(unpacker);
+	struct bytes prefix = unpack_bytes(unpacker, BINDING_PREFIX_MAX);
+	operation->prefix_size = (uint16_t)prefix.size;
+	if (prefix.size > 0)
+		memcpy(operation->prefix, prefix.data, prefix.size);
+}
+
 static void operation_encode(const struct map_operation *operation, struct packer *packer)
 {
 	uint8_t done = OPERATION_SHARDS_MAX;
@@ -265,6 +313,8 @@ static void operation_encode(const struct map_operation *operation, struct packe
 	pack_u8(packer, done);
 	for (unsigned i = 0; i < done; i++)
 		pack_u64(packer, operation->shards_done[i]);
+	if (operation->kind == OPERATION_BINDING)
+		move_encode(operation, packer);
 }
 
 static void operation_decode(struct unpacker *unpacker, struct map_operation *operation)
@@ -282,6 +332,8 @@ static void operation_decode(struct unpacker *unpacker, struct map_operation *op
 	uint8_t done = unpack_bounded(unpacker, 0, OPERATION_SHARDS_MAX);
 	for (unsigned i = 0; i < done; i++)
 		operation->shards_done[i] = unpack_u64(unpacker);
+	if (operation->kind == OPERATION_BINDING)
+		move_decode(unpacker, operation);
 }
 
 static void version_encode(const struct policy_version *version, struct packer *packer)

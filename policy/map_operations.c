@@ -20,35 +20,133 @@ bool map_binding_in_force(const struct cluster_map *map, const struct map_bindin
 	return operation && operation->policy == binding->policy;
 }
 
-/* Whether one of the shards that the operation fences is of this policy. */
-static bool fences_policy(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy)
+static bool names(const uint64_t policies[], unsigned count, uint64_t policy)
 {
-	if (operation->policy != 0)
-		return operation->policy == policy;
-	for (uint32_t i = 0; i < operation->steps && i < SHARDS_PER_POLICY * 8; i++) {
-		const struct map_shard *shard = map_shard_find(map, operation->shards_done[i]);
-		if (shard && shard->policy == policy)
+	assert(count <= OPERATION_POLICIES_MAX);
+	for (unsigned i = 0; i < count; i++)
+		if (policies[i] == policy)
 			return true;
-	}
+	return false;
+}
+
+static bool runs(const struct map_operation *operation)
+{
+	return operation->kind == OPERATION_BINDING && operation->state == OPERATION_RUNNING;
+}
+
+bool map_operation_fences(const struct map_operation *operation)
+{
+	return runs(operation) && operation->phase != PHASE_ABORT;
+}
+
+bool map_operation_awaits(const struct map_operation *operation, uint64_t shard)
+{
+	if (operation->state != OPERATION_RUNNING || !operation_lists_shards(operation->kind))
+		return false;
+	for (uint32_t i = operation->steps_done; i < operation->steps; i++)
+		if (operation->shards_done[i] == shard)
+			return true;
 	return false;
 }
 
 bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
 	bool *exact, uint64_t exact_hash[2], struct bytes *prefix)
 {
-	if (operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING)
+	(void)map;
+	if (!runs(operation) || operation->phase != PHASE_FENCE ||
+		!names(operation->sources, operation->source_count, policy))
 		return false;
-	if (!fences_policy(map, operation, policy))
+	*exact = operation->exact;
+	exact_hash[0] = operation->exact ? operation->hash.high : 0;
+	exact_hash[1] = operation->exact ? operation->hash.low : 0;
+	*prefix = bytes_of(operation->prefix, operation->prefix_size);
+	return true;
+}
+
+/* Of this operation. */
+static const struct map_binding *closest_binding(
+	const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
+{
+	const struct map_binding *binding = map_binding_pending_of(map, key);
+	return binding && binding->pending_operation == operation->id ? binding : NULL;
+}
+
+enum map_move map_operation_moves(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
+	struct bytes key, uint64_t *target)
+{
+	const struct map_binding *binding = closest_binding(map, operation, key);
+	*target = 0;
+	if (!binding)
+		return MOVE_STAYS;
+	*target = operation->binding_policy;
+	/* It goes away: the next shorter one takes the key. One of those may be decided on too: it waits for this one.
+	 */
+	size_t size = binding->exact ? key.size + 1 : binding->prefix_size;
+	for (; *target == 0 && size > 0; size--) {
+		const struct map_binding *around = map_binding_by_prefix(map, bytes_of(key.data, size - 1));
+		if (around && map_binding_in_force(map, around))
+			*target = around->policy;
+	}
+	if (*target == 0)
+		return MOVE_NOWHERE;
+	return *target == policy ? MOVE_STAYS : MOVE_GOES;
+}
+
+bool map_operation_overlaps(const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix)
+{
+	if (operation->exact && exact)
+		return operation->hash.high == hash.high && operation->hash.low == hash.low;
+	if (operation->exact || exact)
+		return true;
+	struct bytes own = bytes_of(operation->prefix, operation->prefix_size);
+	return bytes_starts_with(own, prefix) || bytes_starts_with(prefix, own);
+}
+
+bool map_operation_inside(const struct map_operation *inner, const struct map_operation *outer)
+{
+	struct bytes prefix = bytes_of(inner->prefix, inner->prefix_size);
+	if (outer->exact || !map_operation_overlaps(outer, inner->exact, inner->hash, prefix))
 		return false;
+	return inner->exact || inner->prefix_size > outer->prefix_size;
+}
+
+bool map_moves_under(const struct cluster_map *map, struct bytes prefix)
+{
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		if (runs(operation) && operation->phase >= PHASE_COPY &&
+			map_operation_overlaps(operation, false, (struct hash128){ 0 }, prefix))
+			return true;
+	}
+	return false;
+}
+
+uint64_t map_switches(const struct cluster_map *map)
+{
+	uint64_t sum = 0; /* of ids, which are never given twice */
+	for (uint32_t i = 0; i < map->operation_count; i++)
+		if (map->operations[i].phase == PHASE_PURGE)
+			sum += map->operations[i].id;
+	return sum;
+}
+
+/* Keys of some prefix live by the policy. */
+static bool binds_prefix(const struct cluster_map *map, uint64_t policy)
+{
+	for (uint32_t i = map->binding_count; i > 0 && !map->bindings[i - 1].exact; i--)
+		if (map->bindings[i - 1].policy == policy && map_binding_in_force(map, &map->bindings[i - 1]))
+			return true;
+	return false;
+}
+
+/* Some key with the prefix may live by the policy all the same, by a closer binding. */
+static bool binds_inside(const struct cluster_map *map, uint64_t policy, struct bytes prefix)
+{
 	for (uint32_t i = 0; i < map->binding_count; i++) {
 		const struct map_binding *binding = &map->bindings[i];
-		if (binding->pending_operation != operation->id)
-			continue;
-		*exact = binding->exact;
-		exact_hash[0] = binding->exact ? binding->hash.high : 0;
-		exact_hash[1] = binding->exact ? binding->hash.low : 0;
-		*prefix = bytes_of(binding->prefix, binding->prefix_size);
-		return true;
+		if (binding->policy == policy && map_binding_in_force(map, binding) &&
+			(binding->exact || bytes_starts_with(bytes_of(binding->prefix, binding->prefix_size), prefix)))
+			return true;
 	}
 	return false;
 }
@@ -61,14 +159,16 @@ bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t
 		const struct map_binding *binding = map_binding_by_hash(map, hash);
 		if (binding && map_binding_in_force(map, binding))
 			return binding->policy != policy;
-		/* Which prefix covers the key is not known; that it went is, as long as the operation is. */
+		/* Which prefix covers the key is not known; that it went is, as long as the operation is, unless the
+		 * prefix may be one of this very policy. */
 		const struct map_operation *done = map_operation_find(map, operation);
-		return done && done->state == OPERATION_DONE;
+		bool switched = done && (done->state == OPERATION_DONE || done->phase == PHASE_PURGE);
+		return switched && !binds_prefix(map, policy);
 	}
 	for (size_t size = prefix.size + 1; size-- > 0;) {
 		const struct map_binding *binding = map_binding_by_prefix(map, bytes_of(prefix.data, size));
 		if (binding && map_binding_in_force(map, binding))
-			return binding->policy != policy;
+			return binding->policy != policy && !binds_inside(map, policy, prefix);
 	}
-	return true;
+	return !binds_inside(map, policy, prefix);
 }

@@ -444,6 +444,8 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_region_state(map, change, result, changed);
 	case CHANGE_NODE_REMOVE:
 		return meta_apply_node_remove(map, change, result, changed);
+	case CHANGE_MOVE_REPORT:
+		return meta_apply_move_report(map, change, result, changed);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));

@@ -27,18 +27,21 @@
  *    kept, of each policy the last POLICY_VERSIONS_MAX, of all MAP_VERSIONS_MAX; the oldest are forgotten. A policy
  *    that leaves the file stays. Bindings: as BINDING_SET.
  *  - BINDING_SET: a binding under which keys may already live elsewhere (another one covers them): pending, and
- *    an OPERATION_BINDING starts: the shards of the covering policy fence the prefix and report how many keys
- *    they hold. No key anywhere: in force; fences stay until then and are lifted by the epoch. A key somewhere:
- *    the operation fails (its text says how many), all is as before. No binding covers it, or one of the same
- *    policy: in force at once.
+ *    an OPERATION_BINDING starts. FENCE: the shards of the covering policy fence the prefix and report how many keys
+ *    they hold. No key anywhere: SEAL, versions in the shards of the policy to come begin above those of before, and
+ *    it is in force. A key somewhere: COPY, they send them to those shards, which show them to nobody; CLOSE, those
+ *    end that, and SEAL; then the binding is in force; PURGE, the first ones remove what they had. A key that cannot
+ *    go: ABORT, all is as before at once, and has failed when what was copied is removed. From COPY to the end no
+ *    binding changes that could cover one of the keys (CONFLICT); an operation around another one WAITs for it after
+ *    its fences. No binding covers it, or one of the same policy: in force at once.
  *  - ... over one that is there: the old one stays in force until the operation ends (map_binding_in_force
  *    tells old from new). operation.policy is the fenced policy, binding_policy the one to come, 0: none.
  *  - ... tightens only, against what is around and what is inside, whatever becomes of pending ones.
  *  - ... of an exact key: meta sees a hash, so any prefix may be around it: all their policies are fenced (at
  *    most eight; operation.policy is 0 when more than one), and the policy must tighten at least one of them.
- *    That it tightens the right one is checked by who has the key (placement_tightens).
- *  - BINDING_UNSET: the keys fall to the next shorter binding or to none: the same fence, over its own policy's
- *    shards.
+ *    That it tightens the right one is checked by who has the key (placement_tightens): before it is copied, too.
+ *  - BINDING_UNSET: the keys fall to the next shorter binding: the same, from its own policy's shards. To none: only
+ *    if there is no key.
  *  - SHARD_PLACE: nodes must be allowed, counts as the policy says (refused with the rule otherwise);
  *    OPERATION_PLACE.
  *  - SHARD_REPORT: generation one above (else CONFLICT: stale); replicas as in the committed membership. When

@@ -206,18 +206,26 @@ static void check_operations(const struct cluster_map *map)
 		if (operation_lists_shards(operation->kind))
 			assert(operation->steps <= OPERATION_SHARDS_MAX);
 		assert(operation->steps_done <= operation->steps);
-		assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
+		if (operation->state != OPERATION_FAILED)
+			assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
+		assert((operation->kind == OPERATION_BINDING) == (operation->phase != PHASE_NONE));
+		assert(operation->phase_epoch <= map->epoch);
 		if (i > 0)
 			assert(map->operations[i - 1].id < operation->id);
 		if (operation->state != OPERATION_RUNNING)
 			continue;
+		for (uint32_t j = 0; operation->phase >= PHASE_COPY && j < map->operation_count; j++) {
+			const struct map_operation *other = &map->operations[j];
+			if (other->kind == OPERATION_BINDING && other->state == OPERATION_RUNNING)
+				assert(!map_operation_inside(other, operation));
+		}
 		unsigned served = 0;
 		for (uint32_t j = 0; j < map->binding_count; j++)
 			served += map->bindings[j].pending_operation == operation->id;
 		for (uint32_t j = 0; j < map->shard_count; j++)
 			served += map->shards[j].operation == operation->id;
 		if (operation->kind == OPERATION_BINDING)
-			assert(served == 1);
+			assert(served == (operation->phase < PHASE_PURGE));
 		else
 			assert(served == operation->steps - operation->steps_done);
 	}
@@ -413,6 +421,16 @@ static void mix_operation(struct digest *digest, const struct map_operation *ope
 	mix_u64(digest, operation->steps_done);
 	mix_u64(digest, operation->started_us);
 	mix_u64(digest, operation->ended_us);
+	mix_u64(digest, operation->phase);
+	mix_u64(digest, operation->phase_epoch);
+	mix_u64(digest, operation->keys);
+	mix_u64(digest, operation->version);
+	mix(digest, operation->sources, sizeof(operation->sources));
+	mix(digest, operation->targets, sizeof(operation->targets));
+	mix_u64(digest, operation->exact);
+	mix_u64(digest, operation->hash.high);
+	mix_u64(digest, operation->hash.low);
+	mix(digest, operation->prefix, sizeof(operation->prefix));
 	mix_text(digest, operation->text);
 	mix(digest, operation->shards_done, sizeof(operation->shards_done));
 }

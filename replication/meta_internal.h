@@ -52,8 +52,17 @@ bool meta_apply_shard_place(struct cluster_map *map, const struct change *change
 bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change, struct meta_result *result);
 bool meta_apply_shard_report(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+
+/* meta_rebind.c */
 bool meta_apply_fence_report(
 	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+bool meta_apply_move_report(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+/* An operation that has begun: it asks the shards of these policies for fences. */
+void meta_rebind_begin(struct cluster_map *map, struct map_operation *operation, const struct map_binding *binding,
+	const uint64_t sources[], unsigned count);
+/* The operation that moves keys which the binding could cover, or removes what it left; NULL. */
+const struct map_operation *meta_rebind_under_way(const struct cluster_map *map, const struct map_binding *binding);
 
 /* meta_drain.c */
 bool meta_apply_node_state(
@@ -74,7 +83,7 @@ bool meta_policy_placeable(const struct cluster_map *map, const struct policy *p
 struct placement meta_shard_placement(
 	const struct cluster_map *map, const struct policy *policy, const struct map_shard *current);
 bool meta_apply_rules(struct cluster_map *map, const struct change *change, struct meta_result *result);
-/* The fence is everywhere and found no key (failed false), or found some: what becomes of the pending binding. */
+/* The operation's binding is no longer pending: it is what was to come, or (failed) what it was. */
 void meta_binding_settle(struct cluster_map *map, const struct map_operation *operation, bool failed);
 
 #endif

@@ -15,7 +15,7 @@
 #include "base/text.h"
 
 #define MARK ((uint64_t)1 << 63) /* above every id */
-enum { FENCED_POLICIES_MAX = OPERATION_SHARDS_MAX / SHARDS_PER_POLICY };
+enum { FENCED_POLICIES_MAX = OPERATION_POLICIES_MAX };
 
 struct trial {
 	struct cluster_map *map;
@@ -107,6 +107,10 @@ static bool policy_busy(const struct cluster_map *map, uint64_t policy)
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
 		bool concerned = operation->policy == policy || operation->binding_policy == policy;
+		for (unsigned j = 0; j < operation->source_count; j++)
+			concerned |= operation->sources[j] == policy;
+		for (unsigned j = 0; j < operation->target_count; j++)
+			concerned |= operation->targets[j] == policy;
 		if (operation->state == OPERATION_RUNNING && concerned)
 			return true;
 	}
@@ -680,9 +684,9 @@ static void operation_describe(struct map_operation *operation, const struct map
 	text_add(&text, policy ? " goes to policy " : " goes away");
 	if (policy)
 		text_add(&text, policy);
-	text_add(&text, " when no key lives there: ");
+	text_add(&text, ": ");
 	text_add_u64(&text, operation->steps);
-	text_add(&text, " shards are asked");
+	text_add(&text, " shards are asked for the keys that live there");
 }
 
 static void commit_binding(struct trial *trial, struct map_binding *binding, const struct fenced *fenced)
@@ -703,12 +707,7 @@ static void commit_binding(struct trial *trial, struct map_binding *binding, con
 	}
 	struct map_operation *operation = meta_operation_begin(map, OPERATION_BINDING,
 		fenced->count == 1 ? fenced->policies[0] : 0, unset ? 0 : target->id, trial->change->now_us);
-	for (unsigned i = 0; i < fenced->count; i++) {
-		uint32_t count;
-		const struct map_shard *shards = meta_shards_of(map, fenced->policies[i], &count);
-		for (uint32_t j = 0; j < count; j++)
-			meta_operation_add_shard(operation, shards[j].id);
-	}
+	meta_rebind_begin(map, operation, binding, fenced->policies, fenced->count);
 	operation_describe(operation, binding, unset ? NULL : target->name);
 	binding->pending_operation = operation->id;
 	if (binding->policy == 0)
@@ -733,6 +732,22 @@ static void commit_bindings(struct trial *trial)
 	}
 }
 
+/* While keys move, every node must find the same of where each goes. */
+static bool judge_moves(const struct trial *trial)
+{
+	for (uint32_t i = 0; i < trial->map->binding_count; i++) {
+		const struct map_binding *binding = &trial->map->bindings[i];
+		const struct map_operation *operation =
+			is_marked(binding) ? meta_rebind_under_way(trial->map, binding) : NULL;
+		if (operation)
+			return meta_refuse(trial->result, STATUS_CONFLICT, mark_of(trial, binding)->line,
+				TEXTS("operation ", meta_number(operation->id).text, " moves keys that ",
+					name_of(binding).text, " may cover"),
+				TEXTS("wait until it is done: domctl operation wait"));
+	}
+	return true;
+}
+
 static bool judge_counts(const struct change *change, struct meta_result *result)
 {
 	bool one = change->kind == CHANGE_BINDING_SET || change->kind == CHANGE_BINDING_UNSET;
@@ -751,7 +766,7 @@ bool meta_apply_rules(struct cluster_map *map, const struct change *change, stru
 	bool good = true;
 	for (uint32_t i = 0; good && i < change->binding_count; i++)
 		good = mark_binding(&trial, i);
-	good = good && judge_tighten(&trial) && judge_room(&trial, moving);
+	good = good && judge_moves(&trial) && judge_tighten(&trial) && judge_room(&trial, moving);
 	if (!good || change->dry_run) {
 		unmark(map);
 		return good;
@@ -764,7 +779,6 @@ bool meta_apply_rules(struct cluster_map *map, const struct change *change, stru
 
 void meta_binding_settle(struct cluster_map *map, const struct map_operation *operation, bool failed)
 {
-	assert(operation->state != OPERATION_RUNNING);
 	for (uint32_t i = 0; i < map->binding_count; i++) {
 		struct map_binding *binding = &map->bindings[i];
 		if (binding->pending_operation != operation->id)

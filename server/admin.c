@@ -332,7 +332,8 @@ static bool may_report(const struct cluster_map *map, uint64_t from, const struc
 
 	if (change->kind == CHANGE_NODE_ADDRESSES || change->kind == CHANGE_LEDGER_HEAD)
 		return change->node.id == from;
-	if (change->kind != CHANGE_SHARD_REPORT && change->kind != CHANGE_FENCE_REPORT)
+	if (change->kind != CHANGE_SHARD_REPORT && change->kind != CHANGE_FENCE_REPORT &&
+		change->kind != CHANGE_MOVE_REPORT)
 		return false;
 	shard = map_shard_find(map, change->shard);
 	return shard != NULL && (map_replica_on(shard->replicas, shard->replica_count, from) != NULL ||

@@ -213,6 +213,11 @@ void gateway_proposed(struct node *node, struct hosted *hosted, uint64_t token, 
 		pending_release(node, pending);
 		return;
 	}
+	if (pending->kind == PENDING_ADOPT) {
+		rebind_proposed(node, hosted, pending, outcome);
+		pending_release(node, pending);
+		return;
+	}
 	if (outcome->status == STATUS_NOT_LEADER) {
 		gateway_not_leader(node, pending->connection, pending->request,
 			gateway_leader_node(node, hosted, outcome->leader));

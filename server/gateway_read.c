@@ -45,6 +45,12 @@ static bool young_enough(const struct node *node, const struct hosted *hosted, c
 	return pending->level == READ_NEAREST || age <= pending->staleness_max_ms;
 }
 
+/* A binding that changed may have brought keys here: what the state was before that is no answer by it. */
+static bool since_switch(const struct node *node, const struct hosted *hosted)
+{
+	return driver_fresh_ns(hosted->driver) >= node->switched_ns;
+}
+
 static bool refresh_due(const struct node *node, const struct hosted *hosted, const struct pending *pending)
 {
 	uint64_t age = age_ms(driver_fresh_ns(hosted->driver), node->time.now_ns);
@@ -115,61 +121,6 @@ static void answer_get(struct node *node, const struct hosted *hosted, struct pe
 	node->io.reply(node->io.arg, pending->connection, &reply);
 }
 
-/* A read that misses the block cache: on a thread that may block; the loop goes on. */
-struct read_job {
-	struct node *node;
-	struct engine *engine;
-	struct buffer *key, *row;
-	uint64_t token, group, index;
-	enum status status;
-};
-
-static void read_job_run(void *arg)
-{
-	struct read_job *job = arg;
-
-	job->status = engine_get(job->engine, ENGINE_SPACE_KEYS, buffer_bytes(job->key), &job->row);
-}
-
-static void read_job_done(void *arg)
-{
-	struct read_job *job = arg;
-	struct hosted *hosted = node_hosted(job->node, job->group);
-	struct pending *pending = pending_find(job->node, job->token);
-
-	assert(hosted != NULL); /* a replica with a read under way is not removed */
-	hosted->reading--;
-	node_touch(job->node, hosted);		       /* the read may have found the engine damaged */
-	job->node->io.flush_wanted(job->node->io.arg); /* whoever owns the loop looks at the deadline anew */
-	if (pending != NULL && lease_stood(job->node, hosted, pending, job->token)) { /* else the client has gone */
-		answer_get(job->node, hosted, pending, job->status, job->row, job->index);
-		pending_release(job->node, pending);
-	}
-	if (job->row != NULL)
-		buffer_unref(job->row);
-	buffer_unref(job->key);
-	free(job);
-}
-
-/* False: no memory for the job. */
-static bool read_blocking(
-	struct node *node, struct hosted *hosted, const struct pending *pending, uint64_t token, uint64_t index)
-{
-	struct read_job *job = calloc(1, sizeof(*job));
-
-	if (job == NULL)
-		return false;
-	job->node = node;
-	job->engine = driver_engine(hosted->driver);
-	job->key = buffer_ref(pending->key);
-	job->token = token;
-	job->group = hosted->group;
-	job->index = index;
-	hosted->reading++;
-	node->io.block(node->io.arg, read_job_run, read_job_done, job);
-	return true;
-}
-
 static bool fence_covers(const struct node *node, const struct command *fence, const struct pending *pending)
 {
 	struct bytes key = buffer_bytes(pending->key);
@@ -202,6 +153,92 @@ static enum status judge_fences(const struct node *node, const struct hosted *ho
 	return STATUS_OK;
 }
 
+/* Which rows of ours live here, our map must say; and it must be the asker's, who left others to other shards. Of one
+ * key that was said when it was asked for. */
+static bool map_too_old(const struct node *node, const struct hosted *hosted, const struct pending *pending)
+{
+	uint64_t epoch = node_map_in_force(node)->epoch;
+
+	if (pending->judged_epoch < driver_write_epoch(hosted->driver))
+		return true;
+	return pending->kind == PENDING_SCAN &&
+	       (epoch < driver_move_epoch(hosted->driver) || epoch < pending->map_epoch);
+}
+
+/* What the fences and maps say against an answer from here. True: that was answered. */
+static bool refused(struct node *node, const struct hosted *hosted, const struct pending *pending)
+{
+	enum status fences = judge_fences(node, hosted, pending);
+
+	if (map_too_old(node, hosted, pending))
+		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
+			"this node has not heard of that map yet");
+	else if (fences != STATUS_OK)
+		gateway_reply(node, pending->connection, pending->request, fences,
+			fences == STATUS_BUSY ? "a binding of the key is being changed" : "a newer map is in force");
+	else
+		return false;
+	return true;
+}
+
+/* A read that misses the block cache: on a thread that may block; the loop goes on. */
+struct read_job {
+	struct node *node;
+	struct engine *engine;
+	struct buffer *key, *row;
+	uint64_t token, group, index;
+	enum status status;
+};
+
+static void read_job_run(void *arg)
+{
+	struct read_job *job = arg;
+
+	job->status = engine_get(job->engine, ENGINE_SPACE_KEYS, buffer_bytes(job->key), &job->row);
+}
+
+static void read_job_done(void *arg)
+{
+	struct read_job *job = arg;
+	struct hosted *hosted = node_hosted(job->node, job->group);
+	struct pending *pending = pending_find(job->node, job->token);
+
+	assert(hosted != NULL); /* a replica with a read under way is not removed */
+	hosted->reading--;
+	node_touch(job->node, hosted);		       /* the read may have found the engine damaged */
+	job->node->io.flush_wanted(job->node->io.arg); /* whoever owns the loop looks at the deadline anew */
+	if (pending != NULL && lease_stood(job->node, hosted, pending, job->token)) { /* else the client has gone */
+		/* While it waited for the disk, its key may have gone to another policy's shard, and its row with it.
+		 */
+		if (!refused(job->node, hosted, pending))
+			answer_get(job->node, hosted, pending, job->status, job->row, job->index);
+		pending_release(job->node, pending);
+	}
+	if (job->row != NULL)
+		buffer_unref(job->row);
+	buffer_unref(job->key);
+	free(job);
+}
+
+/* False: no memory for the job. */
+static bool read_blocking(
+	struct node *node, struct hosted *hosted, const struct pending *pending, uint64_t token, uint64_t index)
+{
+	struct read_job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return false;
+	job->node = node;
+	job->engine = driver_engine(hosted->driver);
+	job->key = buffer_ref(pending->key);
+	job->token = token;
+	job->group = hosted->group;
+	job->index = index;
+	hosted->reading++;
+	node->io.block(node->io.arg, read_job_run, read_job_done, job);
+	return true;
+}
+
 /* The rows of a scan, copied out of the engine; one thread. */
 struct scan_rows {
 	struct reply_row rows[SCAN_ROWS_MAX];
@@ -229,8 +266,19 @@ static enum status scan_take(struct scan_rows *rows, struct bytes key, const str
 	return STATUS_OK;
 }
 
-static enum status scan_fill(const struct hosted *hosted, const struct pending *pending, struct scan_rows *rows)
+/* Rows that come or go with a binding live where it says, and are shown by nobody else. */
+static bool shown(const struct cluster_map *map, const struct hosted *hosted, struct bytes key)
 {
+	const struct map_binding *binding = map_binding_of(map, key);
+
+	return binding != NULL && binding->policy == hosted->policy;
+}
+
+static enum status scan_fill(
+	const struct node *node, const struct hosted *hosted, const struct pending *pending, struct scan_rows *rows)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	bool moves = map_moves_under(map, buffer_bytes(pending->key));
 	struct engine_iter *iter;
 	struct bytes key, value;
 	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,
@@ -245,6 +293,8 @@ static enum status scan_fill(const struct hosted *hosted, const struct pending *
 		status = engine_iter_next(iter, &key, &value);
 		if (status != STATUS_OK)
 			break;
+		if (moves && !shown(map, hosted, key))
+			continue;
 		if (rows->count == pending->limit ||
 			(rows->count > 0 && rows->size + key.size + value.size > SCAN_BYTES_MAX)) {
 			rows->more = true;
@@ -272,7 +322,7 @@ static bool answer_scan(
 
 	if (!still_allowed(node, pending))
 		return true;
-	status = scan_fill(hosted, pending, &rows);
+	status = scan_fill(node, hosted, pending, &rows);
 	stood = lease_stood(node, hosted, pending, token);
 	if (stood) {
 		gateway_reply_begin(node, &reply, pending->request, status);
@@ -313,19 +363,14 @@ static bool read_get(struct node *node, struct hosted *hosted, struct pending *p
 static void serve(struct node *node, struct hosted *hosted, struct pending *pending, uint64_t token)
 {
 	uint64_t index = driver_applied(hosted->driver);
-	enum status fences = judge_fences(node, hosted, pending);
 	bool done = true;
 
 	if (pending->session_index > index)
 		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
 			"this replica has not applied what the session saw");
-	else if (fences != STATUS_OK)
-		gateway_reply(node, pending->connection, pending->request, fences,
-			fences == STATUS_BUSY ? "a binding of the key is being changed" : "a newer map is in force");
-	else if (pending->kind == PENDING_READ)
-		done = read_get(node, hosted, pending, token, index);
-	else
-		done = answer_scan(node, hosted, pending, token, index);
+	else if (!refused(node, hosted, pending))
+		done = pending->kind == PENDING_READ ? read_get(node, hosted, pending, token, index)
+						     : answer_scan(node, hosted, pending, token, index);
 	if (done)
 		pending_release(node, pending);
 }
@@ -391,7 +436,7 @@ static void read_begin(struct node *node, struct hosted *hosted, struct pending 
 			      driver_fresh_ns(hosted->driver) != 0;
 	else if (pending->level != READ_STRONG && !driver_may_read(hosted->driver, node->time.now_ns))
 		old_will_do = young_enough(node, hosted, pending);
-	if (!old_will_do) {
+	if (!old_will_do || !since_switch(node, hosted)) {
 		read_strong(node, hosted, pending, token);
 		return;
 	}
@@ -422,6 +467,9 @@ void gateway_read(struct node *node, struct hosted *hosted, uint64_t connection,
 	pending->limit = ask->limit;
 	pending->level = ask->level;
 	pending->map_epoch = ask->map_epoch;
+	pending->judged_epoch = node_map_in_force(node)->epoch;
+	if (pending->judged_epoch < ask->map_epoch)
+		pending->judged_epoch = ask->map_epoch;
 	pending->arrived_ns = node->time.now_ns;
 	pending->session_index = ask->level == READ_SESSION ? ask->session_index : 0;
 	pending->staleness_max_ms = ask->staleness_max_ms;

@@ -693,6 +693,27 @@ void driver_check(const struct driver *driver)
 		assert(driver->fences[i].operation < driver->fences[i + 1].operation);
 }
 
+uint64_t driver_move_epoch(const struct driver *driver)
+{
+	return driver->move_epoch;
+}
+
+uint64_t driver_write_epoch(const struct driver *driver)
+{
+	return driver->write_epoch;
+}
+
+bool driver_closed_at(const struct driver *driver, uint64_t map_epoch, uint64_t version, bool retry)
+{
+	return driver->move_epoch >= map_epoch && driver->version_max >= version &&
+	       (!retry || session_evicted_ever(driver->sessions));
+}
+
+uint64_t driver_version_max(const struct driver *driver)
+{
+	return driver->version_max;
+}
+
 /* Of what replicas at the same index must have alike: keys, fences, sessions; meta's is its map. */
 uint64_t driver_digest(const struct driver *driver)
 {
@@ -704,6 +725,8 @@ uint64_t driver_digest(const struct driver *driver)
 	if (engine_digest(driver->engine, &rows) != STATUS_OK)
 		return 0; /* the engine has failed, and says so at the next apply */
 	digest ^= rows;
+	digest = hash64_seeded(bytes_of(&driver->move_epoch, sizeof(driver->move_epoch)), digest);
+	digest = hash64_seeded(bytes_of(&driver->write_epoch, sizeof(driver->write_epoch)), digest);
 	for (uint32_t i = 0; i < driver->fence_count; i++) {
 		const struct fence *fence = &driver->fences[i];
 		digest = hash64_seeded(bytes_of(&fence->operation, sizeof(fence->operation)), digest);

@@ -43,7 +43,7 @@ struct driver_owner {
 	void (*role_changed)(void *arg, struct driver *driver);
 	void (*membership_changed)(void *arg, struct driver *driver, bool committed);
 	void (*map_changed)(void *arg, struct driver *driver); /* meta's only */
-	/* A fence entry was applied here (every replica): the owner, if it leads, counts and reports. */
+	/* A fence, or what moves keys, was applied here (every replica): the owner, if it leads, goes on with it. */
 	void (*fenced)(void *arg, struct driver *driver, const struct command *fence);
 	/* A proposal of this leader is another replica's: its client waits there. NULL: not told. */
 	void (*forwarded)(void *arg, struct driver *driver, uint16_t origin);
@@ -166,6 +166,16 @@ struct buffer *map_packed(const struct cluster_map *map);
 /* A key under a fence: writes to it are refused (deterministically, at apply). */
 bool driver_fence_at(
 	const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */
+bool driver_fence_of(const struct driver *driver, uint64_t operation);
+/* The newest map by which keys were moved here, as applied: nothing judged by an older one will be. 0: never. */
+uint64_t driver_move_epoch(const struct driver *driver);
+/* The newest map by which a fence was lifted here: who was sent here by an older one may look for what went. 0: never.
+ */
+uint64_t driver_write_epoch(const struct driver *driver);
+/* What CLOSE is for holds: nothing judged by an older map moves keys here, what is proposed has a higher version, and,
+ * with `retry`, retries without a record are answered as unknown. */
+bool driver_closed_at(const struct driver *driver, uint64_t map_epoch, uint64_t version, bool retry);
+uint64_t driver_version_max(const struct driver *driver); /* no row has a higher one */
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2]);
 /* Values in the engine: version (u64 LE) before the bytes. */
 struct stored_value {

@@ -61,14 +61,20 @@ static enum status version_of(struct driver *driver, struct apply *apply, struct
 	return status;
 }
 
-static void write_value(struct apply *apply, const struct command *command, uint64_t version)
+static void write_value(struct apply *apply, struct bytes key, struct bytes value, uint64_t version)
 {
 	uint8_t head[VERSION_SIZE];
 	struct packer packer;
 	pack_init(&packer, head, sizeof(head));
 	pack_u64(&packer, version);
-	engine_batch_put_two(apply->batch, ENGINE_SPACE_KEYS, command->key, pack_result(&packer), command->value);
-	overlay_set(&apply->overlay, command->key, version);
+	engine_batch_put_two(apply->batch, ENGINE_SPACE_KEYS, key, pack_result(&packer), value);
+	overlay_set(&apply->overlay, key, version);
+}
+
+static void write_absence(struct apply *apply, struct bytes key)
+{
+	engine_batch_delete(apply->batch, ENGINE_SPACE_KEYS, key);
+	overlay_set(&apply->overlay, key, 0);
 }
 
 /* Puts, deletes or compares; the outcome says which. An error is the engine's. */
@@ -88,12 +94,42 @@ static enum status write_apply(struct driver *driver, struct apply *apply, struc
 	} else if (command->kind == COMMAND_DELETE && current == 0) {
 		at->outcome.status = STATUS_NOT_FOUND;
 	} else if (command->kind == COMMAND_DELETE) {
-		engine_batch_delete(apply->batch, ENGINE_SPACE_KEYS, command->key);
-		overlay_set(&apply->overlay, command->key, 0);
+		write_absence(apply, command->key);
 	} else {
-		write_value(apply, command, at->entry.version);
+		write_value(apply, command->key, command->value, at->entry.version);
 	}
 	return STATUS_OK;
+}
+
+/* --- keys of a changed binding ------------------------------------------------------------------------ */
+
+/* A leader that has not heard how an operation went on may propose what was right once. Its map says so: whatever
+ * moves keys here, or ends that, was judged by a map at least as new as all before it. */
+static enum status move_apply(struct driver *driver, struct apply *apply, struct applying *at)
+{
+	const struct command *command = &at->command;
+	struct unpacker rows;
+	struct command_row row;
+	enum status status = STATUS_OK;
+	if (command->map_epoch < driver->move_epoch) {
+		at->outcome.status = STATUS_STALE_MAP;
+		return STATUS_OK;
+	}
+	driver->move_epoch = command->map_epoch;
+	state_put_move(driver, apply->batch);
+	/* Writes of those keys were applied by a shard that has the records of them. */
+	if (command->kind == COMMAND_ADOPT || (command->kind == COMMAND_CLOSE && command->retry))
+		session_set_evicted_ever(driver->sessions);
+	unpack_init(&rows, command->value);
+	while (status == STATUS_OK && command_row_next(command->kind, &rows, &row)) {
+		uint64_t current = 0;
+		status = version_of(driver, apply, row.key, &current);
+		if (status == STATUS_OK && command->kind == COMMAND_ADOPT && current < row.version)
+			write_value(apply, row.key, row.value, row.version);
+		else if (status == STATUS_OK && command->kind == COMMAND_PURGE && current == row.version)
+			write_absence(apply, row.key);
+	}
+	return status;
 }
 
 /* Exactly once: true when the session decides the outcome and nothing is to be applied. */
@@ -134,12 +170,18 @@ static enum status command_apply(struct driver *driver, struct apply *apply, str
 		return driver->failed ? at->outcome.status : STATUS_OK;
 	}
 	if (command->kind == COMMAND_UNFENCE) {
+		/* Whoever has not heard of what became of its keys could take them for keys that live here. */
+		if (command->map_epoch > driver->write_epoch)
+			driver->write_epoch = command->map_epoch;
+		state_put_move(driver, apply->batch);
 		state_unfence(driver, apply->batch, command->operation);
 		return STATUS_OK;
 	}
+	if (command->kind >= COMMAND_ADOPT)
+		return move_apply(driver, apply, at);
 	if (session_decides(driver, at))
 		return STATUS_OK;
-	if (state_key_fenced(driver, command->key)) {
+	if (command->map_epoch < driver->write_epoch || state_key_fenced(driver, command->key)) {
 		at->outcome.status = STATUS_STALE_MAP;
 		return STATUS_OK;
 	}
@@ -232,7 +274,10 @@ static void apply_release(struct apply *apply)
 
 static enum status apply_write(struct driver *driver, struct apply *apply)
 {
-	enum status status = overlay_init(&apply->overlay, apply->count);
+	size_t keys = 0;
+	for (uint32_t i = 0; i < apply->count; i++)
+		keys += apply->at[i].entry.kind == ENTRY_COMMAND ? command_rows(buffer_bytes(apply->at[i].body)) : 0;
+	enum status status = overlay_init(&apply->overlay, keys);
 	if (status != STATUS_OK)
 		return status;
 	apply->batch = engine_batch_new();
@@ -272,7 +317,7 @@ static void apply_report(struct driver *driver, struct apply *apply)
 {
 	for (uint32_t i = 0; i < apply->count; i++) {
 		struct applying *at = &apply->at[i];
-		bool fence = at->command.kind == COMMAND_FENCE || at->command.kind == COMMAND_UNFENCE;
+		bool fence = at->command.kind >= COMMAND_FENCE;
 		if (fence && at->outcome.status == STATUS_OK)
 			driver->owner->fenced(driver->owner->arg, driver, &at->command);
 		driver_answer(driver, at->entry.index, at->entry.term, &at->outcome);

@@ -178,6 +178,7 @@ struct driver {
 	size_t tickets_begin, tickets_end, tickets_capacity;
 	const struct message_append *incoming; /* of the step being made */
 	uint32_t proposing, proposed_taken;    /* likewise */
+	uint64_t version_floor;		       /* of what is proposed: above what was adopted, applied or not */
 	uint64_t trimmed;		       /* the journal was told to forget up to here */
 	struct recovered *recovered;	       /* between open and started */
 
@@ -187,6 +188,8 @@ struct driver {
 	uint64_t applied;	 /* engine_applied <= applied; less only for meta */
 	uint64_t engine_applied; /* in the engine, flushed or not */
 	uint64_t applied_term, version_max;
+	uint64_t move_epoch;		      /* what moves keys by an older map is refused */
+	uint64_t write_epoch;		      /* so is what writes them: a fence that kept it out is gone */
 	uint64_t applied_size, applied_count; /* bodies and entries applied since the start: for their mean size */
 	bool apply_stalled;		      /* the next entry is missing */
 	bool flush_due;			      /* a membership was applied */
@@ -344,6 +347,7 @@ void state_put_mark(struct driver *driver, struct engine_batch *batch);
 void state_put_membership(struct engine_batch *batch, const struct membership *membership);
 enum status state_fence(
 	struct driver *driver, struct engine_batch *batch, const struct command *command, struct bytes body) MUST;
+void state_put_move(struct driver *driver, struct engine_batch *batch);
 void state_unfence(struct driver *driver, struct engine_batch *batch, uint64_t operation);
 bool state_key_fenced(const struct driver *driver, struct bytes key);
 void state_record(struct driver *driver, struct engine_batch *batch, const struct session_result *result);

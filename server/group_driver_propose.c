@@ -71,6 +71,10 @@ void driver_propose(
 	command_encode(command, &packer);
 	assert(!packer.overflow);
 	assert(packer.size == body->size);
+	/* The entry's own version is above those that its keys had, so in any log all later ones are. */
+	if ((command->kind == COMMAND_ADOPT || command->kind == COMMAND_CLOSE) &&
+		command->version > driver->version_floor)
+		driver->version_floor = command->version;
 	gather(driver, body, key_hash, token);
 }
 
@@ -218,7 +222,8 @@ static bool propose_some(struct driver *driver, struct node_time time)
 	struct group_event event = { .kind = GROUP_PROPOSED };
 	event.proposed.entries = driver->proposals.entries + driver->proposals.begin;
 	event.proposed.count = count;
-	event.proposed.version_floor = driver->version_max;
+	event.proposed.version_floor =
+		driver->version_floor > driver->version_max ? driver->version_floor : driver->version_max;
 	driver->proposing = count;
 	driver->proposed_taken = 0;
 	driver->refusal = (struct driver_refusal){ .status = STATUS_OK };

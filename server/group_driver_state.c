@@ -7,6 +7,8 @@
  *   marks   "secret"                     the cluster's hash secret, by which exact fences are told
  *   marks   "mark"                       version u8, highest version applied, evicted-ever
  *   marks   "membership"                 as of the applied index
+ *   marks   "move"                       version u8, newest map by which keys were moved, and by which a fence was
+ *                                        lifted; absent: never
  *   marks   "fence/" operation           the FENCE command
  *   sessions client, slot (big-endian)   version u8, client, sequence, version, index, status
  *
@@ -68,6 +70,17 @@ void state_put_membership(struct engine_batch *batch, const struct membership *m
 	pack_init(&packer, row, sizeof(row));
 	membership_encode(membership, &packer);
 	put_packed(batch, "membership", &packer);
+}
+
+void state_put_move(struct driver *driver, struct engine_batch *batch)
+{
+	uint8_t row[ROW_SIZE_MAX];
+	struct packer packer;
+	pack_init(&packer, row, sizeof(row));
+	pack_u8(&packer, ROW_VERSION);
+	pack_u64(&packer, driver->move_epoch);
+	pack_u64(&packer, driver->write_epoch);
+	put_packed(batch, "move", &packer);
 }
 
 /* --- fences --------------------------------------------------------------------------------------- */
@@ -145,6 +158,11 @@ void state_unfence(struct driver *driver, struct engine_batch *batch, uint64_t o
 	uint8_t key[FENCE_KEY_SIZE];
 	fence_key(key, operation);
 	engine_batch_delete(batch, ENGINE_SPACE_MARKS, bytes_of(key, sizeof(key)));
+}
+
+bool driver_fence_of(const struct driver *driver, uint64_t operation)
+{
+	return fence_find(driver, operation) < driver->fence_count;
 }
 
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2])
@@ -305,6 +323,26 @@ static enum status load_mark(struct driver *driver)
 	return status;
 }
 
+static enum status load_move(struct driver *driver)
+{
+	struct buffer *row = NULL;
+	enum status status = get_mark(driver, "move", &row);
+	driver->move_epoch = driver->write_epoch = 0;
+	if (status != STATUS_OK)
+		return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+	struct unpacker unpacker;
+	unpack_init(&unpacker, buffer_bytes(row));
+	uint8_t version = unpack_u8(&unpacker);
+	driver->move_epoch = unpack_u64(&unpacker);
+	driver->write_epoch = unpack_u64(&unpacker);
+	if (!unpack_end(&unpacker) || version == 0)
+		status = STATUS_CORRUPT;
+	else if (version != ROW_VERSION)
+		status = STATUS_UNSUPPORTED;
+	buffer_unref(row);
+	return status;
+}
+
 /* Absent: a replica that joins and has not heard of any membership. */
 static enum status load_membership(struct driver *driver)
 {
@@ -377,6 +415,8 @@ enum status state_load(struct driver *driver)
 	enum status status = load_secret(driver);
 	if (status == STATUS_OK)
 		status = load_mark(driver);
+	if (status == STATUS_OK)
+		status = load_move(driver);
 	if (status == STATUS_OK)
 		status = load_membership(driver);
 	if (status == STATUS_OK)

@@ -9,7 +9,7 @@
  * change of map, role or membership, and every MOVER_PERIOD_MS while something is unsettled.
  *
  * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted
- * them. */
+ * them. How they then move: rebind.c. */
 #include "server/node_internal.h"
 
 #include <assert.h>
@@ -221,7 +221,7 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 		struct command fence;
 		uint64_t token;
 
-		if (operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING)
+		if (operation->kind != OPERATION_BINDING || !map_operation_awaits(operation, shard->id))
 			continue;
 		memset(&fence, 0, sizeof(fence));
 		if (!map_operation_fence(map, operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
@@ -250,7 +250,7 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 		const struct map_operation *operation = map_operation_find(node_map_in_force(node), fence.operation);
 		uint64_t token;
 
-		if (operation != NULL && operation->state == OPERATION_RUNNING)
+		if (operation != NULL && map_operation_fences(operation))
 			continue;
 		if (node_map_in_force(node)->epoch < fence.map_epoch)
 			continue;
@@ -306,6 +306,7 @@ void mover_fenced(struct node *node, struct hosted *hosted, const struct command
 	change.shard = hosted->group;
 	change.operation = fence->operation;
 	change.keys_found = found;
+	change.version = driver_version_max(hosted->driver);
 	mover_send_change(node, &change);
 }
 
@@ -328,6 +329,8 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 		settled = false;
 	}
 	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted, shard))
+		settled = false;
+	if (!rebind_run(node, hosted, shard))
 		settled = false;
 	lead = leading_wanted(node, hosted, shard);
 	if (lead.waits)

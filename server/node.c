@@ -60,6 +60,10 @@ void node_map_noticed(struct node *node)
 	node->mover_wanted = true;
 	node_ledger_map(node);
 	node->erasure.next_ns = node->time.now_ns; /* it may be promised sooner now */
+	if (map_switches(map) != node->switches) {
+		node->switches = map_switches(map);
+		node->switched_ns = node->time.now_ns;
+	}
 	if (!map_site(map, &node->options.place, &node->site)) {
 		memset(&node->site, 0, sizeof(node->site));
 		node->site.place = node->options.place;
@@ -311,6 +315,12 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 			node->liveness_out);
 		liveness_carry_out(node);
 		break;
+	case MESSAGE_ADOPT:
+		rebind_adopt(node, from, message);
+		break;
+	case MESSAGE_ADOPT_REPLY:
+		rebind_adopted(node, message);
+		break;
 	case MESSAGE_ADMIN:
 		admin_from_peer(node, from, message);
 		break;
@@ -362,7 +372,8 @@ void node_connection_closed(struct node *node, uint64_t connection)
 
 		if (pending->kind == PENDING_FREE)
 			continue;
-		if (pending->kind != PENDING_INTERNAL && pending->connection == connection) {
+		if (pending->kind != PENDING_INTERNAL && pending->kind != PENDING_ADOPT &&
+			pending->connection == connection) {
 			pending_release(node, pending); /* what it proposed goes on; nobody waits for the answer */
 			continue;
 		}

@@ -181,8 +181,10 @@ static void on_fenced(void *arg, struct driver *driver, const struct command *fe
 	struct hosted *hosted = hosted_of(node, driver);
 
 	node->mover_wanted = true;
-	if (hosted != NULL)
+	if (hosted != NULL) {
 		mover_fenced(node, hosted, fence);
+		rebind_applied(hosted, fence);
+	}
 }
 
 static void on_flush_wanted(void *arg)
@@ -389,6 +391,7 @@ void node_unhost(struct node *node, struct hosted *hosted)
 	if (hosted->queued)
 		list_remove(&hosted->turns);
 	erasure_leaving(node, hosted);
+	rebind_forget(hosted);
 	status = driver_destroy(hosted->driver);
 	table_remove(node, hosted);
 	free(hosted);

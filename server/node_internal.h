@@ -1,6 +1,6 @@
 /* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
- * (their reads), admin.c (administrators), mover.c (what the map wants), leading.c (where leads belong), rtt.c (how far
- * regions are), erasure.c (what must leave the disk), residency.c (the doors). */
+ * (their reads), admin.c (administrators), mover.c (what the map wants), rebind.c (keys whose binding changes), leading.c
+ * (where leads belong), rtt.c (how far regions are), erasure.c (what must leave the disk), residency.c (the doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 
@@ -22,6 +22,23 @@ enum {
 	FENCE_SCAN_ROWS = 4096,	 /* keys looked at before a fence report says "at least so many" */
 };
 
+/* A step of moving keys from or to a shard that is led here (rebind.c); of no more use than to go on with it. */
+struct rebind {
+	uint64_t operation, term; /* 0: none */
+	uint8_t phase;
+	struct buffer *after; /* rows up to this key are dealt with; NULL: none */
+	bool ended;	      /* all are */
+	uint64_t sent_ns;     /* what is out: a batch, or a proposal; 0: nothing */
+	uint64_t reported_ns;
+	/* COPY: the batch that is out */
+	uint64_t number;	/* 0: none */
+	struct buffer *next;	/* `after` and `ended` when it has arrived */
+	bool last, refused;	/* refused: it is never taken there */
+	uint64_t shard, leader; /* to which it goes, and the node that leads that, if known */
+	uint64_t asked;		/* the node that has it */
+	uint32_t tries;
+};
+
 /* A replica that this node hosts. */
 struct hosted {
 	struct driver *driver;
@@ -36,6 +53,7 @@ struct hosted {
 	uint64_t fence_ns;
 	struct leading leading;
 	struct cleanliness clean;
+	struct rebind rebind;
 	bool follows;			/* it is led here, and its leader goes where the writers are */
 	struct snapshot_told snapshots; /* in the ledger */
 	/* residency_evacuates, as judged by this map and membership */
@@ -50,6 +68,7 @@ enum pending_kind {
 	PENDING_SCAN,
 	PENDING_CHANGE,
 	PENDING_JOIN,
+	PENDING_ADOPT, /* `connection` is a node, `group` the shard that it leads, `request` its number */
 	PENDING_INTERNAL
 };
 /* By what a read is known to be as fresh as it must be, when it is answered. */
@@ -68,9 +87,10 @@ struct pending {
 	struct buffer *after;
 	uint32_t limit;
 	uint64_t session_index;
-	uint64_t map_epoch;  /* the asker's */
-	uint64_t arrived_ns; /* our clock */
-	uint64_t fresh_ns;   /* READ_BY_AGE: what the state was known to be, before it was read */
+	uint64_t map_epoch;    /* the asker's */
+	uint64_t judged_epoch; /* of the newest map by which the key was found to live here */
+	uint64_t arrived_ns;   /* our clock */
+	uint64_t fresh_ns;     /* READ_BY_AGE: what the state was known to be, before it was read */
 	uint32_t staleness_max_ms;
 	uint8_t level; /* enum read_level */
 	uint8_t by;    /* enum read_by */
@@ -125,7 +145,9 @@ struct node {
 	bool leads_move; /* a lead here may have to go elsewhere without anything else changing: the tick looks */
 	struct rtt_rows *rtt;
 	uint64_t map_epoch_seen;
-	struct buffer *map_bytes; /* encoded map of map_bytes_epoch */
+	uint64_t switches, switched_ns; /* when the map last said that keys live elsewhere; map_switches */
+	uint64_t adopt_number;		/* of the last batch of keys sent */
+	struct buffer *map_bytes;	/* encoded map of map_bytes_epoch */
 	uint64_t map_bytes_epoch;
 	uint64_t probe_ns; /* whether the journal's disk is still full is asked then; UINT64_MAX: it was not */
 	bool disk_full;	   /* said in the log */
@@ -200,6 +222,15 @@ void mover_fenced(struct node *node, struct hosted *hosted, const struct command
 void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to a live, caught-up voter */
 void mover_send_change(struct node *node, struct change *change);
 
+/* rebind.c */
+bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard *shard); /* true: nothing to do */
+void rebind_forget(struct hosted *hosted);
+void rebind_applied(struct hosted *hosted, const struct command *command);
+void rebind_adopt(struct node *node, uint64_t from, const struct message *message);
+void rebind_adopted(struct node *node, const struct message *message);
+void rebind_proposed(struct node *node, const struct hosted *hosted, const struct pending *pending,
+	const struct driver_outcome *outcome);
+
 /* leading.c */
 void leading_wrote_at(struct node *node, struct hosted *hosted, const struct place *place); /* of the client */
 void leading_forwarded(struct node *node, struct hosted *hosted, uint16_t origin); /* low bits of a replica's id */
@@ -214,6 +245,9 @@ bool leading_able(const struct node *node, const struct hosted *hosted, const st
 /* May this message of group `hosted` go to / have come from the node `peer`? Counts what it refuses. */
 bool residency_send(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
 bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message);
+/* Keys whose binding changes, to a node of their new policy; received: as rebind.c judged them. */
+bool residency_adopt_send(struct node *node, uint64_t policy, uint64_t peer);
+bool residency_adopt_receive(struct node *node, uint64_t policy, enum status judged);
 bool residency_hold(struct node *node, uint64_t policy, bool witness); /* a copy, or a witness, may be here */
 bool residency_evacuates(const struct node *node, struct hosted *hosted);
 /* The asker's place may read or write keys of this policy. *why: for people. */

@@ -380,8 +380,11 @@ void node_close(struct node *node)
 		if (node->table[i] != NULL)
 			driver_close(node->table[i]->driver);
 	}
-	for (size_t i = 0; i < node->table_size; i++)
+	for (size_t i = 0; i < node->table_size; i++) {
+		if (node->table[i] != NULL)
+			rebind_forget(node->table[i]);
 		free(node->table[i]);
+	}
 	for (uint32_t i = 0; i < node->pending_used; i++) {
 		if (node->pending[i].kind != PENDING_FREE)
 			pending_release(node, &node->pending[i]);

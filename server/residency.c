@@ -176,6 +176,22 @@ bool residency_receive(struct node *node, struct hosted *hosted, uint64_t peer, 
 	return true;
 }
 
+bool residency_adopt_send(struct node *node, uint64_t policy, uint64_t peer)
+{
+	if (node_may_hold(node, policy, peer, false))
+		return true;
+	node->residency.refused[RESIDENCY_REPLICATION_SEND]++;
+	return false;
+}
+
+bool residency_adopt_receive(struct node *node, uint64_t policy, enum status judged)
+{
+	if (judged != STATUS_RESIDENCY_REFUSED && residency_hold(node, policy, false))
+		return true;
+	node->residency.refused[RESIDENCY_REPLICATION_RECEIVE]++;
+	return false;
+}
+
 bool residency_hold(struct node *node, uint64_t policy_id, bool witness)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "wire/codec_internal.h"
+#include "wire/command.h"
 
 bool message_is_group(uint8_t kind)
 {
@@ -16,7 +17,7 @@ bool message_is_group(uint8_t kind)
 
 static bool message_is_known(uint8_t kind)
 {
-	bool node = kind >= MESSAGE_HELLO && kind <= MESSAGE_JOIN;
+	bool node = kind >= MESSAGE_HELLO && kind <= MESSAGE_ADOPT_REPLY;
 	bool client = kind >= MESSAGE_REQUEST && kind <= MESSAGE_ADMIN;
 	return message_is_group(kind) || node || client;
 }
@@ -105,6 +106,47 @@ static void hello_decode(struct unpacker *unpacker, struct message_hello *hello)
 	hello->boot = unpack_u64(unpacker);
 	hello->map_epoch = unpack_u64(unpacker);
 	hello->place = unpack_bytes(unpacker, PLACE_SIZE_MAX - 1);
+}
+
+static void adopt_encode(const struct message_adopt *adopt, struct packer *packer)
+{
+	pack_u64(packer, adopt->operation);
+	pack_u64(packer, adopt->source);
+	pack_u64(packer, adopt->shard);
+	pack_u64(packer, adopt->map_epoch);
+	pack_u64(packer, adopt->version);
+	pack_u64(packer, adopt->number);
+	limited_encode(packer, adopt->rows, COMMAND_ROWS_BYTES_MAX);
+}
+
+static void adopt_decode(struct unpacker *unpacker, struct message_adopt *adopt)
+{
+	adopt->operation = unpack_u64(unpacker);
+	adopt->source = unpack_u64(unpacker);
+	adopt->shard = unpack_u64(unpacker);
+	adopt->map_epoch = unpack_u64(unpacker);
+	adopt->version = unpack_u64(unpacker);
+	adopt->number = unpack_u64(unpacker);
+	adopt->rows = unpack_bytes(unpacker, COMMAND_ROWS_BYTES_MAX);
+}
+
+static void adopt_reply_encode(const struct message_adopt_reply *reply, struct packer *packer)
+{
+	assert(status_known(reply->status));
+	pack_u64(packer, reply->source);
+	pack_u64(packer, reply->number);
+	pack_u64(packer, reply->leader_node);
+	pack_u32(packer, reply->status);
+}
+
+static void adopt_reply_decode(struct unpacker *unpacker, struct message_adopt_reply *reply)
+{
+	reply->source = unpack_u64(unpacker);
+	reply->number = unpack_u64(unpacker);
+	reply->leader_node = unpack_u64(unpacker);
+	reply->status = unpack_u32(unpacker);
+	if (!status_known(reply->status))
+		unpacker->bad = true;
 }
 
 static void request_encode(const struct message_request *ask, struct packer *packer)
@@ -227,6 +269,12 @@ static void other_message_encode(const struct message *message, struct packer *p
 		pack_u64(packer, message->join.incarnation);
 		limited_encode(packer, message->join.addresses, ADDRESSES_SIZE_MAX);
 		break;
+	case MESSAGE_ADOPT:
+		adopt_encode(&message->adopt, packer);
+		break;
+	case MESSAGE_ADOPT_REPLY:
+		adopt_reply_encode(&message->adopt_reply, packer);
+		break;
 	case MESSAGE_REQUEST:
 		request_encode(&message->ask, packer);
 		break;
@@ -266,6 +314,12 @@ static void other_message_decode(struct unpacker *unpacker, struct codec_scratch
 		message->join.place = unpack_bytes(unpacker, PLACE_SIZE_MAX - 1);
 		message->join.incarnation = unpack_u64(unpacker);
 		message->join.addresses = unpack_bytes(unpacker, ADDRESSES_SIZE_MAX);
+		break;
+	case MESSAGE_ADOPT:
+		adopt_decode(unpacker, &message->adopt);
+		break;
+	case MESSAGE_ADOPT_REPLY:
+		adopt_reply_decode(unpacker, &message->adopt_reply);
 		break;
 	case MESSAGE_REQUEST:
 		request_decode(unpacker, &message->ask);

@@ -20,6 +20,66 @@ static bool command_has_value(uint8_t kind)
 	return kind == COMMAND_PUT || kind == COMMAND_CAS;
 }
 
+static bool command_moves(uint8_t kind)
+{
+	return kind == COMMAND_ADOPT || kind == COMMAND_CLOSE || kind == COMMAND_PURGE;
+}
+
+bool command_row_add(uint8_t kind, struct packer *packer, const struct command_row *row)
+{
+	size_t value = kind == COMMAND_ADOPT ? 4 + row->value.size : 0;
+	size_t size = 8 + 4 + row->key.size + value;
+	bool first = packer->size == 0;
+	assert(kind == COMMAND_ADOPT || kind == COMMAND_PURGE);
+	if (size > packer->capacity - packer->size || (!first && packer->size + size > COMMAND_ROWS_BYTES))
+		return false;
+	pack_u64(packer, row->version);
+	pack_bytes(packer, row->key);
+	if (kind == COMMAND_ADOPT)
+		pack_bytes(packer, row->value);
+	return true;
+}
+
+bool command_row_next(uint8_t kind, struct unpacker *rows, struct command_row *row)
+{
+	if (rows->bad || rows->at == rows->size)
+		return false;
+	row->version = unpack_u64(rows);
+	row->key = unpack_bytes(rows, KEY_SIZE_MAX);
+	row->value = kind == COMMAND_ADOPT ? unpack_bytes(rows, VALUE_SIZE_MAX) : bytes_of(NULL, 0);
+	return !rows->bad;
+}
+
+static void move_encode(const struct command *command, struct packer *packer)
+{
+	pack_u64(packer, command->operation);
+	if (command->kind != COMMAND_PURGE)
+		pack_u64(packer, command->version);
+	if (command->kind == COMMAND_CLOSE)
+		return;
+	assert(command->value.size <= COMMAND_ROWS_BYTES_MAX);
+	pack_bytes(packer, command->value);
+}
+
+/* The rows are looked at here, so that whoever applies them meets no malformed one half-way. */
+static void move_decode(struct unpacker *unpacker, struct command *command)
+{
+	struct unpacker rows;
+	struct command_row row;
+	unsigned count = 0;
+	command->operation = unpack_u64(unpacker);
+	if (command->kind != COMMAND_PURGE)
+		command->version = unpack_u64(unpacker);
+	if (command->kind == COMMAND_CLOSE)
+		return;
+	command->value = unpack_bytes(unpacker, COMMAND_ROWS_BYTES_MAX);
+	unpack_init(&rows, command->value);
+	while (command_row_next(command->kind, &rows, &row))
+		count++;
+	if (rows.bad || count > COMMAND_ROWS_MAX)
+		unpacker->bad = true;
+}
+
 static void write_encode(const struct command *command, struct packer *packer)
 {
 	assert(command->key.size <= KEY_SIZE_MAX);
@@ -52,8 +112,9 @@ static void fence_encode(const struct command *command, struct packer *packer)
 void command_encode(const struct command *command, struct packer *packer)
 {
 	bool write = command_is_write(command->kind);
-	assert(write || command->kind == COMMAND_FENCE || command->kind == COMMAND_UNFENCE);
-	bool retry = write && command->retry;
+	assert(write || command->kind == COMMAND_FENCE || command->kind == COMMAND_UNFENCE ||
+		command_moves(command->kind));
+	bool retry = (write || command->kind == COMMAND_CLOSE) && command->retry;
 	bool exact = command->kind == COMMAND_FENCE && command->exact;
 	pack_u8(packer, COMMAND_VERSION);
 	pack_u8(packer, command->kind);
@@ -61,6 +122,8 @@ void command_encode(const struct command *command, struct packer *packer)
 	pack_u64(packer, command->map_epoch);
 	if (write)
 		write_encode(command, packer);
+	else if (command_moves(command->kind))
+		move_encode(command, packer);
 	else
 		fence_encode(command, packer);
 }
@@ -92,7 +155,7 @@ static void fence_decode(struct unpacker *unpacker, struct command *command)
 
 static uint8_t flags_of(uint8_t kind)
 {
-	if (command_is_write(kind))
+	if (command_is_write(kind) || kind == COMMAND_CLOSE)
 		return FLAG_RETRY;
 	return kind == COMMAND_FENCE ? FLAG_EXACT : 0;
 }
@@ -107,7 +170,7 @@ enum status command_decode(struct bytes body, struct command *command)
 	uint8_t flags = unpack_u8(&unpacker);
 	if (unpacker.bad || version == 0)
 		return STATUS_CORRUPT;
-	if (version > COMMAND_VERSION || kind < COMMAND_PUT || kind > COMMAND_UNFENCE)
+	if (version > COMMAND_VERSION || kind < COMMAND_PUT || kind > COMMAND_PURGE)
 		return STATUS_UNSUPPORTED;
 	if (flags & ~flags_of(kind))
 		return STATUS_CORRUPT;
@@ -117,10 +180,28 @@ enum status command_decode(struct bytes body, struct command *command)
 	command->map_epoch = unpack_u64(&unpacker);
 	if (command_is_write(kind))
 		write_decode(&unpacker, command);
+	else if (command_moves(kind))
+		move_decode(&unpacker, command);
 	else
 		fence_decode(&unpacker, command);
 	if (unpack_end(&unpacker))
 		return STATUS_OK;
 	memset(command, 0, sizeof(*command));
 	return STATUS_CORRUPT;
+}
+
+uint32_t command_rows(struct bytes body)
+{
+	struct command command;
+	struct unpacker rows;
+	struct command_row row;
+	uint32_t count = 0;
+	if (body.size < 2 || !command_moves(((const uint8_t *)body.data)[1]))
+		return 1;
+	if (command_decode(body, &command) != STATUS_OK)
+		return 0;
+	unpack_init(&rows, command.value);
+	while (command_row_next(command.kind, &rows, &row))
+		count++;
+	return count;
 }

@@ -79,6 +79,9 @@ enum message_kind {
 	MESSAGE_MAP_REQUEST = 23,
 	MESSAGE_MAP_REPLY = 24,
 	MESSAGE_JOIN = 25, /* a node without an id asks to be admitted */
+	/* nodes: keys whose binding changes */
+	MESSAGE_ADOPT = 26,	  /* leader of the shard that they leave, to the leader of the one that they come to */
+	MESSAGE_ADOPT_REPLY = 27, /* they are there, committed and applied; or why not */
 	/* clients */
 	MESSAGE_REQUEST = 40, /* an operation on keys */
 	MESSAGE_REPLY = 41,   /* answers REQUEST, ADMIN and JOIN */
@@ -216,6 +219,20 @@ struct message_join {
 	struct bytes addresses; /* packed: policy/map.h address list */
 };
 
+struct message_adopt {
+	uint64_t operation;	/* that moves them */
+	uint64_t source, shard; /* from, to */
+	uint64_t map_epoch;	/* of the sender's map */
+	uint64_t version;	/* no row of the source has a higher one */
+	uint64_t number;	/* echoed */
+	struct bytes rows;	/* as an ADOPT command carries them */
+};
+struct message_adopt_reply {
+	uint64_t source, number;
+	uint64_t leader_node; /* with NOT_LEADER; 0: unknown */
+	uint32_t status;
+};
+
 enum operation {
 	OPERATION_GET = 1,
 	OPERATION_PUT = 2,
@@ -298,6 +315,8 @@ struct message {
 		struct message_map_request map_request;
 		struct message_map_reply map_reply;
 		struct message_join join;
+		struct message_adopt adopt;
+		struct message_adopt_reply adopt_reply;
 		struct message_request ask;
 		struct message_reply reply;
 		struct message_admin admin;

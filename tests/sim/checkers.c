@@ -231,6 +231,13 @@ static void look_at_witness(struct world *world, const struct world_node *to, co
 	const struct message_append *append = &message->append;
 	bool bare = true;
 
+	if (message->kind == MESSAGE_ADOPT) {
+		const struct hosted *of = to->node == NULL ? NULL : node_hosted(to->node, message->adopt.shard);
+
+		if (of != NULL && driver_is_witness(of->driver))
+			world_fail(world, "node %u, a witness of shard %llx, was sent keys that it takes over",
+				to->slot, (unsigned long long)message->adopt.shard);
+	}
 	if (hosted == NULL || !driver_is_witness(hosted->driver) || message->to != driver_replica_id(hosted->driver))
 		return;
 	if (message->kind == MESSAGE_SNAPSHOT_CHUNK)
@@ -267,6 +274,8 @@ void checkers_sent(
 			found = found || has_canary(message->forward.bodies[i]);
 	} else if (message->kind == MESSAGE_SNAPSHOT_CHUNK) {
 		found = has_canary(message->chunk.data);
+	} else if (message->kind == MESSAGE_ADOPT) {
+		found = has_canary(message->adopt.rows);
 	} else if (message->kind == MESSAGE_ADMIN) {
 		found = has_canary(message->admin.body);
 	}
@@ -351,6 +360,62 @@ bool checkers_converged(struct world *world)
 		}
 	}
 	return true;
+}
+
+bool checkers_settled(const struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct cluster_map *map = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
+
+		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
+			if (map->operations[j].kind == OPERATION_BINDING &&
+				map->operations[j].state == OPERATION_RUNNING)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void look_at_rows(struct world *world, const struct world_node *node, const struct hosted *hosted)
+{
+	const struct cluster_map *map = node_map(node->node);
+	struct engine_iter *iter = NULL;
+	struct bytes key, value, none = bytes_of(NULL, 0);
+	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, none, none, &iter);
+
+	while (status == STATUS_OK) {
+		const struct map_binding *binding;
+
+		status = engine_iter_next(iter, &key, &value);
+		binding = status == STATUS_OK ? map_binding_of(map, key) : NULL;
+		if (status == STATUS_OK && (binding == NULL || binding->policy != hosted->policy))
+			world_fail(world, "a row of %.*s lies in shard %llx of node %u, and does not live there",
+				(int)key.size, (const char *)key.data, (unsigned long long)hosted->group, node->slot);
+	}
+	if (iter != NULL)
+		engine_iter_close(iter);
+}
+
+void checkers_homes(struct world *world)
+{
+	const struct cluster_map *map = NULL;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct world_node *node = &world->nodes[i];
+
+		for (size_t j = 0; node->node != NULL && j < node->node->table_size; j++) {
+			const struct hosted *hosted = node->node->table[j];
+
+			if (hosted != NULL && hosted->policy != 0 && !hosted->doomed)
+				look_at_rows(world, node, hosted);
+		}
+		if (node->node != NULL && (map == NULL || node_map(node->node)->epoch > map->epoch))
+			map = node_map(node->node);
+	}
+	for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
+		world->stats.moved += map->operations[j].phase == PHASE_PURGE;
+		world->stats.aborted += map->operations[j].phase == PHASE_ABORT;
+	}
 }
 
 uint64_t checkers_committed(const struct world *world)

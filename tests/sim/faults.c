@@ -10,6 +10,7 @@
 #include "tests/sim/drains.h"
 #include "tests/sim/engine_model.h"
 #include "tests/sim/found.h"
+#include "tests/sim/load.h"
 
 static bool running, flipped;
 
@@ -174,22 +175,38 @@ static void move(struct world *world)
 	world->stats.moves++;
 }
 
-/* Keys of `world` go to another policy, if there are none; the shards are fenced while meta finds out. */
-static void rebind(struct world *world)
+/* Keys of `world` go to another policy and back, one or several at a time (w/k1 and w/k12); so does one of `eu-only`,
+ * by its hash. New changes come while others run. */
+void faults_rebind(struct world *world)
 {
 	static struct change change;
 	struct change_binding binding;
 	unsigned key = (unsigned)prng_below(&world->faults, world->knobs.keys);
+	bool eu = prng_below(&world->faults, 3) == 0, back = prng_below(&world->faults, 3) == 0;
+	char text[64];
 
 	memset(&change, 0, sizeof(change));
 	memset(&binding, 0, sizeof(binding));
 	change.kind = prng_below(&world->faults, 4) == 0 ? CHANGE_BINDING_UNSET : CHANGE_BINDING_SET;
 	change.bindings = &binding;
 	change.binding_count = 1;
-	binding.prefix_size = (uint16_t)snprintf((char *)binding.prefix, sizeof(binding.prefix), "w/k%u", key);
-	strcpy(binding.policy, prng_below(&world->faults, 3) == 0 ? "world" : "other");
+	load_key_text(world, eu ? key + world->knobs.keys : key, text);
+	if (eu) {
+		const struct world_node *node = &world->nodes[0];
+
+		for (unsigned i = 0; i < world->node_count; i++)
+			node = world->nodes[i].node != NULL ? &world->nodes[i] : node;
+		if (node->node == NULL)
+			return;
+		binding.exact = true;
+		binding.hash = hash_keyed(bytes_text(text), node_map(node->node)->hash_secret);
+	} else {
+		binding.prefix_size = (uint16_t)strlen(text);
+		memcpy(binding.prefix, text, binding.prefix_size);
+	}
+	strcpy(binding.policy, eu ? back ? "eu-only" : "eu-other" : back ? "world" : "other");
 	found_change_async(world, &change);
-	world_log(world, "binding of w/k%u: %s", key, change.kind == CHANGE_BINDING_UNSET ? "unset" : binding.policy);
+	world_log(world, "binding of %s: %s", text, change.kind == CHANGE_BINDING_UNSET ? "unset" : binding.policy);
 	world->stats.rebinds++;
 }
 
@@ -286,7 +303,7 @@ static void one_fault(struct world *world)
 		break;
 	case 10:
 		if (knobs->bindings)
-			rebind(world);
+			faults_rebind(world);
 		break;
 	case 11:
 		if (knobs->congestion) {

@@ -8,6 +8,7 @@
 
 void faults_start(struct world *world);
 void faults_start_compactions(struct world *world); /* those alone: a scenario makes its own faults */
+void faults_rebind(struct world *world);	    /* one change of a binding */
 void faults_stop(struct world *world);
 
 #endif

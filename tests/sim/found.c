@@ -216,10 +216,10 @@ void found_policy_witnessed(struct policy *policy, const char *witness_in)
 		FIELD_STORE_IN | FIELD_WITNESS_IN | FIELD_ACK | FIELD_READS | FIELD_READ_FROM | FIELD_WRITE_FROM);
 }
 
-static void policy_eu(struct policy *policy, bool local_reads, bool witness)
+static void policy_eu(struct policy *policy, const char *name, bool local_reads, bool witness)
 {
 	memset(policy, 0, sizeof(*policy));
-	strcpy(policy->name, "eu-only");
+	strcpy(policy->name, name);
 	set_selectors(&policy->store_in, "eu");
 	policy->copies = 3;
 	policy->spread = SPREAD_REGION;
@@ -256,7 +256,7 @@ static bool everybody_knows(const struct world *world)
 static bool everybody_has_policies(const struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
-		if (node_map(world->nodes[i].node)->policy_count != (world->knobs.bindings ? 3U : 2U))
+		if (node_map(world->nodes[i].node)->policy_count != (world->knobs.bindings ? 4U : 2U))
 			return false;
 	}
 	return true;
@@ -271,7 +271,7 @@ static bool fail_change(struct world *world, const char *what, enum status statu
 bool found_cluster(struct world *world)
 {
 	static struct change change;
-	struct policy policies[3];
+	struct policy policies[4];
 	struct change_binding bindings[2];
 	enum status status;
 
@@ -309,13 +309,14 @@ bool found_cluster(struct world *world)
 	memset(bindings, 0, sizeof(bindings));
 	change.kind = CHANGE_APPLY;
 	change.policies = policies;
-	change.policy_count = world->knobs.bindings ? 3 : 2;
+	change.policy_count = world->knobs.bindings ? 4 : 2;
 	change.bindings = bindings;
 	change.binding_count = 2;
-	policy_eu(&policies[0], world->knobs.local_reads, world->knobs.witness);
+	policy_eu(&policies[0], "eu-only", world->knobs.local_reads, world->knobs.witness);
 	found_policy_world(&policies[1], false, world->knobs.copies, (unsigned)prng_below(&world->load, 3),
 		world->knobs.local_reads);
 	found_policy_other(&policies[2], world->knobs.local_reads);
+	policy_eu(&policies[3], "eu-other", world->knobs.local_reads, world->knobs.witness);
 	policies[1].follow = policies[2].follow = world->knobs.follow;
 	for (unsigned i = 0; i < 3 && world->knobs.erase_within_s > 0; i++)
 		policies[i].erase_within_s = world->knobs.erase_within_s;

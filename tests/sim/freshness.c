@@ -87,8 +87,7 @@ void freshness_check(struct world *world)
 	size_t count;
 	const struct load_record *history = load_history(world, &count);
 
-	/* Versions rise within a shard: a key that was bound to another policy begins anew. */
-	if (!world->knobs.levels || world->knobs.bindings)
+	if (!world->knobs.levels)
 		return;
 	for (size_t i = 0; i < count && world->failure[0] == '\0'; i++) {
 		const struct load_record *record = &history[i];

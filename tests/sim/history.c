@@ -136,8 +136,8 @@ void history_check(struct world *world)
 		abort();
 	for (size_t i = 0; i < count; i++)
 		operations[i] = converted(history, count, i);
-	/* Versions rise within a shard: a key that was bound to another policy begins anew. */
-	if (!world->knobs.bindings && history_check_versions(operations, count, &report) == HISTORY_VIOLATION) {
+	/* Of a key, also where it was bound to another policy meanwhile. */
+	if (history_check_versions(operations, count, &report) == HISTORY_VIOLATION) {
 		describe(world, history, &report);
 	} else {
 		enum history_verdict verdict = history_check_search(operations, count, SEARCH_STEPS_MAX, &report);

@@ -78,7 +78,7 @@ static uint64_t parse_value(struct bytes value)
 	return number;
 }
 
-static void key_text(const struct world *world, unsigned key, char text[64])
+void load_key_text(const struct world *world, unsigned key, char text[64])
 {
 	snprintf(text, 64, "%sk%u", prefixes[key >= world->knobs.keys], key);
 }
@@ -122,7 +122,7 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 		char text[64], why[ROUTER_WHY_MAX];
 		struct load_record *record;
 
-		key_text(world, key, text);
+		load_key_text(world, key, text);
 		if (strncmp(text, operation->key, strlen(operation->key)) != 0 ||
 			router_resolve(client->router, bytes_text(text), false, NULL, &target, why) != STATUS_OK ||
 			target.shard != spec->shard)
@@ -461,7 +461,7 @@ static void start_operation(struct world *world, struct sim_client *client, stru
 	if (operation_is_write(spec.operation) && !lanes_take(&client->lanes, &spec.ticket))
 		return;
 	spec.lanes = operation_is_write(spec.operation) ? &client->lanes : NULL;
-	key_text(world, key, operation->key);
+	load_key_text(world, key, operation->key);
 	memset(operation->value, '.', pad);
 	snprintf(operation->value + pad, sizeof(operation->value) - pad, "%s %llu", eu ? CANARY_EU : "world",
 		(unsigned long long)++load->value_next);

@@ -22,6 +22,7 @@ struct load_record {
 	uint64_t invoked_ns, returned_ns;
 };
 
+void load_key_text(const struct world *world, unsigned key, char text[64]);
 struct load *load_new(struct world *world);
 void load_free(struct load *load);
 void load_start(struct world *world); /* from now on clients work */

@@ -56,15 +56,16 @@ static void heal_and_check(struct world *world)
 		return;
 	load_stop(world);
 	end_ns = world->now_ns + HEAL_SECONDS * (uint64_t)WORLD_SECOND;
-	while (!load_idle(world) || !drains_done(world) || !checkers_converged(world)) {
+	while (!load_idle(world) || !drains_done(world) || !checkers_settled(world) || !checkers_converged(world)) {
 		if (world->failure[0] != '\0')
 			return;
 		if (world->now_ns > end_ns) {
 			checkers_describe(world);
-			world_fail(world, !load_idle(world) ? "operations never end after healing"
-					  : !drains_done(world)
-						  ? "what was drained still holds replicas, or leads, after healing"
-						  : "replicas do not become equal after healing");
+			world_fail(world,
+				!load_idle(world)     ? "operations never end after healing"
+				: !drains_done(world) ? "what was drained still holds replicas, or leads, after healing"
+				: !checkers_settled(world) ? "the change of a binding does not end after healing"
+							   : "replicas do not become equal after healing");
 			return;
 		}
 		if (!world_run_until(world, world->now_ns + WORLD_SECOND / 2))
@@ -76,6 +77,7 @@ static void heal_and_check(struct world *world)
 	checkers_search(world);
 	if (world->failure[0] == '\0')
 		checkers_ledgers(world);
+	checkers_homes(world);
 }
 
 static uint64_t trace_group, failures_max = 10;
@@ -141,11 +143,12 @@ static void report(const struct totals *totals, double seconds)
 		stats->messages, stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
-	       ", bindings %" PRIu64 ", drains %" PRIu64 ", decommissions %" PRIu64 ", engines damaged %" PRIu64
-	       "; logs compacted %" PRIu64 "; witnesses stood in %" PRIu64 " times\n",
+	       ", bindings %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64 " given up), drains %" PRIu64
+	       ", decommissions %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
+	       "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
-		stats->transfers, stats->moves, stats->rebinds, stats->drains, stats->decommissions, stats->damages,
-		stats->compactions, stats->degraded);
+		stats->transfers, stats->moves, stats->rebinds, stats->moved, stats->aborted, stats->drains,
+		stats->decommissions, stats->damages, stats->compactions, stats->degraded);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

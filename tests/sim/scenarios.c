@@ -722,6 +722,83 @@ static void play_named_damaged(struct world *world)
 		world_fail(world, "no engine could be damaged");
 }
 
+static void rebinding(struct world_knobs *knobs)
+{
+	lossy(knobs);
+	knobs->bindings = true;
+	knobs->keys = knobs->keys % 2 == 0 ? 3 : 12; /* so many that one is inside another */
+	knobs->levels = true;
+	knobs->cold = 1;
+}
+
+static void rebinding_witnessed(struct world_knobs *knobs)
+{
+	rebinding(knobs);
+	knobs->witness = true;
+}
+
+/* Somebody who holds keys that are being copied says that one of them cannot go. */
+static void one_cannot_go(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct node *node = world->nodes[i].node;
+		const struct cluster_map *map = node == NULL ? NULL : node_map(node);
+
+		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
+			const struct map_operation *operation = &map->operations[j];
+			struct change change = { .kind = CHANGE_MOVE_REPORT,
+				.operation = operation->id,
+				.phase = PHASE_COPY,
+				.keys_found = 1 };
+
+			if (operation->state != OPERATION_RUNNING || operation->phase != PHASE_COPY)
+				continue;
+			change.shard = operation->shards_done[operation->steps_done];
+			if (node_hosted(node, change.shard) == NULL)
+				continue;
+			mover_send_change(node, &change);
+			node_kick(&world->nodes[i]);
+			return;
+		}
+	}
+}
+
+/* Bindings take keys from one policy to another and back, or are given up on the way; at every moment of that somebody
+ * crashes, loses the power, or cannot be heard by another. */
+static void play_rehomed(struct world *world)
+{
+	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
+		unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
+		unsigned other = (unsigned)prng_below(&world->faults, world->node_count);
+
+		if (round == 10)
+			world->knobs.job_wait_us = 600000; /* a read waits for the disk while its key goes */
+		faults_rebind(world);
+		for (unsigned ms = 0; ms < 300 && round % 3 == 0; ms += 10) {
+			wait_ms(world, 10);
+			one_cannot_go(world);
+		}
+		wait_ms(world, prng_below(&world->faults, 700));
+		switch (prng_below(&world->faults, 4)) {
+		case 0:
+			kill(world, slot, false);
+			break;
+		case 1:
+			kill(world, slot, true);
+			break;
+		case 2:
+			cut(world, slot, other);
+			break;
+		default:
+			break; /* undisturbed */
+		}
+		wait_ms(world, prng_below(&world->faults, 1500));
+		start(world, slot);
+		whole_again(world);
+		wait_ms(world, prng_below(&world->faults, 2000));
+	}
+}
+
 static void play_transfers(struct world *world)
 {
 	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
@@ -888,6 +965,22 @@ static void play_drains(struct world *world)
 	faults_start(world);
 }
 
+static void drained_rebinding(struct world_knobs *knobs)
+{
+	drained(knobs);
+	knobs->bindings = knobs->levels = true;
+}
+
+/* Policies move, nodes are drained and go, all while bindings take keys along. */
+static void play_rehomed_drains(struct world *world)
+{
+	faults_start(world);
+	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
+		faults_rebind(world);
+		wait_ms(world, 300 + prng_below(&world->faults, 2500));
+	}
+}
+
 static void fenced(struct world_knobs *knobs)
 {
 	calm(knobs);
@@ -1020,10 +1113,15 @@ static const struct scenario scenarios[] = {
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
 		play_rebound },
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },
+	{ "rehomed", "bindings take their keys along while nodes crash and do not hear each other", rebinding,
+		play_rehomed },
+	{ "rehomed-witness", "the same, of shards that have a witness", rebinding_witnessed, play_rehomed },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
 		play_drains },
 	{ "away", "all others are replaced while a node is down", replaced, play_away },
+	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
+		drained_rebinding, play_rehomed_drains },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };

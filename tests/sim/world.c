@@ -269,13 +269,16 @@ static void io_block(void *arg, void (*run)(void *), void (*done)(void *), void 
 {
 	struct world_node *node = arg;
 	struct world_job *job = calloc(1, sizeof(*job));
+	uint64_t wait_ns;
 
 	if (job == NULL)
 		abort();
 	*job = (struct world_job){ .node = node, .job = run, .done = done, .arg = job_arg };
 	list_push_back(&node->jobs, &job->link);
-	world_at(
-		node->world, node->world->now_ns + 3 * disk_latency_ns(node), on_job_run, job, node->incarnation, NULL);
+	wait_ns = 3 * disk_latency_ns(node);
+	if (node->world->knobs.job_wait_us > 0 && prng_below(&node->world->disk, 4) == 0)
+		wait_ns += prng_below(&node->world->disk, 1000 * node->world->knobs.job_wait_us);
+	world_at(node->world, node->world->now_ns + wait_ns, on_job_run, job, node->incarnation, NULL);
 }
 
 /* The process ends: what has run has run; what has not never will. */

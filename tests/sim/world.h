@@ -54,6 +54,7 @@ struct world_knobs {
 	bool wide;	      /* WAN distances; else a few hundred microseconds */
 	bool levels;	      /* clients read at all levels; else strongly */
 	bool old_clock;	      /* what a paused node is asked it takes up with the clock of before the pause */
+	uint64_t job_wait_us; /* so long at most one in four blocking jobs waits for its thread, beside the disk */
 	uint64_t job_late_us; /* so late at most a node hears that a blocking job has run */
 	unsigned cold;	      /* one read in so many misses an engine's cache and blocks; 0: none */
 	/* fault classes in force in this run */
@@ -94,7 +95,8 @@ struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
 		drains, decommissions;
-	uint64_t degraded; /* times that a witness stood in for a copy */
+	uint64_t degraded;	 /* times that a witness stood in for a copy */
+	uint64_t moved, aborted; /* changes of bindings that took keys along, or tried */
 };
 
 struct world {

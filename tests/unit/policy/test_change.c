@@ -114,6 +114,7 @@ static void random_report(struct prng *prng, struct change *change)
 	change->membership_index = prng_next(prng);
 	change->target_node = prng_next(prng);
 	change->keys_found = prng_next(prng);
+	change->version = prng_next(prng);
 	change->replica_count = (uint8_t)prng_below(prng, REPLICAS_MAX + 1);
 	for (unsigned i = 0; i < change->replica_count; i++) {
 		change->replicas[i].replica = prng_next(prng);
@@ -154,11 +155,17 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 		random_rules(prng, out);
 	if (kind >= CHANGE_SHARD_PLACE && kind <= CHANGE_META_REPORT)
 		random_report(prng, change);
+	if (kind == CHANGE_MOVE_REPORT) {
+		change->shard = prng_next(prng);
+		change->operation = prng_next(prng);
+		change->keys_found = prng_next(prng);
+		change->phase = (uint8_t)prng_below(prng, PHASE_ABORT + 1);
+	}
 	if (kind == CHANGE_LEDGER_HEAD) {
 		change->node.id = prng_next(prng);
 		random_head(prng, &change->node.ledger);
 	}
-	if (kind >= CHANGE_NODE_STATE) {
+	if (kind >= CHANGE_NODE_STATE && kind <= CHANGE_NODE_REMOVE) {
 		change->target_node = prng_next(prng);
 		random_text(prng, change->name, sizeof(change->name));
 		change->state = (uint8_t)prng_next(prng);

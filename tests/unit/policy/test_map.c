@@ -364,8 +364,20 @@ static struct bytes full_map(uint8_t *out, size_t capacity)
 	map->shards[0].replicas[0] = map->shards[0].wanted[1] = (struct map_replica){ 30, 2, ROLE_VOTER };
 	map->shards[0].replicas[1] = map->shards[0].wanted[0] = (struct map_replica){ 31, 3, ROLE_LEARNER };
 	struct map_operation *operation = &map->operations[map->operation_count++];
-	*operation =
-		(struct map_operation){ .id = 8, .kind = OPERATION_BINDING, .state = OPERATION_RUNNING, .steps = 3 };
+	*operation = (struct map_operation){ .id = 8,
+		.kind = OPERATION_BINDING,
+		.state = OPERATION_RUNNING,
+		.steps = 3,
+		.phase = PHASE_COPY,
+		.phase_epoch = 5,
+		.keys = 7,
+		.version = 8,
+		.source_count = 1,
+		.sources = { 2 },
+		.target_count = 2,
+		.targets = { 3, 4 },
+		.prefix_size = 2,
+		.prefix = "a/" };
 	memcpy(operation->text, "moves", 6);
 	operation->shards_done[2] = 12;
 	struct packer packer;

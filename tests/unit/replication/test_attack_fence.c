@@ -31,6 +31,7 @@ static uint64_t bind(struct cluster_map *map, uint8_t kind, struct change_bindin
 	return apply(map);
 }
 
+/* The keys found cannot go anywhere. */
 static void finish(struct cluster_map *map, uint64_t id, uint64_t keys_found)
 {
 	const struct map_operation *operation = map_operation_find(map, id);
@@ -38,10 +39,11 @@ static void finish(struct cluster_map *map, uint64_t id, uint64_t keys_found)
 	while (operation->state == OPERATION_RUNNING) {
 		uint64_t shard = operation->shards_done[operation->steps_done];
 		memset(&change, 0, sizeof(change));
-		change.kind = CHANGE_FENCE_REPORT;
+		change.kind = operation->phase == PHASE_FENCE ? CHANGE_FENCE_REPORT : CHANGE_MOVE_REPORT;
 		change.shard = shard;
 		change.operation = id;
-		change.keys_found = keys_found;
+		change.phase = operation->phase;
+		change.keys_found = operation->phase <= PHASE_COPY ? keys_found : 0;
 		apply(map);
 	}
 }
@@ -92,6 +94,31 @@ static void test_a_binding_that_ends_takes_its_keys_away(void **state)
 	free(map);
 }
 
+/* A closer binding left some of the keys where they were: the fence may not keep them out of there. */
+static void test_keys_that_stayed_behind(void **state)
+{
+	(void)state;
+	struct cluster_map *map = two_policies();
+	struct policy other = policy_of("eu2", "eu", 1, SPREAD_NODE);
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_APPLY;
+	change.policies = &other;
+	change.policy_count = 1;
+	apply(map);
+	bind(map, CHANGE_BINDING_SET, binding_of("pat/in/", "eu"));
+	uint64_t away = bind(map, CHANGE_BINDING_SET, binding_of("pat/", "eu2"));
+	finish(map, away, 0);
+	assert_int_equal(map_binding_of(map, bytes_text("pat/x"))->policy, id_of(map, "eu2"));
+	assert_int_equal(map_binding_of(map, bytes_text("pat/in/x"))->policy, id_of(map, "eu"));
+	assert_false(moved(map, away, "eu", "pat/"));
+	assert_true(moved(map, away, "eu", "pat/out/"));
+	/* So could any key that is bound by itself. */
+	struct change_binding exact = exact_of(5, "eu");
+	finish(map, bind(map, CHANGE_BINDING_SET, exact), 0);
+	assert_false(moved(map, away, "eu", "pat/out/"));
+	free(map);
+}
+
 static void test_a_binding_that_failed_moves_nothing(void **state)
 {
 	(void)state;
@@ -118,6 +145,9 @@ static void test_an_exact_key(void **state)
 	assert_true(map_fence_moved(map, set, id_of(map, "wide"), true, hash, bytes_of(NULL, 0)));
 	uint64_t unset = bind(map, CHANGE_BINDING_UNSET, exact);
 	finish(map, unset, 0);
+	/* The key may have the prefix that is bound to this very policy: it may not be kept out of there. */
+	assert_false(map_fence_moved(map, unset, id_of(map, "eu"), true, hash, bytes_of(NULL, 0)));
+	finish(map, bind(map, CHANGE_BINDING_UNSET, binding_of("pat/", "")), 0);
 	assert_true(map_fence_moved(map, unset, id_of(map, "eu"), true, hash, bytes_of(NULL, 0)));
 	free(map);
 }
@@ -126,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_binding_that_ends_takes_its_keys_away),
+		cmocka_unit_test(test_keys_that_stayed_behind),
 		cmocka_unit_test(test_a_binding_that_failed_moves_nothing),
 		cmocka_unit_test(test_an_exact_key),
 	};

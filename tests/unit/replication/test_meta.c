@@ -32,16 +32,40 @@ static struct meta_result report_fence(struct cluster_map *map, uint64_t operati
 	return apply(map, &change);
 }
 
-/* All shards that the operation asked report no keys. */
-static void finish_fence(struct cluster_map *map, uint64_t operation)
+static struct meta_result report_move(
+	struct cluster_map *map, uint64_t operation, enum operation_phase phase, uint64_t shard, uint64_t stuck)
 {
-	uint64_t shards[SHARDS_PER_POLICY * 8];
-	const struct map_operation *at = map_operation_find(map, operation);
-	assert_non_null(at);
-	uint32_t count = at->steps;
-	memcpy(shards, at->shards_done, sizeof(shards));
+	struct change change = { .kind = CHANGE_MOVE_REPORT,
+		.shard = shard,
+		.operation = operation,
+		.phase = (uint8_t)phase,
+		.keys_found = stuck,
+		.now_us = 8000 };
+	return apply(map, &change);
+}
+
+/* Every shard that has a step of the phase to do says that it is done; of the fence, that it holds no keys. */
+static void finish_phase(struct cluster_map *map, uint64_t id, enum operation_phase phase)
+{
+	const struct map_operation *operation = map_operation_find(map, id);
+	uint64_t shards[SHARDS_PER_POLICY * OPERATION_POLICIES_MAX];
+	uint32_t count = operation->steps;
+	assert_int_equal(operation->phase, phase);
+	memcpy(shards, operation->shards_done, sizeof(shards));
 	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(report_fence(map, operation, shards[i], 0).status, STATUS_OK);
+		assert_int_equal(phase == PHASE_FENCE ? report_fence(map, id, shards[i], 0).status
+						      : report_move(map, id, phase, shards[i], 0).status,
+			STATUS_OK);
+}
+
+/* All shards that the operation asked report no keys, and all to which some could come that they know. */
+static void finish_fence(struct cluster_map *map, uint64_t id)
+{
+	const struct map_operation *operation = map_operation_find(map, id);
+	assert_non_null(operation);
+	finish_phase(map, id, PHASE_FENCE);
+	while (operation->phase == PHASE_SEAL && operation->state == OPERATION_RUNNING)
+		finish_phase(map, id, PHASE_SEAL);
 }
 
 /* --- regions and nodes ---------------------------------------------------------------------------------- */
@@ -491,11 +515,17 @@ static void test_binding_waits_for_the_fence(void **state)
 	uint64_t epoch = map->epoch;
 	assert_int_equal(report_fence(map, result.id, shard, 0).epoch, epoch);
 	assert_int_equal(operation->steps_done, 1);
-	assert_refused(report_fence(map, result.id, other, 0), STATUS_INVALID, "no fence");
+	assert_refused(report_fence(map, result.id, other, 0), STATUS_INVALID, "no such step");
 	assert_refused(report_fence(map, 1000000, shard, 0), STATUS_NOT_FOUND, "no operation");
-	finish_fence(map, result.id);
+	finish_phase(map, result.id, PHASE_FENCE);
+	/* Nothing moves; but what is written there from now on must have higher versions than what was here had. */
+	assert_int_equal(operation->phase, PHASE_SEAL);
+	assert_int_equal(operation->state, OPERATION_RUNNING);
+	assert_non_null(map_binding_pending_of(map, bytes_text("pat/x")));
+	assert_true(map_operation_awaits(operation, other));
+	finish_phase(map, result.id, PHASE_SEAL);
 	assert_int_equal(operation->state, OPERATION_DONE);
-	assert_int_equal(operation->ended_us, 7000);
+	assert_int_equal(operation->ended_us, 8000);
 	assert_int_equal(binding_at(map, "pat/")->pending_operation, 0);
 	assert_string_equal(map_policy_find(map, map_binding_of(map, bytes_text("pat/x"))->policy)->name, "eu");
 	epoch = map->epoch;
@@ -504,23 +534,242 @@ static void test_binding_waits_for_the_fence(void **state)
 	free(map);
 }
 
-static void test_keys_behind_the_fence_refuse_the_binding(void **state)
+static uint64_t begin_copy(struct cluster_map *map, uint64_t id)
+{
+	uint64_t shard = map_operation_find(map, id)->shards_done[5];
+	assert_int_equal(report_fence(map, id, shard, 42).status, STATUS_OK);
+	assert_int_equal(map_operation_find(map, id)->phase, PHASE_FENCE);
+	finish_fence(map, id);
+	return id;
+}
+
+static const char *home_of(const struct cluster_map *map, const char *key)
+{
+	return map_policy_find(map, map_binding_of(map, bytes_text(key))->policy)->name;
+}
+
+static void test_keys_go_along_with_the_binding(void **state)
 {
 	(void)state;
 	struct cluster_map *map = ruled();
-	uint64_t id = set_binding(map, binding_of("pat/", "eu")).id;
+	uint64_t id = begin_copy(map, set_binding(map, binding_of("pat/", "eu")).id), target;
 	const struct map_operation *operation = map_operation_find(map, id);
-	report_fence(map, id, operation->shards_done[0], 0);
-	uint64_t shard = operation->shards_done[5];
-	assert_int_equal(report_fence(map, id, shard, 42).status, STATUS_OK);
-	assert_int_equal(operation->state, OPERATION_FAILED);
-	assert_non_null(strstr(operation->text, "42 in shard "));
-	assert_non_null(strstr(operation->text, "pat/"));
-	assert_non_null(strstr(operation->text, "delete or move"));
+	const uint64_t usual = map_policy_by_name(map, "default")->id, eu = map_policy_by_name(map, "eu")->id;
+	bool exact;
+	uint64_t hash[2];
+	struct bytes prefix;
+	assert_int_equal(operation->phase, PHASE_COPY);
+	assert_int_equal(operation->keys, 42);
+	assert_int_equal(operation->phase_epoch, map->epoch);
+	assert_true(map_operation_fences(operation));
+	assert_false(map_operation_fence(map, operation, usual, &exact, hash, &prefix)); /* they are there */
+	assert_int_equal(map_operation_moves(map, operation, usual, bytes_text("pat/x"), &target), MOVE_GOES);
+	assert_int_equal(target, eu);
+	assert_int_equal(map_operation_moves(map, operation, usual, bytes_text("par/x"), &target), MOVE_STAYS);
+	assert_int_equal(map_operation_moves(map, operation, eu, bytes_text("pat/x"), &target), MOVE_STAYS);
+	/* Nothing that could cover one of the keys changes meanwhile, whatever else does. */
+	assert_refused(set_binding(map, binding_of("pat/x/", "eu")), STATUS_CONFLICT, "not decided");
+	assert_refused(set_binding(map, binding_of("p", "eu")), STATUS_CONFLICT, "moves keys");
+	assert_refused(set_binding(map, exact_of(5, "eu")), STATUS_CONFLICT, "moves keys");
+	assert_int_equal(set_binding(map, binding_of("q", "eu")).status, STATUS_OK);
+	/* Only steps of the phase count, once, of the shards asked. */
+	uint64_t shard = operation->shards_done[2], epoch = map->epoch;
+	assert_int_equal(report_move(map, id, PHASE_CLOSE, shard, 0).epoch, epoch);
+	assert_int_equal(report_fence(map, id, shard, 0).epoch, epoch);
+	assert_refused(report_move(map, id, PHASE_COPY, shard_of(map, "eu", 0)->id, 0), STATUS_INVALID, "no such step");
+	assert_refused(report_move(map, id, PHASE_FENCE, shard, 0), STATUS_INVALID, "no step");
+	finish_phase(map, id, PHASE_COPY);
+	assert_string_equal(home_of(map, "pat/x"), "default");
+	assert_true(map_operation_awaits(operation, shard_of(map, "eu", 0)->id));
+	assert_false(map_operation_awaits(operation, shard));
+	uint64_t switches = map_switches(map);
+	finish_phase(map, id, PHASE_CLOSE);
+	/* The switch. */
+	assert_string_equal(home_of(map, "pat/x"), "eu");
+	assert_int_equal(binding_at(map, "pat/")->pending_operation, 0);
+	assert_true(map_switches(map) != switches);
+	assert_true(map_moves_under(map, bytes_text("pa")));
+	assert_true(map_moves_under(map, bytes_text("pat/x/")));
+	assert_false(map_moves_under(map, bytes_text("pb")));
+	assert_true(map_fence_moved(map, id, usual, false, (uint64_t[2]){ 0 }, bytes_text("pat/")));
+	assert_refused(unset_binding(map, "pat/"), STATUS_CONFLICT, "moves keys");
+	finish_phase(map, id, PHASE_PURGE);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	assert_int_equal(operation->ended_us, 8000);
+	assert_non_null(strstr(operation->text, "42 keys were moved"));
+	assert_false(map_moves_under(map, bytes_text("pat/")));
+	/* Back again, whence they came. */
+	id = begin_copy(map, unset_binding(map, "pat/").id);
+	operation = map_operation_find(map, id);
+	assert_int_equal(map_operation_moves(map, operation, eu, bytes_text("pat/x"), &target), MOVE_GOES);
+	assert_int_equal(target, usual);
+	finish_phase(map, id, PHASE_COPY);
+	finish_phase(map, id, PHASE_CLOSE);
+	finish_phase(map, id, PHASE_PURGE);
+	assert_string_equal(home_of(map, "pat/x"), "default");
+	free(map);
+}
+
+static void test_keys_that_cannot_go_keep_the_binding(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	/* A key that cannot go is found while they are copied: what was copied is removed, then it has failed. */
+	uint64_t id = begin_copy(map, set_binding(map, binding_of("pat/", "eu")).id);
+	const struct map_operation *operation = map_operation_find(map, id);
+	report_move(map, id, PHASE_COPY, operation->shards_done[0], 0);
+	report_move(map, id, PHASE_COPY, operation->shards_done[1], 1);
+	assert_int_equal(operation->phase, PHASE_ABORT);
+	assert_int_equal(operation->state, OPERATION_RUNNING);
+	assert_false(map_operation_fences(operation));
 	assert_null(binding_at(map, "pat/"));
-	/* It can be tried again, as an operation of its own. */
-	uint64_t again = set_binding(map, binding_of("pat/", "eu")).id;
-	assert_true(again > id);
+	assert_string_equal(home_of(map, "pat/x"), "default");
+	assert_true(map_moves_under(map, bytes_text("pat/")));
+	assert_refused(set_binding(map, binding_of("pat/", "eu")), STATUS_CONFLICT, "moves keys");
+	finish_phase(map, id, PHASE_ABORT);
+	assert_int_equal(operation->state, OPERATION_FAILED);
+	/* Nothing would cover them. */
+	struct cluster_map *bare = cluster();
+	struct policy eu = policy_of("eu", "eu", 3, SPREAD_ZONE);
+	struct change_binding binding = binding_of("pat/", "eu");
+	assert_int_equal(apply_rules(bare, &eu, 1, &binding, 1).status, STATUS_OK);
+	id = begin_copy(bare, unset_binding(bare, "pat/").id);
+	assert_int_equal(map_operation_find(bare, id)->state, OPERATION_FAILED);
+	assert_non_null(strstr(map_operation_find(bare, id)->text, "no binding would cover"));
+	assert_string_equal(home_of(bare, "pat/x"), "eu");
+	free(bare);
+	free(map);
+}
+
+/* Keys go from leader to leader, whoever that is: so shards may move meanwhile. Rules by which keys are judged on their
+ * way may not change. */
+static void test_what_may_change_while_keys_move(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct policy tighter = policy_of("eu", "eu/ie", 1, SPREAD_ZONE),
+		      open = policy_of("default", "*", 3, SPREAD_ZONE), new = policy_of("new", "eu", 3, SPREAD_REGION);
+	uint64_t id = begin_copy(map, set_binding(map, binding_of("pat/", "eu")).id);
+	const struct map_operation *operation = map_operation_find(map, id);
+	struct change drain = { .kind = CHANGE_NODE_STATE, .state = NODE_DRAINING, .now_us = 9000 };
+	drain.target_node = shard_of(map, "eu", 0)->wanted[0].node;
+	uint64_t drained = apply(map, &drain).id;
+	assert_true(drained != 0);
+	assert_int_equal(map_operation_find(map, drained)->kind, OPERATION_DRAIN);
+	assert_refused(
+		report_move(map, drained, PHASE_COPY, shard_of(map, "eu", 0)->id, 0), STATUS_INVALID, "no such step");
+	assert_refused(apply_rules(map, &tighter, 1, NULL, 0), STATUS_CONFLICT, "");
+	assert_refused(apply_rules(map, &open, 1, NULL, 0), STATUS_CONFLICT, "");
+	assert_int_equal(apply_rules(map, &new, 1, NULL, 0).status, STATUS_OK);
+	for (enum operation_phase phase = PHASE_COPY; phase <= PHASE_PURGE; phase++)
+		if (phase != PHASE_SEAL)
+			finish_phase(map, id, phase);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		struct change report = report_of(&map->shards[i], 50);
+		if (map->shards[i].operation == drained)
+			assert_int_equal(apply(map, &report).status, STATUS_OK);
+	}
+	assert_int_equal(map_operation_find(map, drained)->state, OPERATION_DONE);
+	assert_int_equal(apply_rules(map, &open, 1, NULL, 0).status, STATUS_OK);
+	free(map);
+}
+
+/* Of bindings inside one another the closest goes first, whoever is fenced first. */
+static void test_the_closer_binding_goes_first(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	struct change_binding bindings[] = { binding_of("pat/", "eu"), binding_of("pat/x/", "eu"),
+		binding_of("", "default"), binding_of("eu/", "eu") };
+	struct policy policies[] = { policy_of("default", "*", 3, SPREAD_REGION),
+		policy_of("eu", "eu", 3, SPREAD_REGION) };
+	uint64_t target;
+	assert_int_equal(apply_rules(map, policies, 2, bindings, 4).status, STATUS_OK);
+	uint64_t inner = binding_at(map, "pat/x/")->pending_operation,
+		 outer = binding_at(map, "pat/")->pending_operation;
+	uint64_t usual = map_policy_by_name(map, "default")->id;
+	begin_copy(map, outer);
+	const struct map_operation *waiting = map_operation_find(map, outer);
+	assert_int_equal(waiting->phase, PHASE_WAIT);
+	assert_true(map_operation_fences(waiting));
+	assert_non_null(strstr(waiting->text, "when operation"));
+	/* No shard has anything to say of that, and nobody else comes in between. */
+	assert_refused(report_move(map, outer, PHASE_WAIT, waiting->shards_done[0], 0), STATUS_INVALID, "no step");
+	assert_refused(set_binding(map, exact_of(5, "eu")), STATUS_CONFLICT, "moves keys");
+	finish_fence(map, inner);
+	assert_int_equal(map_operation_find(map, inner)->state, OPERATION_DONE);
+	/* What was counted is of before: the other one copies whatever there is. */
+	assert_int_equal(waiting->phase, PHASE_COPY);
+	assert_int_equal(map_operation_moves(map, waiting, usual, bytes_text("pat/x/1"), &target), MOVE_STAYS);
+	assert_int_equal(map_operation_moves(map, waiting, usual, bytes_text("pat/y/1"), &target), MOVE_GOES);
+	finish_phase(map, outer, PHASE_COPY);
+	finish_phase(map, outer, PHASE_CLOSE);
+	finish_phase(map, outer, PHASE_PURGE);
+	assert_int_equal(waiting->state, OPERATION_DONE);
+	/* An exact key is closer than any prefix. */
+	inner = set_binding(map, exact_of(9, "eu")).id;
+	outer = set_binding(map, binding_of("q/", "eu")).id;
+	finish_phase(map, outer, PHASE_FENCE);
+	assert_int_equal(map_operation_find(map, outer)->phase, PHASE_WAIT);
+	begin_copy(map, inner);
+	finish_phase(map, inner, PHASE_COPY);
+	finish_phase(map, inner, PHASE_CLOSE);
+	assert_int_equal(map_operation_find(map, outer)->phase, PHASE_WAIT);
+	finish_phase(map, inner, PHASE_PURGE);
+	assert_int_equal(map_operation_find(map, outer)->phase, PHASE_COPY);
+	free(map);
+}
+
+/* The fence's highest version goes to where the keys will be, and a key may fall to more policies than are asked at
+ * once. */
+static void test_versions_go_along(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policies[12];
+	struct change_binding bindings[12];
+	for (unsigned i = 0; i < 12; i++) {
+		char name[] = "a", prefix[] = "a";
+		name[0] = prefix[0] = (char)('a' + (int)i);
+		policies[i] = policy_of(name, "eu", 3, SPREAD_REGION);
+		bindings[i] = binding_of(prefix, name);
+	}
+	assert_int_equal(apply_rules(map, policies, 3, bindings, 3).status, STATUS_OK);
+	struct change_binding exact = exact_of(5, "a");
+	uint64_t id = set_binding(map, exact).id;
+	const struct map_operation *operation = map_operation_find(map, id);
+	for (uint64_t version = 100; operation->phase == PHASE_FENCE; version--) {
+		struct change change = { .kind = CHANGE_FENCE_REPORT,
+			.operation = id,
+			.shard = operation->shards_done[operation->steps_done],
+			.version = version };
+		assert_int_equal(apply(map, &change).status, STATUS_OK);
+	}
+	assert_int_equal(operation->phase, PHASE_SEAL);
+	assert_int_equal(operation->version, 100);
+	assert_int_equal(operation->steps, SHARDS_PER_POLICY);
+	/* A version that nobody can take over (far in the future) gives the change up. */
+	assert_int_equal(report_move(map, id, PHASE_SEAL, operation->shards_done[3], 1).status, STATUS_OK);
+	assert_int_equal(operation->phase, PHASE_ABORT);
+	finish_phase(map, id, PHASE_ABORT);
+	assert_int_equal(operation->state, OPERATION_FAILED);
+	id = set_binding(map, exact).id;
+	finish_fence(map, id);
+	for (unsigned i = 3; i < 12; i++) /* 256 operations are kept, 12 policies are more than eight */
+		assert_int_equal(apply_rules(map, &policies[i], 1, &bindings[i], 1).status, STATUS_OK);
+	struct change unset = { .kind = CHANGE_BINDING_UNSET, .bindings = &exact, .binding_count = 1 };
+	id = apply(map, &unset).id;
+	operation = map_operation_find(map, id);
+	finish_phase(map, id, PHASE_FENCE);
+	assert_int_equal(operation->target_count, OPERATION_POLICIES_MAX);
+	finish_phase(map, id, PHASE_SEAL);
+	assert_int_equal(operation->phase, PHASE_SEAL);
+	assert_int_equal(operation->target_count, 3); /* twelve without its own */
+	assert_non_null(map_binding_by_hash(map, exact.hash));
+	finish_phase(map, id, PHASE_SEAL);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	assert_null(map_binding_by_hash(map, exact.hash));
 	free(map);
 }
 
@@ -536,9 +785,12 @@ static void test_binding_anew_and_away(void **state)
 	/* The old one stays in force for reads. */
 	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, eu);
 	assert_non_null(map_binding_pending_of(map, bytes_text("eu/x")));
-	report_fence(map, id, map_operation_find(map, id)->shards_done[0], 1);
+	begin_copy(map, id);
+	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, eu);
+	report_move(map, id, PHASE_COPY, map_operation_find(map, id)->shards_done[0], 1);
 	assert_int_equal(binding_at(map, "eu/")->policy, eu);
 	assert_int_equal(binding_at(map, "eu/")->pending_operation, 0);
+	finish_phase(map, id, PHASE_ABORT);
 	id = set_binding(map, binding_of("eu/", "de")).id;
 	finish_fence(map, id);
 	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, de);
@@ -547,11 +799,12 @@ static void test_binding_anew_and_away(void **state)
 	assert_int_equal(map_operation_find(map, id)->policy, de);
 	assert_int_equal(unset_binding(map, "eu/").id, id);
 	assert_int_equal(map_binding_of(map, bytes_text("eu/x"))->policy, de);
-	report_fence(map, id, map_operation_find(map, id)->shards_done[7], 1);
-	assert_int_equal(binding_at(map, "eu/")->pending_operation, 0);
-	id = unset_binding(map, "eu/").id;
-	finish_fence(map, id);
+	begin_copy(map, id);
+	finish_phase(map, id, PHASE_COPY);
+	assert_non_null(binding_at(map, "eu/"));
+	finish_phase(map, id, PHASE_CLOSE);
 	assert_null(binding_at(map, "eu/"));
+	finish_phase(map, id, PHASE_PURGE);
 	free(map);
 }
 
@@ -579,8 +832,19 @@ static void test_exact_keys(void **state)
 	id = set_binding(map, exact_of(3, "de")).id;
 	assert_true(map->bindings[0].exact);
 	assert_int_equal(map->bindings[0].hash.high, 3);
-	report_fence(map, id, shard_of(map, "eu", 2)->id, 1);
+	begin_copy(map, id);
+	report_move(map, id, PHASE_COPY, shard_of(map, "eu", 2)->id, 1);
 	assert_null(map_binding_by_hash(map, (struct hash128){ 3, ~3ULL }));
+	finish_phase(map, id, PHASE_ABORT);
+	/* Away again: whatever is around the key takes it, if that is of another policy. */
+	struct change_binding away = exact_of(5, "de");
+	struct change unset = { .kind = CHANGE_BINDING_UNSET, .bindings = &away, .binding_count = 1 };
+	id = begin_copy(map, apply(map, &unset).id);
+	assert_int_equal(map_operation_find(map, id)->target_count, 2);
+	finish_phase(map, id, PHASE_COPY);
+	finish_phase(map, id, PHASE_CLOSE);
+	finish_phase(map, id, PHASE_PURGE);
+	assert_null(map_binding_by_hash(map, (struct hash128){ 5, ~5ULL }));
 	/* Looser than everything around it. */
 	struct cluster_map *narrow = cluster();
 	struct change_binding bindings[] = { binding_of("", "de") };
@@ -829,9 +1093,21 @@ static struct policy random_policy(struct prng *prng)
 /* Keys that clients of the random runs write and delete. */
 static const char *const keys[] = { "a1", "ab1", "abc1", "b1", "bc1", "bcd1", "c1", "d1" };
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+enum { STORE_POLICIES_MAX = 16 };
 struct store {
-	uint64_t home[KEYS]; /* policy in whose shards the key lies; 0: it is not there */
+	uint64_t version[KEYS]; /* 0: the key is not there */
+	uint64_t last;
+	uint64_t rows[KEYS][STORE_POLICIES_MAX]; /* version of the row that the policy's shards have; 0: none */
 };
+
+/* Policies stay where they are in the map. */
+static unsigned slot_of(const struct cluster_map *map, uint64_t policy)
+{
+	const struct policy *found = map_policy_find(map, policy);
+	assert_non_null(found);
+	assert_true(found - map->policies < STORE_POLICIES_MAX);
+	return (unsigned)(found - map->policies);
+}
 
 static struct change_binding random_binding(struct prng *prng)
 {
@@ -880,35 +1156,60 @@ static void random_report(struct prng *prng, const struct cluster_map *map, stru
 		change->replicas[0].replica++;
 }
 
-/* What an honest shard finds behind the fence. */
-static uint64_t keys_behind(const struct cluster_map *map, const struct store *store,
-	const struct map_operation *operation, const struct map_shard *shard)
+static bool is_behind(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
 {
-	bool exact;
-	uint64_t hash[2], found = 0;
-	struct bytes prefix;
-	if (!map_operation_fence(map, operation, shard->policy, &exact, hash, &prefix))
-		return 0;
+	struct hash128 keyed = hash_keyed(key, map->hash_secret);
+	if (operation->exact)
+		return keyed.high == operation->hash.high && keyed.low == operation->hash.low;
+	return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
+}
+
+/* The row that this shard has of the key; NULL: the key is another shard's. */
+static uint64_t *row_at(const struct cluster_map *map, struct store *store, const struct map_shard *shard, unsigned key)
+{
+	bool here = map_shard_of(map, shard->policy, bytes_text(keys[key])) == shard;
+	return here ? &store->rows[key][slot_of(map, shard->policy)] : NULL;
+}
+
+/* What an honest shard does and finds, in its step of the operation. */
+static uint64_t shard_works(const struct cluster_map *map, struct store *store, const struct map_operation *operation,
+	const struct map_shard *shard)
+{
+	uint64_t found = 0, target;
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct bytes key = bytes_text(keys[i]);
-		struct hash128 keyed = hash_keyed(key, map->hash_secret);
-		bool here = store->home[i] == shard->policy && map_shard_of(map, shard->policy, key) == shard;
-		bool behind = exact ? keyed.high == hash[0] && keyed.low == hash[1] : bytes_starts_with(key, prefix);
-		found += here && behind;
+		uint64_t *row = row_at(map, store, shard, i);
+		if (!row || *row == 0 || !is_behind(map, operation, key))
+			continue;
+		const struct map_binding *binding = map_binding_of(map, key);
+		bool lives = binding && binding->policy == shard->policy;
+		enum map_move move = operation->phase == PHASE_COPY
+					     ? map_operation_moves(map, operation, shard->policy, key, &target)
+					     : MOVE_STAYS;
+		if (operation->phase == PHASE_FENCE || move == MOVE_NOWHERE)
+			found++;
+		else if (move == MOVE_GOES && store->rows[i][slot_of(map, target)] < *row)
+			store->rows[i][slot_of(map, target)] = *row;
+		else if (operation->phase >= PHASE_PURGE && !lives)
+			*row = 0;
 	}
 	return found;
 }
 
-static void random_fence(
-	struct prng *prng, const struct cluster_map *map, const struct store *store, struct random_change *out)
+static void random_step(
+	struct prng *prng, const struct cluster_map *map, struct store *store, struct random_change *out)
 {
 	const struct map_operation *operation = &map->operations[prng_below(prng, map->operation_count)];
-	if (!operation_lists_shards(operation->kind)) {
+	for (unsigned i = 0; i < 4 && operation->state != OPERATION_RUNNING; i++)
+		operation = &map->operations[prng_below(prng, map->operation_count)];
+	if (operation->kind != OPERATION_BINDING) {
 		random_report(prng, map, out);
 		return;
 	}
-	out->change = (struct change){ .kind = CHANGE_FENCE_REPORT,
+	bool fence = operation->phase == PHASE_FENCE;
+	out->change = (struct change){ .kind = fence ? CHANGE_FENCE_REPORT : CHANGE_MOVE_REPORT,
 		.operation = operation->id,
+		.phase = fence ? PHASE_NONE : operation->phase,
 		.shard = operation->shards_done[prng_below(prng, operation->steps)] };
 	if (prng_chance(prng, 20000))
 		out->change.operation = map->id_next;
@@ -916,7 +1217,10 @@ static void random_fence(
 	if (prng_chance(prng, 20000))
 		shard = &map->shards[prng_below(prng, map->shard_count)];
 	out->change.shard = shard->id;
-	out->change.keys_found = keys_behind(map, store, operation, shard);
+	if (map_operation_awaits(operation, shard->id))
+		out->change.keys_found = shard_works(map, store, operation, shard);
+	if (operation->phase == PHASE_COPY && prng_chance(prng, 30000))
+		out->change.keys_found = 1; /* it was refused where it goes */
 }
 
 /* Clients write where the key's binding is in force and nothing is pending. A shard that has answered for a fence
@@ -927,23 +1231,24 @@ static void random_writes(struct prng *prng, const struct cluster_map *map, stru
 	const struct map_binding *binding = map_binding_of(map, bytes_text(keys[at]));
 	if (!binding || map_binding_pending_of(map, bytes_text(keys[at])))
 		return;
-	store->home[at] = prng_chance(prng, 300000) ? binding->policy : 0;
+	store->version[at] = prng_chance(prng, 300000) ? ++store->last : 0;
+	store->rows[at][slot_of(map, binding->policy)] = store->version[at];
 }
 
-/* No change of bindings leaves a key behind where nobody looks for it. */
+/* No change of bindings leaves a key behind where nobody looks for it, or brings one back that was deleted. */
 static void check_reachable(const struct cluster_map *map, const struct store *store)
 {
 	for (unsigned i = 0; i < KEYS; i++) {
-		if (store->home[i] == 0)
-			continue;
 		const struct map_binding *binding = map_binding_of(map, bytes_text(keys[i]));
-		assert_non_null(binding);
-		assert_int_equal(binding->policy, store->home[i]);
+		if (store->version[i] != 0)
+			assert_non_null(binding);
+		if (binding)
+			assert_int_equal(store->rows[i][slot_of(map, binding->policy)], store->version[i]);
 	}
 }
 
 static void random_change(
-	struct prng *prng, const struct cluster_map *map, const struct store *store, struct random_change *out)
+	struct prng *prng, const struct cluster_map *map, struct store *store, struct random_change *out)
 {
 	memset(out, 0, sizeof(*out));
 	struct change *change = &out->change;
@@ -997,7 +1302,7 @@ static void random_change(
 	} else if (dice < 60 || map->operation_count == 0) {
 		random_report(prng, map, out);
 	} else {
-		random_fence(prng, map, store, out);
+		random_step(prng, map, store, out);
 	}
 	change->dry_run = prng_chance(prng, 50000);
 	change->now_us = prng_below(prng, 1000000);
@@ -1220,7 +1525,11 @@ int main(void)
 		cmocka_unit_test(test_shard_report_refuses_strangers),
 		cmocka_unit_test(test_binding_where_nothing_is_bound),
 		cmocka_unit_test(test_binding_waits_for_the_fence),
-		cmocka_unit_test(test_keys_behind_the_fence_refuse_the_binding),
+		cmocka_unit_test(test_keys_go_along_with_the_binding),
+		cmocka_unit_test(test_keys_that_cannot_go_keep_the_binding),
+		cmocka_unit_test(test_what_may_change_while_keys_move),
+		cmocka_unit_test(test_the_closer_binding_goes_first),
+		cmocka_unit_test(test_versions_go_along),
 		cmocka_unit_test(test_binding_anew_and_away),
 		cmocka_unit_test(test_exact_keys),
 		cmocka_unit_test(test_nested_bindings_only_tighten),

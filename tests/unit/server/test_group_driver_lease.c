@@ -261,6 +261,7 @@ static void test_a_fence_that_only_one_copy_meets_is_no_refusal(void **state)
 	cluster_run(&cluster, 200);
 	uint64_t last = group_status(driver_group(driver_at(next)), cluster.time.now_ns).last;
 	struct command command = by(put("k", "v"), 77, 1, false);
+	command.map_epoch = unfence.map_epoch;
 	uint64_t token = propose(&cluster, origin, &command);
 	cluster_step(&cluster);
 	cluster.nodes[origin].cut = true; /* the first copy comes into every other log */

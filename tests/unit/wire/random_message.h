@@ -37,6 +37,8 @@ static const uint8_t message_kinds[] = {
 	MESSAGE_MAP_REQUEST,
 	MESSAGE_MAP_REPLY,
 	MESSAGE_JOIN,
+	MESSAGE_ADOPT,
+	MESSAGE_ADOPT_REPLY,
 	MESSAGE_REQUEST,
 	MESSAGE_REPLY,
 	MESSAGE_ADMIN,
@@ -236,6 +238,14 @@ static void any_node_message(struct random_source *source, struct message *messa
 		message->join = (struct message_join){ any_bytes(source, PLACE_SIZE_MAX - 1), any64(source),
 			any_bytes(source, 200) };
 		break;
+	case MESSAGE_ADOPT:
+		message->adopt = (struct message_adopt){ any64(source), any64(source), any64(source), any64(source),
+			any64(source), any64(source), any_bytes(source, 300) };
+		break;
+	case MESSAGE_ADOPT_REPLY:
+		message->adopt_reply =
+			(struct message_adopt_reply){ any64(source), any64(source), any64(source), STATUS_STALE_MAP };
+		break;
 	case MESSAGE_REQUEST:
 		any_request(source, &message->ask);
 		break;
@@ -393,6 +403,9 @@ static void assert_messages(struct message a, struct message b)
 	case MESSAGE_JOIN:
 		SAME_BYTES(join.place);
 		SAME_BYTES(join.addresses);
+		break;
+	case MESSAGE_ADOPT:
+		SAME_BYTES(adopt.rows);
 		break;
 	case MESSAGE_REQUEST:
 		SAME_BYTES(ask.key);

@@ -114,7 +114,7 @@ static void test_refusals(void **state)
 	data[0] = 0;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
 	data[0] = 1;
-	data[1] = COMMAND_UNFENCE + 1;
+	data[1] = COMMAND_PURGE + 1;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_UNSUPPORTED);
 	data[1] = COMMAND_DELETE;
 	data[2] = 1 << 1; /* exact has no meaning here */
@@ -142,12 +142,80 @@ static void test_largest(void **state)
 	assert_true(bytes_equal(decoded.value, command.value));
 }
 
+static struct bytes rows_of(uint8_t kind, const struct command_row *rows, unsigned count, struct packer *packer)
+{
+	for (unsigned i = 0; i < count; i++)
+		assert_true(command_row_add(kind, packer, &rows[i]));
+	return pack_result(packer);
+}
+
+static void test_rows(void **state)
+{
+	(void)state;
+	static const struct command_row rows[] = { { 5, { "a", 1 }, { "one", 3 } }, { 7, { "bb", 2 }, { "", 0 } } };
+	for (uint8_t kind = COMMAND_ADOPT; kind <= COMMAND_PURGE; kind++) {
+		uint8_t packed[256], data[256];
+		struct packer packer;
+		struct command command = { .kind = kind, .operation = 9, .map_epoch = 4 }, decoded;
+		struct command_row row;
+		struct unpacker left;
+		bool adopts = kind == COMMAND_ADOPT;
+		pack_init(&packer, packed, sizeof(packed));
+		command.version = kind == COMMAND_PURGE ? 0 : 7;
+		command.retry = kind == COMMAND_CLOSE;
+		command.value = kind == COMMAND_CLOSE ? bytes_of(NULL, 0) : rows_of(kind, rows, 2, &packer);
+		size_t size = encode(&command, data, sizeof(data));
+		assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+		assert_commands(&decoded, &command);
+		assert_int_equal(command_rows(bytes_of(data, size)), kind == COMMAND_CLOSE ? 0 : 2);
+		unpack_init(&left, decoded.value);
+		for (unsigned i = 0; i < 2 && kind != COMMAND_CLOSE; i++) {
+			assert_true(command_row_next(kind, &left, &row));
+			assert_int_equal(row.version, rows[i].version);
+			assert_true(bytes_equal(row.key, rows[i].key));
+			assert_int_equal(row.value.size, adopts ? rows[i].value.size : 0);
+		}
+		assert_false(command_row_next(kind, &left, &row));
+		assert_false(left.bad);
+		for (size_t cut = 0; cut < size; cut++)
+			assert_int_equal(command_decode(bytes_of(data, cut), &decoded), STATUS_CORRUPT);
+		if (kind == COMMAND_CLOSE)
+			continue;
+		data[size - command.value.size - 4]--; /* the last row is cut */
+		assert_int_equal(command_decode(bytes_of(data, size - 1), &decoded), STATUS_CORRUPT);
+	}
+}
+
+static void test_rows_are_bounded(void **state)
+{
+	(void)state;
+	static uint8_t key[KEY_SIZE_MAX], value[VALUE_SIZE_MAX], packed[COMMAND_ROWS_BYTES_MAX], data[1 << 21];
+	struct command_row large = { 1, { key, sizeof(key) }, { value, sizeof(value) } },
+			   small = { 1, { "k", 1 }, { 0 } };
+	struct packer packer;
+	struct command command = { .kind = COMMAND_ADOPT }, decoded;
+	pack_init(&packer, packed, sizeof(packed));
+	assert_true(command_row_add(COMMAND_ADOPT, &packer, &large)); /* alone, whatever its size */
+	assert_false(command_row_add(COMMAND_ADOPT, &packer, &small));
+	command.value = pack_result(&packer);
+	size_t size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	pack_init(&packer, packed, sizeof(packed));
+	for (unsigned i = 0; i <= COMMAND_ROWS_MAX; i++)
+		assert_true(command_row_add(COMMAND_PURGE, &packer, &small));
+	command = (struct command){ .kind = COMMAND_PURGE, .value = pack_result(&packer) };
+	size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_largest),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_rows_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
