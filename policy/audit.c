@@ -284,6 +284,29 @@ static void take_snapshot(struct audit *audit, const struct ledger_record *recor
 			"a snapshot was taken where its policy forbids it");
 }
 
+/* Keys of one policy come to be of another: to where they went the new one must allow them, and so it must here. */
+static void take_keys(struct audit *audit, const struct ledger_record *record)
+{
+	const struct audit_replica *replica = replica_of(audit, record);
+	bool sent = record->kind == LEDGER_KEYS_SENT;
+	if (!replica || replica->removed_us != 0) {
+		find(audit, AUDIT_ORDER, record, "keys of a replica that was not there");
+		return;
+	}
+	if (replica->witness)
+		find(audit, AUDIT_AGAINST_RULES, record, "a witness had keys");
+	if (!sent) {
+		judge_place(audit, record, replica->policy, false, &audit->place,
+			"keys were taken where their new policy forbids them");
+		return;
+	}
+	judge_place(audit, record, record->policy, false, &record->place,
+		"keys were sent to where their new policy forbids them");
+	const struct audit_policy *policy = policy_of(audit, record->policy);
+	if (policy && policy->epoch != record->policy_epoch)
+		find(audit, AUDIT_NO_RULES, record, "it names another epoch of the new policy than the one in force");
+}
+
 static void take_started(struct audit *audit, const struct ledger_record *record)
 {
 	bool first = audit->node == 0;
@@ -332,6 +355,10 @@ void audit_record(struct audit *audit, const struct ledger_record *record)
 	case LEDGER_OVERDUE:
 	case LEDGER_ERASED:
 		take_overdue(audit, record);
+		return;
+	case LEDGER_KEYS_SENT:
+	case LEDGER_KEYS_TAKEN:
+		take_keys(audit, record);
 		return;
 	case LEDGER_CERTIFICATE:
 	case LEDGER_KINDS:

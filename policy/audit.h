@@ -14,7 +14,7 @@ enum audit_kind {
 	AUDIT_NO_REGION,     /* no record says of which region the place is */
 	AUDIT_RULES,	     /* a record of rules contradicts itself or goes back */
 	AUDIT_NO_RULES,	     /* something happened by rules that are not recorded */
-	AUDIT_AGAINST_RULES, /* the rules in force forbade it: a copy or a snapshot where it may not be */
+	AUDIT_AGAINST_RULES, /* the rules in force forbade it: a copy, a snapshot or keys where they may not be */
 	AUDIT_UNRECORDED,    /* a replica was found on the disk that no record had announced */
 	AUDIT_ORDER,	     /* created twice, removed without being there, and the like */
 	AUDIT_TOO_MANY,	     /* more than a node can hold: not judged */

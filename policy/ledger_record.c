@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { RECORD_VERSION = 2 }; /* 2 added overdue and erased */
+enum { RECORD_VERSION = 3 }; /* 2 added overdue and erased, 3 keys-sent and keys-taken */
 
 enum field {
 	HAS_SHARD = 1,
@@ -31,6 +31,8 @@ static const struct {
 	[LEDGER_SNAPSHOT_TAKEN] = { "snapshot-taken", HAS_SHARD | HAS_NODE | HAS_PLACE | HAS_RANGE },
 	[LEDGER_OVERDUE] = { "overdue", HAS_SHARD },
 	[LEDGER_ERASED] = { "erased", HAS_SHARD },
+	[LEDGER_KEYS_SENT] = { "keys-sent", HAS_SHARD | HAS_POLICY | HAS_NODE | HAS_PLACE | HAS_RANGE },
+	[LEDGER_KEYS_TAKEN] = { "keys-taken", HAS_SHARD | HAS_POLICY | HAS_NODE | HAS_PLACE | HAS_RANGE },
 };
 
 const char *ledger_kind_name(uint8_t kind)

@@ -31,7 +31,12 @@ enum ledger_kind {
 	LEDGER_SNAPSHOT_TAKEN = 9, /* shard, replica: ours; from node at place; last: index. When it was installed */
 	LEDGER_OVERDUE = 10,	   /* shard, replica: what was deleted in it is here for longer than erase_within */
 	LEDGER_ERASED = 11,	   /* shard, replica: what was overdue is gone */
-	LEDGER_KINDS = 12,
+	/* Keys whose binding changes go from a shard of one policy to one of another's. Written before the first of an
+	 * operation leaves, or is taken. last: the operation */
+	LEDGER_KEYS_SENT = 12, /* shard, replica: ours; to shard `first` of policy, its epoch; node, place: to whom */
+	LEDGER_KEYS_TAKEN =
+		13, /* shard, replica: ours; from shard `first` of policy, its epoch; node, place: from whom */
+	LEDGER_KINDS = 14,
 };
 enum ledger_flag {
 	LEDGER_RECONCILED = 1, /* found at a start, a crash had come between the event and its record */
@@ -48,7 +53,7 @@ struct ledger_record {
 	uint64_t policy, policy_epoch; /* policy 0: meta, which holds no user's bytes */
 	uint64_t node;
 	struct place place;
-	uint64_t first, last; /* range of the log, inclusive */
+	uint64_t first, last; /* range of the log, inclusive; KEYS: see there */
 	uint8_t digest[SHA256_SIZE];
 	struct bytes body; /* borrowed */
 };

@@ -5,7 +5,7 @@
 
 #include "base/hash.h"
 
-enum { SEGMENT_VERSION = 2, HEAD_SIZE = 8 + 4 + 4 + 2 * (8 + SHA256_SIZE) + 8, CHECK_SIZE = 8 };
+enum { SEGMENT_VERSION = 3, HEAD_SIZE = 8 + 4 + 4 + 2 * (8 + SHA256_SIZE) + 8, CHECK_SIZE = 8 };
 static const char segment_magic[8] = { 'D', 'O', 'M', 'L', 'E', 'D', 'G', '\n' };
 static const char batch_magic[8] = { 'L', 'E', 'D', 'G', 'E', 'R', 'B', '\n' };
 

@@ -56,6 +56,7 @@ struct hosted {
 	struct rebind rebind;
 	bool follows;			/* it is led here, and its leader goes where the writers are */
 	struct snapshot_told snapshots; /* in the ledger */
+	struct keys_told keys;		/* likewise */
 	/* residency_evacuates, as judged by this map and membership */
 	uint64_t evacuates_epoch, evacuates_index, evacuates_term;
 	bool evacuates;

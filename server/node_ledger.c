@@ -189,6 +189,8 @@ static bool note(struct node_ledger *ledger, const struct ledger_record *record)
 	case LEDGER_STARTED:
 	case LEDGER_SNAPSHOT_SENT:
 	case LEDGER_SNAPSHOT_TAKEN:
+	case LEDGER_KEYS_SENT:
+	case LEDGER_KEYS_TAKEN:
 	case LEDGER_KINDS:
 		break;
 	}
@@ -578,6 +580,48 @@ void node_ledger_snapshot(
 	record.last = message->chunk.index;
 	append_fact(node, &record);
 	write_begin(node);
+}
+
+enum status node_ledger_keys(struct node *node, struct hosted *hosted, const struct keys_moved *moved)
+{
+	struct node_ledger *ledger = node->ledger;
+	struct keys_told *told = &hosted->keys;
+	const struct policy *rules = map_policy_find(node_map_in_force(node), moved->policy);
+	const struct map_node *there = map_node_find(node_map_in_force(node), moved->peer);
+	const struct recorded_policy *known;
+	struct ledger_record record = { .kind = moved->sent ? LEDGER_KEYS_SENT : LEDGER_KEYS_TAKEN };
+	enum status status;
+
+	if (ledger == NULL)
+		return STATUS_OK;
+	for (unsigned i = 0; i < KEYS_TOLD_MAX; i++) {
+		const struct keys_moved *at = &told->at[i].moved;
+
+		if (told->at[i].sequence != 0 && at->operation == moved->operation && at->shard == moved->shard &&
+			at->peer == moved->peer && at->sent == moved->sent)
+			return told->at[i].sequence <= ledger_durable(ledger->ledger).sequence ? STATUS_OK
+											       : STATUS_BUSY;
+	}
+	if (node_map_in_force(node)->epoch != ledger->map_epoch)
+		node_ledger_map(node);
+	known = policy_find(ledger, moved->policy, 0);
+	if (rules == NULL || there == NULL || known == NULL || known->epoch != rules->epoch)
+		return STATUS_BUSY; /* their rules stand in the ledger before them */
+	record.shard = hosted->group;
+	record.replica = driver_replica_id(hosted->driver);
+	record.policy = rules->id;
+	record.policy_epoch = rules->epoch;
+	record.node = moved->peer;
+	record.place = there->place;
+	record.first = moved->shard;
+	record.last = moved->operation;
+	status = append(node, &record);
+	if (status != STATUS_OK)
+		return status;
+	told->at[told->next % KEYS_TOLD_MAX].moved = *moved;
+	told->at[told->next++ % KEYS_TOLD_MAX].sequence = record.sequence;
+	write_begin(node);
+	return record.sequence <= ledger_durable(ledger->ledger).sequence ? STATUS_OK : STATUS_BUSY;
 }
 
 /* --- rules ------------------------------------------------------------------------------------------- */

@@ -22,6 +22,20 @@ struct snapshot_told {
 	} at[SNAPSHOTS_TOLD_MAX];
 };
 
+/* Keys that go to, or come from, a shard of another policy; the last that are in the ledger. */
+struct keys_moved {
+	uint64_t operation, shard, policy, peer; /* shard, policy: the other ones */
+	bool sent;
+};
+enum { KEYS_TOLD_MAX = 8 };
+struct keys_told {
+	uint32_t next;
+	struct {
+		struct keys_moved moved;
+		uint64_t sequence; /* of the record; 0: free */
+	} at[KEYS_TOLD_MAX];
+};
+
 /* With an identity, before engines and journal: opens it and records the start, durably. */
 enum status node_ledger_begin(struct node *node, const char **why) MUST;
 /* When the replicas that are on the disk are known: says so where the ledger says otherwise. */
@@ -51,6 +65,8 @@ bool node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
  * in which there is nothing. */
 void node_ledger_snapshot(
 	struct node *node, struct hosted *hosted, uint64_t peer, const struct message *message, bool sent);
+/* Before the first of them leave, or are taken. BUSY: not durable yet, ask again. */
+enum status node_ledger_keys(struct node *node, struct hosted *hosted, const struct keys_moved *moved) MUST;
 void node_ledger_map(struct node *node); /* policies and regions that are new with the map in force */
 void node_ledger_certificate(struct node *node, struct bytes certificate);
 void node_ledger_tick(struct node *node);

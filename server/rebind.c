@@ -3,7 +3,7 @@
  *
  *  - COPY: the leader of a shard that they leave reads them behind its fence, where nothing changes any more, and sends
  *    them in batches, one at a time, to the leader of the shard that they come to, which proposes them (ADOPT) and
- *    answers when they are applied.
+ *    answers when they are applied. Both write it into their ledgers first.
  *  - CLOSE, SEAL: the leader of a shard that they come to ends that (CLOSE), in its log, before anybody may write them
  *    there.
  *  - PURGE: the leader of a shard that they left removes them through its log; ABORT: of those that they came to in
@@ -254,6 +254,17 @@ static uint64_t node_to_ask(struct node *node, const struct rebind *rebind, cons
 	return 0;
 }
 
+/* The ledger has it, durably, that keys go to `shard` by way of that node, or come from there. */
+static bool told(struct node *node, struct hosted *hosted, uint64_t operation, const struct map_shard *shard,
+	uint64_t peer, bool sent)
+{
+	struct keys_moved moved = {
+		.operation = operation, .shard = shard->id, .policy = shard->policy, .peer = peer, .sent = sent
+	};
+
+	return node_ledger_keys(node, hosted, &moved) == STATUS_OK;
+}
+
 static void hand_over(
 	struct node *node, struct hosted *hosted, const struct map_operation *operation, struct gathered *gathered)
 {
@@ -267,7 +278,7 @@ static void hand_over(
 		rebind->leader = 0;
 	rebind->shard = gathered->shard;
 	to = node_to_ask(node, rebind, shard);
-	if (to == 0)
+	if (to == 0 || !told(node, hosted, operation->id, shard, to, true))
 		return;
 	message.adopt = (struct message_adopt){ .operation = operation->id,
 		.source = hosted->group,
@@ -425,6 +436,9 @@ void rebind_adopt(struct node *node, uint64_t from, const struct message *messag
 	if (!residency_adopt_receive(node, shard->policy, status))
 		status = STATUS_RESIDENCY_REFUSED;
 	if (status == STATUS_OK && residency_evacuates(node, hosted))
+		status = STATUS_BUSY;
+	if (status == STATUS_OK && !told(node, hosted, adopt->operation,
+					   map_shard_find(node_map_in_force(node), adopt->source), from, false))
 		status = STATUS_BUSY;
 	if (status == STATUS_OK)
 		pending = pending_take(node, PENDING_ADOPT, &token);

@@ -484,6 +484,7 @@ static void show_record(void *arg, const struct chain *chain, const struct ledge
 	struct showing *showing = arg;
 	uint64_t policy = policy_of(showing, record);
 	const char *name = audit_policy_name(chain, policy);
+	bool keys = record->kind == LEDGER_KEYS_SENT || record->kind == LEDGER_KEYS_TAKEN;
 	json_t *item;
 
 	(void)encoded;
@@ -506,7 +507,9 @@ static void show_record(void *arg, const struct chain *chain, const struct ledge
 	set(item, "policy_epoch",
 		record->policy_epoch == 0 ? json_null() : json_integer((json_int_t)record->policy_epoch));
 	set(item, "other", record->place.text[0] == '\0' ? json_null() : json_string(record->place.text));
-	set(item, "last_index", record->last == 0 ? json_null() : json_integer((json_int_t)record->last));
+	set(item, "other_shard", keys ? json_id(record->first) : json_null());
+	set(item, "operation", keys ? json_id(record->last) : json_null());
+	set(item, "last_index", record->last == 0 || keys ? json_null() : json_integer((json_int_t)record->last));
 	set(item, "hash", audit_hex(behind->hash, SHA256_SIZE));
 	json_array_append_new(showing->items, item);
 }
@@ -519,6 +522,8 @@ int run_audit_show(const struct invocation *invocation)
 		{ .title = "POLICY", .field = "policy" }, { .title = "OTHER", .field = "other" },
 		{ .title = "REPLICA", .field = "replica", .right = true, .wide = true },
 		{ .title = "POLICY EPOCH", .field = "policy_epoch", .right = true, .wide = true },
+		{ .title = "OTHER SHARD", .field = "other_shard", .right = true, .wide = true },
+		{ .title = "OPERATION", .field = "operation", .right = true, .wide = true },
 		{ .title = "UP TO", .field = "last_index", .right = true, .wide = true },
 		{ .title = "HASH", .field = "hash", .wide = true }, { 0 } };
 	static struct auditing auditing;

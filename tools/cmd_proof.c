@@ -16,17 +16,47 @@
 enum { PROOF_VERSION = 2 }; /* 2: names the nodes that it leaves out */
 
 struct proving {
-	uint64_t shard, policy, upto; /* upto: sequence of the head */
+	uint64_t shard, upto;		     /* upto: sequence of the head */
+	uint64_t policies[MAP_POLICIES_MAX]; /* the shard's, and those whose keys it took, or that took some of its */
+	uint32_t policy_count;
 	json_t *records;
 };
+
+static bool proves_policy(const struct proving *proving, uint64_t policy)
+{
+	for (uint32_t i = 0; i < proving->policy_count; i++) {
+		if (proving->policies[i] == policy)
+			return true;
+	}
+	return false;
+}
+
+static void prove_policy(struct proving *proving, uint64_t policy)
+{
+	if (policy != 0 && !proves_policy(proving, policy) && proving->policy_count < MAP_POLICIES_MAX)
+		proving->policies[proving->policy_count++] = policy;
+}
+
+static void find_policies(void *arg, const struct chain *chain, const struct ledger_record *record,
+	struct bytes encoded, const struct ledger_position *behind)
+{
+	struct proving *proving = arg;
+
+	(void)chain;
+	(void)encoded;
+	(void)behind;
+	if (record->shard == proving->shard)
+		prove_policy(proving, record->policy);
+}
 
 static void prove_record(void *arg, const struct chain *chain, const struct ledger_record *record, struct bytes encoded,
 	const struct ledger_position *behind)
 {
 	struct proving *proving = arg;
-	bool shown =
-		record->kind == LEDGER_STARTED || record->kind == LEDGER_CERTIFICATE || record->kind == LEDGER_REGION ||
-		(record->kind == LEDGER_POLICY && record->policy == proving->policy) || record->shard == proving->shard;
+	bool shown = record->kind == LEDGER_STARTED || record->kind == LEDGER_CERTIFICATE ||
+		     record->kind == LEDGER_REGION ||
+		     (record->kind == LEDGER_POLICY && proves_policy(proving, record->policy)) ||
+		     record->shard == proving->shard;
 	uint8_t digest[SHA256_SIZE];
 	json_t *item;
 
@@ -49,6 +79,7 @@ static json_t *node_proof(const struct audited *audited, struct proving *proving
 	proving->records = json_array();
 	proving->upto = audited->head->head.at.sequence;
 	set(item, "head", audit_head_item(audited->head));
+	chain_records(&audited->chain, find_policies, proving);
 	chain_records(&audited->chain, prove_record, proving);
 	set(item, "place", json_string(audited->chain.place.text));
 	set(item, "incarnation", json_id(audited->chain.incarnation));
@@ -85,14 +116,15 @@ static int prove(const struct invocation *invocation, struct auditing *auditing,
 	const struct cluster_map *map = auditing->session.map;
 	const struct map_binding *binding = map_binding_of(map, key);
 	const struct map_shard *shard = binding == NULL ? NULL : map_shard_of(map, binding->policy, key);
-	struct proving proving;
+	static struct proving proving;
 	json_t *proof, *nodes, *absent;
 	int code;
 
 	if (shard == NULL)
 		return fail(invocation, "DOM-R001", "no binding covers the key", "`domctl binding list`", NULL);
 	proving.shard = shard->id;
-	proving.policy = shard->policy;
+	proving.policy_count = 0;
+	prove_policy(&proving, shard->policy);
 	for (uint32_t i = 0; i < auditing->count; i++) {
 		const struct audited *audited = &auditing->at[i];
 
@@ -148,7 +180,7 @@ int run_audit_proof(const struct invocation *invocation)
 struct checking {
 	const struct trusted *trusted;
 	uint8_t cluster[16];
-	uint64_t shard, policy;
+	uint64_t shard;
 	json_t *items;
 	size_t findings;
 };
@@ -175,10 +207,7 @@ static bool check_record(const struct checking *checking, const json_t *item, st
 	if (good) {
 		sha256_of(owned(&encoded), digest);
 		ledger_advance(&behind, digest);
-		if (record.kind != LEDGER_POLICY || record.policy == checking->policy)
-			chain_take(chain, checking->trusted, &record, &behind);
-		else
-			chain_take(chain, checking->trusted, NULL, &behind);
+		chain_take(chain, checking->trusted, &record, &behind);
 		if (record.shard == checking->shard)
 			stays_take(stays, &record);
 	}
@@ -286,7 +315,6 @@ static int judge_proof(const struct invocation *invocation, const json_t *proof,
 			"check it with the domctl that made it, or a newer one", "v %llu",
 			(unsigned long long)field_u64(proof, "v"));
 	checking->shard = field_u64(proof, "shard");
-	checking->policy = field_u64(proof, "policy");
 	json_array_foreach(nodes, at, node) good = good && check_node(checking, node);
 	good = good && json_is_array(absent);
 	json_array_foreach(absent, at, node) good = good && add_absent(checking, node);

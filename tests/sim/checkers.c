@@ -261,6 +261,7 @@ void checkers_sent(
 	bool found = false;
 
 	look_at_witness(world, to, message);
+	ledgers_sent(world, from, message);
 	if (!outside_eu(to))
 		return;
 	if (message->kind == MESSAGE_APPEND || message->kind == MESSAGE_REPAIR_REPLY) {

@@ -77,6 +77,8 @@ struct look {
 	const struct world_node *purged_of; /* records behind `purged_behind`: purges are looked at */
 	uint64_t purged_behind;
 	struct world *world;
+	uint64_t other, operation; /* keys went from `group` there (`sent`), or came from there (`taken`) */
+	bool sent, taken;
 };
 
 static bool look_at(
@@ -89,6 +91,10 @@ static bool look_at(
 		look->created = look->created || record->kind == LEDGER_CREATED;
 		look->removed = look->removed || record->kind == LEDGER_REMOVED;
 	}
+	if (record->kind == LEDGER_KEYS_SENT && record->shard == look->group && record->first == look->other)
+		look->sent = look->sent || record->last == look->operation;
+	if (record->kind == LEDGER_KEYS_TAKEN)
+		look->taken = look->taken || record->first == look->other;
 	if (look->audit != NULL)
 		audit_record(look->audit, record);
 	if (look->purged_of != NULL && record->kind == LEDGER_PURGED && record->sequence > look->purged_behind)
@@ -169,6 +175,28 @@ void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_
 		*seen = (struct seen){ hosted->group, replica, node->slot, node->former_count };
 		seen_first(world, ledgers, node, seen);
 	}
+}
+
+void ledgers_sent(struct world *world, const struct world_node *from, const struct message *message)
+{
+	bool leave = message->kind == MESSAGE_ADOPT;
+	struct look look = { .group = 0 };
+	struct files files = { 0 };
+
+	if (!leave && (message->kind != MESSAGE_ADOPT_REPLY || message->adopt_reply.status != STATUS_OK))
+		return;
+	if (leave) {
+		look.group = message->adopt.source;
+		look.other = message->adopt.shard;
+		look.operation = message->adopt.operation;
+	} else {
+		look.other = message->adopt_reply.source;
+	}
+	disk_model_files(from->dir, take_file, &files);
+	read_all(world, from, &files, &look);
+	if (leave ? !look.sent : !look.taken)
+		world_fail(world, "keys %s node %u, and its ledger does not say so (shard %llx)",
+			leave ? "leave" : "were taken at", from->slot, (unsigned long long)look.other);
 }
 
 struct judged {

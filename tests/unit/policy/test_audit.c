@@ -196,6 +196,61 @@ static void a_snapshot_to_where_it_may_not_be(void **state)
 	assert_found(AUDIT_NO_REGION);
 }
 
+static void tell_keys(uint8_t kind, uint64_t shard, uint64_t policy, uint64_t epoch, const char *place)
+{
+	struct ledger_record record = at_place(kind, place);
+	record.shard = shard;
+	record.replica = shard + 1;
+	record.policy = policy;
+	record.policy_epoch = epoch;
+	record.node = 9;
+	record.first = 300;
+	record.last = 77;
+	tell(record);
+}
+
+/* Keys that a changed binding takes to another policy go only where that one allows them. */
+static void keys_to_where_they_may_not_be(void **state)
+{
+	(void)state;
+	begin();
+	tell_replica(LEDGER_CREATED, 100, 50, 7);
+	tell_keys(LEDGER_KEYS_SENT, 100, 51, 8, "us/us-east-1/a/n1");
+	assert_found(AUDIT_NO_RULES);
+	tell_policy(51, 8, "eu", "");
+	tell_keys(LEDGER_KEYS_SENT, 100, 51, 8, "eu/ie/eu-west-1/b/n2");
+	assert_int_equal(finding_count, 0);
+	tell_keys(LEDGER_KEYS_SENT, 100, 51, 8, "us/us-east-1/a/n1");
+	assert_found(AUDIT_AGAINST_RULES);
+	tell_keys(LEDGER_KEYS_SENT, 100, 51, 6, "eu/ie/eu-west-1/b/n2"); /* by other rules than those in force */
+	assert_found(AUDIT_NO_RULES);
+	tell_keys(LEDGER_KEYS_SENT, 101, 51, 8, "eu/ie/eu-west-1/b/n2"); /* of a shard that is not here */
+	assert_found(AUDIT_ORDER);
+	/* Taken: by the rules of the shard that they come to, whoever had them. */
+	tell_keys(LEDGER_KEYS_TAKEN, 100, 52, 9, "us/us-east-1/a/n1");
+	assert_int_equal(finding_count, 0);
+	tell_policy(50, 10, "us", "");
+	finding_count = 0;
+	tell_keys(LEDGER_KEYS_TAKEN, 100, 52, 9, "us/us-east-1/a/n1");
+	assert_found(AUDIT_AGAINST_RULES);
+}
+
+static void a_witness_with_keys(void **state)
+{
+	(void)state;
+	begin();
+	tell_rules(51, 8, "eu us", "", "eu");
+	tell((struct ledger_record){ .kind = LEDGER_CREATED,
+		.flags = LEDGER_WITNESS,
+		.shard = 100,
+		.replica = 101,
+		.policy = 51,
+		.policy_epoch = 8 });
+	assert_int_equal(finding_count, 0);
+	tell_keys(LEDGER_KEYS_TAKEN, 100, 50, 7, "eu/ie/eu-west-1/b/n2");
+	assert_found(AUDIT_AGAINST_RULES);
+}
+
 /* What holds no data may be where the rules want witnesses, and a copy may not be there because of that. */
 static void a_witness_where_copies_may_not_be(void **state)
 {
@@ -420,9 +475,9 @@ static void no_other_encoding(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(a_good_life), TEST(a_copy_where_it_may_not_be),
-		TEST(a_snapshot_to_where_it_may_not_be), TEST(a_witness_where_copies_may_not_be),
-		TEST(rules_that_change), TEST(rules_that_are_missing), TEST(the_wrong_order),
-		TEST(purges_that_were_late), TEST(purges_that_never_came), TEST(nothing_to_purge),
+		TEST(a_snapshot_to_where_it_may_not_be), TEST(keys_to_where_they_may_not_be), TEST(a_witness_with_keys),
+		TEST(a_witness_where_copies_may_not_be), TEST(rules_that_change), TEST(rules_that_are_missing),
+		TEST(the_wrong_order), TEST(purges_that_were_late), TEST(purges_that_never_came), TEST(nothing_to_purge),
 		TEST(deletions_that_stayed), TEST(no_other_encoding) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
