@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/placement.h"
 #include "tools/errors.h"
 #include "tools/form.h"
 #include "tools/output.h"
@@ -109,15 +110,35 @@ static int name_binding(
 	return EXIT_OK;
 }
 
-static int change_one(
-	const struct invocation *invocation, uint8_t kind, const char *policy, const char *what, const char *failure)
+/* What is around an exact key meta does not know: the map has its hash. */
+static int judge_around(const struct session *session, struct bytes key, const char *policy)
+{
+	const struct policy *inner = map_policy_by_name(session->map, policy);
+	struct flaw flaw;
+
+	for (size_t size = key.size + 1; size-- > 0;) {
+		const struct map_binding *around = map_binding_by_prefix(session->map, bytes_of(key.data, size));
+		const struct policy *outer;
+
+		if (around == NULL || !map_binding_in_force(session->map, around))
+			continue;
+		outer = map_policy_find(session->map, around->policy);
+		if (inner == outer || placement_tightens(session->map, inner, outer, &flaw))
+			return EXIT_OK;
+		return fail(session->invocation, "DOM-R006", "the binding would loosen what is around the key",
+			flaw.cure, "%s", flaw.reason);
+	}
+	return EXIT_OK;
+}
+
+static int change_one(const struct invocation *invocation, uint8_t kind, bool exact, const char *policy,
+	const char *what, const char *failure)
 {
 	static struct change change;
 	struct change_binding binding;
 	struct change_answer answer;
 	struct owned_bytes bytes;
 	struct session session;
-	bool exact = flag_given(invocation, "exact");
 	int code = argument_bytes(invocation, invocation->arguments[0], "key-format", &bytes);
 
 	if (code != EXIT_OK)
@@ -132,6 +153,8 @@ static int change_one(
 		else
 			snprintf(binding.policy, sizeof(binding.policy), "%s", policy);
 	}
+	if (code == EXIT_OK && policy != NULL && exact)
+		code = judge_around(&session, owned(&bytes), policy);
 	if (code == EXIT_OK) {
 		change.kind = kind;
 		change.bindings = &binding;
@@ -147,11 +170,18 @@ static int change_one(
 
 int run_binding_set(const struct invocation *invocation)
 {
-	return change_one(
-		invocation, CHANGE_BINDING_SET, invocation->arguments[1], "binding set", "the binding is not set");
+	return change_one(invocation, CHANGE_BINDING_SET, flag_given(invocation, "exact"), invocation->arguments[1],
+		"binding set", "the binding is not set");
 }
 
 int run_binding_unset(const struct invocation *invocation)
 {
-	return change_one(invocation, CHANGE_BINDING_UNSET, NULL, "binding unset", "the binding is not removed");
+	return change_one(invocation, CHANGE_BINDING_UNSET, flag_given(invocation, "exact"), NULL, "binding unset",
+		"the binding is not removed");
+}
+
+int run_key_rebind(const struct invocation *invocation)
+{
+	return change_one(invocation, CHANGE_BINDING_SET, true, invocation->arguments[1], "key rebound",
+		"the key stays where it is");
 }

@@ -113,6 +113,7 @@ int run_policy_test(const struct invocation *invocation);
 int run_binding_list(const struct invocation *invocation);
 int run_binding_set(const struct invocation *invocation);
 int run_binding_unset(const struct invocation *invocation);
+int run_key_rebind(const struct invocation *invocation);
 int run_binding_which(const struct invocation *invocation);
 int run_shard_list(const struct invocation *invocation);
 int run_shard_show(const struct invocation *invocation);

@@ -383,6 +383,16 @@ static const struct map_binding *binding_in(const struct cluster_map *map, const
 			      : map_binding_by_prefix(map, bytes_of(binding->prefix, binding->prefix_size));
 }
 
+/* The policies whose shards may hold keys that the binding takes away. */
+static json_t *moves_from(const struct cluster_map *map, const struct map_operation *operation)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; operation != NULL && i < operation->source_count; i++)
+		json_array_append_new(list, json_string(policy_name_of(map, operation->sources[i])));
+	return list;
+}
+
 static json_t *binding_plan(const struct session *session, const struct plan *plan, const struct change_binding *from)
 {
 	const struct map_binding *before = binding_in(session->map, from), *after = binding_in(plan->after, from);
@@ -400,11 +410,12 @@ static json_t *binding_plan(const struct session *session, const struct plan *pl
 	set(item, "exact_hash", from->exact ? json_string(hash) : json_null());
 	set(item, "action",
 		json_string(same || known	? "keep"
-			    : operation != NULL ? "ask"
+			    : operation != NULL ? "move"
 			    : before == NULL	? "add"
 						: "change"));
 	set(item, "policy_before", name == NULL ? json_null() : json_string(name));
 	set(item, "policy_after", json_string(from->policy));
+	set(item, "moves_from", moves_from(plan->after, known ? NULL : operation));
 	set(item, "shards_to_ask", json_integer(operation == NULL || known ? 0 : operation->steps));
 	free(text);
 	return item;
@@ -616,9 +627,14 @@ static void print_binding(const json_t *binding)
 		exact ? "of one key" : "\"", exact ? "" : field_text(binding, "prefix"), exact ? "" : "\"",
 		field_text(binding, "policy_after"), before[0] == '\0' ? "" : ", now ", before,
 		strcmp(action, "keep") == 0 ? ": unchanged" : "");
-	if (strcmp(action, "ask") == 0)
-		printf(": when none of %llu shards holds such a key",
-			(unsigned long long)field_u64(binding, "shards_to_ask"));
+	if (strcmp(action, "move") == 0) {
+		const json_t *from = json_object_get(binding, "moves_from");
+
+		printf(": takes its keys along from");
+		for (size_t i = 0; i < json_array_size(from); i++)
+			printf("%s %s", i > 0 ? "," : "", json_string_value(json_array_get(from, i)));
+		printf(" (%llu shards are asked)", (unsigned long long)field_u64(binding, "shards_to_ask"));
+	}
 	printf("\n");
 }
 

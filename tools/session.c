@@ -14,7 +14,7 @@
 #include "tools/output.h"
 #include "tools/pki.h"
 
-enum { BAR_WIDTH = 24, WAIT_STEP_MS = 100, CHANGE_BYTES_MAX = 4 << 20 };
+enum { BAR_WIDTH = 24, REFRESHES_MAX = 50, WAIT_STEP_MS = 100, CHANGE_BYTES_MAX = 4 << 20 };
 
 /* --- certificates ----------------------------------------------------------------------------------- */
 
@@ -253,6 +253,18 @@ static bool wants_wait(const struct invocation *invocation)
 	return flag_given(invocation, "wait") || on_terminal(stdout);
 }
 
+/* The node that is asked may hear of a change later than the one that made it. */
+static int refresh_upto(struct session *session, uint64_t epoch)
+{
+	int code = session_refresh(session);
+
+	for (unsigned i = 0; i < REFRESHES_MAX && code == EXIT_OK && session->map->epoch < epoch; i++) {
+		usleep(WAIT_STEP_MS * 1000);
+		code = session_refresh(session);
+	}
+	return code;
+}
+
 int session_report_change(struct session *session, const char *what, const struct change_answer *answer)
 {
 	const struct invocation *invocation = session->invocation;
@@ -261,7 +273,7 @@ int session_report_change(struct session *session, const char *what, const struc
 	int code;
 
 	/* The id made may be a node's or a policy's too: only the map knows whether it is an operation. */
-	code = session_refresh(session);
+	code = refresh_upto(session, answer->epoch);
 	operation = code == EXIT_OK && answer->id != 0 ? map_operation_find(session->map, answer->id) : NULL;
 	set(item, "what", json_string(what));
 	set(item, "dry_run", json_boolean(invocation->dry_run));
@@ -335,7 +347,7 @@ int session_wait_operations(struct session *session, const uint64_t ids[], size_
 		progress(session, running, &said_ns);
 		drawn = true;
 		usleep(WAIT_STEP_MS * 1000);
-		code = session_refresh(session);
+		code = refresh_upto(session, session->map->epoch);
 		if (code != EXIT_OK)
 			return code;
 	}
