@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHANGE_FORMAT = 3, FLAG_DRY_RUN = 1 };
+enum { CHANGE_FORMAT = 4, FLAG_DRY_RUN = 1 };
 static_assert(sizeof(double) == sizeof(uint64_t), "coordinates travel as the bits of a double");
 
 static void pack_double(struct packer *packer, double value)

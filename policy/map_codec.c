@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 7 };
+enum { MAP_VERSION = 8 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
