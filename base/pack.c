@@ -1,8 +1,9 @@
-/* base/pack.c: see base/pack.h. Bytes move one by one through shifts, so host order and alignment do not matter;
- * compilers turn that into plain loads and stores. */
+/* base/pack.c: see base/pack.h. Alignment does not matter to memcpy, which compilers turn into plain loads and stores.
+ */
 #include "base/pack.h"
 
 #include <assert.h>
+#include <endian.h>
 
 void pack_init(struct packer *packer, void *data, size_t capacity)
 {
@@ -27,31 +28,35 @@ static uint8_t *reserve(struct packer *packer, size_t size)
 	return packer->overflow ? NULL : packer->data + at;
 }
 
-static void pack_integer(struct packer *packer, uint64_t value, unsigned width)
+/* Of a size that the compiler knows: one store. */
+static inline void put(struct packer *packer, const void *little, size_t size)
 {
-	uint8_t *to = reserve(packer, width);
-	for (unsigned i = 0; to && i < width; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
+	uint8_t *to = reserve(packer, size);
+	if (to)
+		memcpy(to, little, size);
 }
 
 void pack_u8(struct packer *packer, uint8_t value)
 {
-	pack_integer(packer, value, 1);
+	put(packer, &value, sizeof(value));
 }
 
 void pack_u16(struct packer *packer, uint16_t value)
 {
-	pack_integer(packer, value, 2);
+	uint16_t little = htole16(value);
+	put(packer, &little, sizeof(little));
 }
 
 void pack_u32(struct packer *packer, uint32_t value)
 {
-	pack_integer(packer, value, 4);
+	uint32_t little = htole32(value);
+	put(packer, &little, sizeof(little));
 }
 
 void pack_u64(struct packer *packer, uint64_t value)
 {
-	pack_integer(packer, value, 8);
+	uint64_t little = htole64(value);
+	put(packer, &little, sizeof(little));
 }
 
 void pack_raw(struct packer *packer, const void *data, size_t size)
@@ -101,34 +106,39 @@ struct bytes unpack_raw(struct unpacker *unpacker, size_t size)
 	return bytes_of(from, size);
 }
 
-static uint64_t unpack_integer(struct unpacker *unpacker, unsigned width)
+static inline void get(struct unpacker *unpacker, void *little, size_t size)
 {
-	struct bytes from = unpack_raw(unpacker, width);
-	const uint8_t *data = from.data;
-	uint64_t value = 0;
-	for (unsigned i = 0; i < from.size; i++)
-		value |= (uint64_t)data[i] << (8 * i);
-	return value;
+	struct bytes from = unpack_raw(unpacker, size);
+	if (from.data)
+		memcpy(little, from.data, size);
 }
 
 uint8_t unpack_u8(struct unpacker *unpacker)
 {
-	return (uint8_t)unpack_integer(unpacker, 1);
+	uint8_t little = 0;
+	get(unpacker, &little, sizeof(little));
+	return little;
 }
 
 uint16_t unpack_u16(struct unpacker *unpacker)
 {
-	return (uint16_t)unpack_integer(unpacker, 2);
+	uint16_t little = 0;
+	get(unpacker, &little, sizeof(little));
+	return le16toh(little);
 }
 
 uint32_t unpack_u32(struct unpacker *unpacker)
 {
-	return (uint32_t)unpack_integer(unpacker, 4);
+	uint32_t little = 0;
+	get(unpacker, &little, sizeof(little));
+	return le32toh(little);
 }
 
 uint64_t unpack_u64(struct unpacker *unpacker)
 {
-	return unpack_integer(unpacker, 8);
+	uint64_t little = 0;
+	get(unpacker, &little, sizeof(little));
+	return le64toh(little);
 }
 
 struct bytes unpack_bytes(struct unpacker *unpacker, size_t max)

@@ -496,19 +496,26 @@ void liveness_expired(struct liveness *liveness, uint64_t now_ns, uint64_t map_e
 	}
 }
 
+static void sooner(uint64_t *deadline, bool counts, uint64_t at_ns)
+{
+	if (counts && at_ns < *deadline)
+		*deadline = at_ns;
+}
+
 uint64_t liveness_deadline(const struct liveness *liveness)
 {
 	uint64_t deadline = NEVER;
 	for (uint32_t i = 0; i < liveness->count; i++) {
 		const struct peer *peer = &liveness->peers[i];
-		uint64_t silent_ns = peer->heard_ns + liveness->config.support_us * 1000;
-		const uint64_t at[] = { peer->ping_at_ns, peer->granted_epoch != 0 ? peer->granted_until_ns : NEVER,
-			peer->lent_epoch != 0 ? peer->lent_until_ns : NEVER,
-			peer->lent_ended_due ? peer->lent_ended_ns : NEVER, peer->held ? peer->held_until_ns : NEVER,
-			peer->reachable ? silent_ns : NEVER, peer->down_due ? 0 : NEVER };
-		for (unsigned n = 0; peer->node != 0 && n < sizeof(at) / sizeof(at[0]); n++)
-			if (at[n] < deadline)
-				deadline = at[n];
+		if (peer->node == 0)
+			continue;
+		sooner(&deadline, true, peer->ping_at_ns);
+		sooner(&deadline, peer->granted_epoch != 0, peer->granted_until_ns);
+		sooner(&deadline, peer->lent_epoch != 0, peer->lent_until_ns);
+		sooner(&deadline, peer->lent_ended_due, peer->lent_ended_ns);
+		sooner(&deadline, peer->held, peer->held_until_ns);
+		sooner(&deadline, peer->reachable, peer->heard_ns + liveness->config.support_us * 1000);
+		sooner(&deadline, peer->down_due, 0);
 	}
 	return deadline;
 }

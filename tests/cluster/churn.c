@@ -4,7 +4,8 @@
  *
  * Each thread is one client. Values name the write that wrote them. A share of the operations writes keys that are
  * written once and never again (--once): they are what a lost tail of a log cannot hide behind later writes. When the
- * time is over every key is read once more, strongly, and that belongs to the history.
+ * time is over every key is read once more, strongly, and that belongs to the history. --marker stands in each key,
+ * behind the prefix, and begins each value: bytes by which a test finds them on disks and on the wire.
  *
  * A stall is the time from the invocation of a write until the next success of any write on its key: as long as a
  * patient caller of that key had to wait. Exit 0; 1: a violation, a stall above --stall-max-ms, or nothing was written;
@@ -35,7 +36,8 @@ enum {
 	POLL_US = 10000,
 	VALUE_DIGITS = 16,
 	VALUE_COPIES = 4,
-	VALUE_SIZE = VALUE_DIGITS * VALUE_COPIES,
+	MARKER_MAX = 32,
+	VALUE_SIZE_MAX = MARKER_MAX + VALUE_DIGITS * VALUE_COPIES,
 	KEY_SIZE_MAX = 256,
 	ATTEMPTS_MAX = 60, /* of the final read of one key */
 	FINAL_PAUSE_US = 500000,
@@ -44,7 +46,7 @@ enum {
 #define ONCE_KEY ((uint64_t)1 << 32) /* keys from here on are written once: thread and number below it */
 
 struct settings {
-	const char *prefix, *until_file, *regions[REGIONS_MAX];
+	const char *prefix, *marker, *until_file, *regions[REGIONS_MAX];
 	unsigned region_count, threads, keys, seconds, timeout_ms, once_percent, think_us, stall_max_ms;
 	uint64_t seed;
 	bool no_search;
@@ -92,7 +94,8 @@ static struct history_operation *record(struct worker *worker)
 
 static dom_bytes key_bytes(const struct settings *settings, uint64_t key, char text[KEY_SIZE_MAX])
 {
-	int size = snprintf(text, KEY_SIZE_MAX, "%s%s%" PRIx64, settings->prefix, key >= ONCE_KEY ? "once/" : "", key);
+	int size = snprintf(text, KEY_SIZE_MAX, "%s%s%s%" PRIx64, settings->prefix, settings->marker,
+		key >= ONCE_KEY ? "once/" : "", key);
 
 	assert(size > 0);
 	assert(size < KEY_SIZE_MAX);
@@ -100,25 +103,29 @@ static dom_bytes key_bytes(const struct settings *settings, uint64_t key, char t
 }
 
 /* The number again and again, so that a torn or mixed value shows. */
-static dom_bytes value_bytes(uint64_t value, char text[VALUE_SIZE + 1])
+static dom_bytes value_bytes(const struct settings *settings, uint64_t value, char text[VALUE_SIZE_MAX + 1])
 {
-	for (unsigned i = 0; i < VALUE_COPIES; i++)
-		snprintf(text + i * VALUE_DIGITS, VALUE_DIGITS + 1, "%016" PRIx64, value);
-	return (dom_bytes){ text, VALUE_SIZE };
+	size_t size = strlen(settings->marker);
+
+	memcpy(text, settings->marker, size);
+	for (unsigned i = 0; i < VALUE_COPIES; i++, size += VALUE_DIGITS)
+		snprintf(text + size, VALUE_DIGITS + 1, "%016" PRIx64, value);
+	return (dom_bytes){ text, size };
 }
 
 /* A value that is none of ours becomes a number that nobody wrote, which no history explains. */
 static uint64_t value_number(struct worker *worker, dom_bytes bytes)
 {
-	char text[VALUE_SIZE + 1], again[VALUE_SIZE + 1];
+	char text[VALUE_SIZE_MAX + 1], again[VALUE_SIZE_MAX + 1];
+	size_t marker = strlen(worker->settings->marker);
 	uint64_t value = 0;
 
-	if (bytes.size == VALUE_SIZE) {
-		memcpy(text, bytes.data, VALUE_SIZE);
-		text[VALUE_SIZE] = '\0';
-		if (sscanf(text, "%16" SCNx64, &value) == 1) {
-			value_bytes(value, again);
-			if (memcmp(text, again, VALUE_SIZE) == 0)
+	if (bytes.size == marker + VALUE_DIGITS * VALUE_COPIES) {
+		memcpy(text, bytes.data, bytes.size);
+		text[bytes.size] = '\0';
+		if (sscanf(text + marker, "%16" SCNx64, &value) == 1) {
+			value_bytes(worker->settings, value, again);
+			if (memcmp(text, again, bytes.size) == 0)
 				return value;
 		}
 	}
@@ -154,7 +161,7 @@ static const struct history_operation *operate(
 {
 	const struct settings *settings = worker->settings;
 	struct history_operation *operation = record(worker);
-	char key_text[KEY_SIZE_MAX], value_text[VALUE_SIZE + 1];
+	char key_text[KEY_SIZE_MAX], value_text[VALUE_SIZE_MAX + 1];
 	dom_bytes at = key_bytes(settings, key, key_text), value = { NULL, 0 };
 	dom_options options = DOM_OPTIONS;
 	enum dom_status status;
@@ -165,7 +172,7 @@ static const struct history_operation *operate(
 	operation->kind = kind;
 	if (kind == HISTORY_WRITE || kind == HISTORY_CAS) {
 		operation->value = (uint64_t)(worker->number + 1) << 40 | ++worker->value_count;
-		value = value_bytes(operation->value, value_text);
+		value = value_bytes(settings, operation->value, value_text);
 	}
 	operation->expected = expected;
 	operation->invoked = clock_boot_ns();
@@ -613,6 +620,7 @@ int main(int argc, char **argv)
 		{ "until-file", 1, NULL, 'f' },
 		{ "regions", 1, NULL, 'r' },
 		{ "prefix", 1, NULL, 'p' },
+		{ "marker", 1, NULL, 'M' },
 		{ "timeout-ms", 1, NULL, 'm' },
 		{ "once", 1, NULL, 'o' },
 		{ "think-us", 1, NULL, 'u' },
@@ -622,6 +630,7 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	struct settings settings = { .prefix = "churn/",
+		.marker = "",
 		.threads = 8,
 		.keys = 8,
 		.seconds = 10,
@@ -651,6 +660,9 @@ int main(int argc, char **argv)
 		case 'p':
 			settings.prefix = optarg;
 			break;
+		case 'M':
+			settings.marker = optarg;
+			break;
 		case 'm':
 			settings.timeout_ms = number("--timeout-ms", optarg, 100, 60000);
 			break;
@@ -673,9 +685,10 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind != argc || strlen(settings.prefix) > KEY_SIZE_MAX / 2)
+	if (optind != argc || strlen(settings.prefix) > KEY_SIZE_MAX / 2 || strlen(settings.marker) > MARKER_MAX)
 		die("usage",
 			"churn [--threads N] [--keys N] [--seconds N] [--until-file F] [--regions A,B] [--prefix P] "
+			"[--marker M] "
 			"[--timeout-ms N] [--once PERCENT] [--think-us N] [--stall-max-ms N] [--seed N] [--no-search]");
 	return run(&settings);
 }

@@ -30,6 +30,7 @@ struct group_watch {
 	uint64_t commit_term;		    /* the highest term of who was first to see one committed */
 	uint64_t seen[WORLD_NODES_MAX];	    /* commit as last looked at, this incarnation */
 	uint64_t led_term[WORLD_NODES_MAX]; /* last term in which we saw it lead */
+	uint64_t replica[WORLD_NODES_MAX];  /* the last that we saw there */
 	bool degraded;			    /* as its leader was last seen */
 };
 
@@ -172,6 +173,10 @@ static void look_at_group(struct world *world, struct world_node *node, const st
 
 	if (watch == NULL)
 		return;
+	if (watch->replica[node->slot] != driver_replica_id(hosted->driver)) {
+		watch->replica[node->slot] = driver_replica_id(hosted->driver);
+		ledgers_came(world, checkers->ledgers, node, hosted->group, watch->replica[node->slot]);
+	}
 	for (uint64_t index = watch->seen[node->slot] + 1; index <= group->commit; index++) {
 		uint64_t term = group_term_of(group, index);
 

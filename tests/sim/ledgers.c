@@ -116,7 +116,7 @@ static void read_all(struct world *world, const struct world_node *node, const s
 
 /* --- what must hold ---------------------------------------------------------------------------------- */
 
-/* Its place in the table, or the free one where it belongs. Looked at after every event of every node. */
+/* Its place in the table, or the free one where it belongs. */
 static struct seen *seen_find(struct ledgers *ledgers, uint64_t replica, unsigned slot)
 {
 	size_t at = (size_t)(replica * UINT64_C(0x9e3779b97f4a7c15) >> 40) % SEEN_SLOTS;
@@ -162,19 +162,17 @@ static void look_at_purges(struct world *world, struct ledgers *ledgers, const s
 void ledgers_observe(struct world *world, struct ledgers *ledgers, struct world_node *node)
 {
 	look_at_purges(world, ledgers, node);
-	for (size_t i = 0; i < node->node->table_size && world->failure[0] == '\0'; i++) {
-		const struct hosted *hosted = node->node->table[i];
-		uint64_t replica = hosted == NULL ? 0 : driver_replica_id(hosted->driver);
-		struct seen *seen;
+}
 
-		if (hosted == NULL)
-			continue;
-		seen = seen_find(ledgers, replica, node->slot);
-		if (seen->replica != 0)
-			continue;
-		*seen = (struct seen){ hosted->group, replica, node->slot, node->former_count };
-		seen_first(world, ledgers, node, seen);
-	}
+void ledgers_came(
+	struct world *world, struct ledgers *ledgers, const struct world_node *node, uint64_t group, uint64_t replica)
+{
+	struct seen *seen = seen_find(ledgers, replica, node->slot);
+
+	if (seen->replica != 0)
+		return;
+	*seen = (struct seen){ group, replica, node->slot, node->former_count };
+	seen_first(world, ledgers, node, seen);
 }
 
 void ledgers_sent(struct world *world, const struct world_node *from, const struct message *message)
