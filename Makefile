@@ -18,9 +18,9 @@ WARNINGS  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-p
 HARDENING := -fstack-protector-strong -fPIC
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
 CFLAGS_debug   := -O0 -g3
-CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_ubsan   := -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
-CFLAGS_tsan    := -O1 -g -fsanitize=thread
+CFLAGS_asan    := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_ubsan   := -O1 -g1 -fsanitize=undefined -fno-sanitize-recover=all
+CFLAGS_tsan    := -O1 -g1 -fsanitize=thread
 CFLAGS_nofsync := -O2 -g -DDOMICILE_TEST_NO_FDATASYNC
 ifeq ($(CFLAGS_$(VARIANT)),)
 $(error unknown VARIANT '$(VARIANT)': release, debug, asan, ubsan, tsan)

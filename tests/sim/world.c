@@ -318,7 +318,8 @@ static void on_supervisor(struct world *world, void *arg, uint64_t incarnation, 
 		node_start(world, node->slot);
 }
 
-void node_kick(struct world_node *node)
+/* Looked at: it may have changed something that the checkers judge. */
+static void kick(struct world_node *node, bool looked_at)
 {
 	struct world *world = node->world;
 	uint64_t deadline, at_ns;
@@ -330,7 +331,8 @@ void node_kick(struct world_node *node)
 		world_at(world, world->now_ns + WORLD_SECOND / 2, on_supervisor, node, node->incarnation, NULL);
 		return;
 	}
-	checkers_observe(world, node);
+	if (looked_at)
+		checkers_observe(world, node);
 	if (node->id == 0 && node_id(node->node) != 0)
 		node->id = node_id(node->node);
 	if (!node->flush_queued && node->flush == NULL) {
@@ -347,6 +349,11 @@ void node_kick(struct world_node *node)
 		node->timer_ns = at_ns;
 		world_at(world, at_ns, on_timer, node, node->incarnation, NULL);
 	}
+}
+
+void node_kick(struct world_node *node)
+{
+	kick(node, true);
 }
 
 /* --- network --------------------------------------------------------------------------------------------------------
@@ -403,7 +410,8 @@ static void on_peer_delivery(struct world *world, void *arg, uint64_t route, str
 		return;
 	}
 	node_received(to->node, from->id, &from->who, &message, node_now(to));
-	node_kick(to);
+	/* Most messages are of liveness. What groups do about it is seen at the node's next event. */
+	kick(to, message.kind != MESSAGE_PING && message.kind != MESSAGE_PONG);
 }
 
 static void io_send(void *arg, uint64_t to_id, const struct message *message)
