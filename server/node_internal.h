@@ -1,6 +1,7 @@
 /* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
- * (their reads), admin.c (administrators), mover.c (what the map wants), rebind.c (keys whose binding changes), leading.c
- * (where leads belong), rtt.c (how far regions are), erasure.c (what must leave the disk), residency.c (the doors). */
+ * (their reads), admin.c (administrators), mover.c (what the map wants), rebind.c (keys whose binding changes),
+ * leading.c (where leads belong), rtt.c (how far regions are), erasure.c (what must leave the disk), residency.c (the
+ * doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 

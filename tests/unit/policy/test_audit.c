@@ -477,7 +477,7 @@ int main(void)
 	const struct CMUnitTest tests[] = { TEST(a_good_life), TEST(a_copy_where_it_may_not_be),
 		TEST(a_snapshot_to_where_it_may_not_be), TEST(keys_to_where_they_may_not_be), TEST(a_witness_with_keys),
 		TEST(a_witness_where_copies_may_not_be), TEST(rules_that_change), TEST(rules_that_are_missing),
-		TEST(the_wrong_order), TEST(purges_that_were_late), TEST(purges_that_never_came), TEST(nothing_to_purge),
-		TEST(deletions_that_stayed), TEST(no_other_encoding) };
+		TEST(the_wrong_order), TEST(purges_that_were_late), TEST(purges_that_never_came),
+		TEST(nothing_to_purge), TEST(deletions_that_stayed), TEST(no_other_encoding) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
