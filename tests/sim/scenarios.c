@@ -731,6 +731,17 @@ static void rebinding(struct world_knobs *knobs)
 	knobs->cold = 1;
 }
 
+static void overtaken(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->bindings = true;
+	knobs->keys = 3;
+	knobs->clients_per_region = 3;
+	knobs->local_reads = knobs->follow = knobs->splits = false;
+	knobs->cold = 1;
+	knobs->disk_us = 300;
+}
+
 static void rebinding_witnessed(struct world_knobs *knobs)
 {
 	rebinding(knobs);
@@ -760,6 +771,24 @@ static void one_cannot_go(struct world *world)
 			node_kick(&world->nodes[i]);
 			return;
 		}
+	}
+}
+
+/* Reads wait for the disk for longer than it takes their keys to go to another policy and be removed. */
+static void play_overtaken(struct world *world)
+{
+	world->knobs.job_wait_us = 700000;
+	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
+		unsigned slot = (unsigned)prng_below(&world->faults, world->node_count);
+
+		faults_rebind(world);
+		wait_ms(world, 1000);
+		if (round % 20 != 9)
+			continue;
+		kill(world, slot, false);
+		wait_ms(world, 500);
+		start(world, slot);
+		whole_again(world);
 	}
 }
 
@@ -1115,6 +1144,7 @@ static const struct scenario scenarios[] = {
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },
 	{ "rehomed", "bindings take their keys along while nodes crash and do not hear each other", rebinding,
 		play_rehomed },
+	{ "overtaken", "keys go to another policy while reads of them wait for the disk", overtaken, play_overtaken },
 	{ "rehomed-witness", "the same, of shards that have a witness", rebinding_witnessed, play_rehomed },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
