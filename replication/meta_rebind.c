@@ -13,8 +13,8 @@
  *
  * While keys move, no binding that could cover one of them changes: so every map in which the operation copies says the
  * same of where each key goes. Of two that meet, the one of the longer prefix, or of one key, goes first, for the other
- * could not tell which keys are its own; it waits, and looks again, for the first may have brought it some. Reports are
- * of one phase, so a late one changes nothing.
+ * could not tell which keys are its own; it waits, and takes the first one's keys into its count, for that may have
+ * brought them behind fences where they were not counted. Reports are of one phase, so a late one changes nothing.
  *
  * CLOSE and SEAL put all versions to come, where the keys may be written then, above those that they had where they
  * were: what a client knows of the one place names nothing else in the other. */
@@ -174,6 +174,7 @@ static void settle(struct cluster_map *map, struct map_operation *operation, uin
 	say(operation, TEXTS(operation->keys == 0 ? " has changed; no key lived there"
 						  : " has changed, and its keys stay where they are"));
 	meta_binding_settle(map, operation, false);
+	operation->steps_done = operation->steps; /* it may have waited: no shard has anything to do any more */
 	end(operation, OPERATION_DONE, now_us);
 }
 
@@ -233,7 +234,40 @@ static void fenced(struct cluster_map *map, struct map_operation *operation, uin
 	}
 }
 
-/* An operation has ended: those that waited for it go on. What they counted is of before. */
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static bool names(const uint64_t policies[], unsigned count, uint64_t policy)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (policies[i] == policy)
+			return true;
+	return false;
+}
+
+/* It is done, and its keys may have come behind fences of those around it whose shards had counted before. Too many are
+ * none too few: what is not there is not copied. Versions that its keys had count there too. */
+static void pass_on(struct cluster_map *map, const struct map_operation *inner)
+{
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		struct map_operation *outer = &map->operations[i];
+		bool brought = false;
+		if (outer->kind != OPERATION_BINDING || outer->state != OPERATION_RUNNING ||
+			!map_operation_inside(inner, outer))
+			continue;
+		assert(outer->phase <= PHASE_WAIT);
+		for (unsigned j = 0; j < inner->target_count; j++)
+			brought |= names(outer->sources, outer->source_count, inner->targets[j]);
+		if (brought)
+			outer->keys = sum(outer->keys, inner->keys);
+		if (inner->version > outer->version)
+			outer->version = inner->version;
+	}
+}
+
+/* An operation has ended: those that waited for it go on. */
 static void wake(struct cluster_map *map, uint64_t now_us)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++) {
@@ -329,6 +363,8 @@ static void step(struct cluster_map *map, struct map_operation *operation, const
 	assert(taken == STEP_TAKEN);
 	if (operation->state == OPERATION_DONE)
 		phase_end(map, operation, change->now_us);
+	if (operation->state == OPERATION_DONE)
+		pass_on(map, operation);
 	if (operation->state != OPERATION_RUNNING)
 		wake(map, change->now_us);
 }
@@ -341,7 +377,7 @@ bool meta_apply_fence_report(
 	*changed = operation != NULL;
 	if (!operation || change->dry_run)
 		return good;
-	operation->keys += change->keys_found;
+	operation->keys = sum(operation->keys, change->keys_found);
 	if (change->version > operation->version)
 		operation->version = change->version;
 	step(map, operation, change);

@@ -721,6 +721,76 @@ static void test_the_closer_binding_goes_first(void **state)
 	free(map);
 }
 
+/* Keys come behind a fence that was counted before, since the binding that held them goes away. */
+static void test_keys_that_came_after_the_count(void **state)
+{
+	(void)state;
+	/* The outer fence is not complete when the inner operation is done: the one that counted first says none. */
+	struct cluster_map *map = ruled();
+	assert_int_equal(set_binding(map, binding_of("pat/", "default")).id, 0);
+	finish_fence(map, set_binding(map, binding_of("pat/in/", "eu")).id);
+	uint64_t outer = set_binding(map, binding_of("pat/", "eu")).id, inner = unset_binding(map, "pat/in/").id;
+	const struct map_operation *operation = map_operation_find(map, outer);
+	for (unsigned i = 0; i + 1 < SHARDS_PER_POLICY; i++)
+		report_fence(map, outer, shard_of(map, "default", i)->id, 0);
+	struct change highest = { .kind = CHANGE_FENCE_REPORT,
+		.operation = inner,
+		.shard = shard_of(map, "eu", 0)->id,
+		.version = 900 };
+	assert_int_equal(apply(map, &highest).status, STATUS_OK);
+	begin_copy(map, inner);
+	for (enum operation_phase phase = PHASE_COPY; phase <= PHASE_PURGE; phase++)
+		if (phase != PHASE_SEAL)
+			finish_phase(map, inner, phase);
+	assert_int_equal(map_operation_find(map, inner)->state, OPERATION_DONE);
+	assert_string_equal(home_of(map, "pat/in/x"), "default");
+	report_fence(map, outer, shard_of(map, "default", SHARDS_PER_POLICY - 1)->id, 0);
+	assert_int_equal(operation->phase, PHASE_COPY);
+	assert_int_equal(operation->version, 900);
+	free(map);
+	/* It waits, and no binding would cover what came: it goes nowhere. */
+	map = cluster();
+	struct policy policies[] = { policy_of("a", "eu", 3, SPREAD_REGION), policy_of("b", "eu", 3, SPREAD_REGION) };
+	struct change_binding bindings[] = { binding_of("x/", "a"), binding_of("x/y/", "b"), binding_of("x/z/", "b") };
+	assert_int_equal(apply_rules(map, policies, 2, bindings, 3).status, STATUS_OK);
+	outer = unset_binding(map, "x/").id;
+	inner = unset_binding(map, "x/y/").id;
+	finish_phase(map, outer, PHASE_FENCE);
+	operation = map_operation_find(map, outer);
+	assert_int_equal(operation->phase, PHASE_WAIT);
+	begin_copy(map, inner);
+	for (enum operation_phase phase = PHASE_COPY; phase <= PHASE_PURGE; phase++)
+		if (phase != PHASE_SEAL)
+			finish_phase(map, inner, phase);
+	assert_int_equal(operation->state, OPERATION_FAILED);
+	assert_string_equal(home_of(map, "x/y/1"), "a");
+	/* What another one inside it brings nothing of does not keep it. */
+	outer = unset_binding(map, "x/").id;
+	struct change_binding closer = binding_of("x/z/", "a");
+	inner = set_binding(map, closer).id;
+	finish_phase(map, outer, PHASE_FENCE);
+	operation = map_operation_find(map, outer);
+	assert_int_equal(operation->phase, PHASE_WAIT);
+	finish_phase(map, inner, PHASE_FENCE);
+	finish_phase(map, inner, PHASE_SEAL);
+	assert_int_equal(operation->state, OPERATION_DONE);
+	assert_null(binding_at(map, "x/"));
+	free(map);
+}
+
+/* No shard's count can undo another's. */
+static void test_counts_add_up(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	uint64_t id = set_binding(map, binding_of("pat/", "eu")).id;
+	const struct map_operation *operation = map_operation_find(map, id);
+	for (unsigned i = 0; i < SHARDS_PER_POLICY; i++)
+		report_fence(map, id, shard_of(map, "default", i)->id, i == 0 ? 1 : i == 1 ? UINT64_MAX : 0);
+	assert_int_equal(operation->phase, PHASE_COPY);
+	free(map);
+}
+
 /* The fence's highest version goes to where the keys will be, and a key may fall to more policies than are asked at
  * once. */
 static void test_versions_go_along(void **state)
@@ -1529,6 +1599,8 @@ int main(void)
 		cmocka_unit_test(test_keys_that_cannot_go_keep_the_binding),
 		cmocka_unit_test(test_what_may_change_while_keys_move),
 		cmocka_unit_test(test_the_closer_binding_goes_first),
+		cmocka_unit_test(test_keys_that_came_after_the_count),
+		cmocka_unit_test(test_counts_add_up),
 		cmocka_unit_test(test_versions_go_along),
 		cmocka_unit_test(test_binding_anew_and_away),
 		cmocka_unit_test(test_exact_keys),
