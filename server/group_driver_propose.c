@@ -52,7 +52,8 @@ void driver_propose(
 	bool forwardable = command->kind <= COMMAND_CAS && command->client != 0;
 	if (status == STATUS_OK && !driver->leads && !forwardable)
 		status = STATUS_NOT_LEADER;
-	if (status == STATUS_OK && command->kind == COMMAND_FENCE && driver->fence_count >= FENCES_MAX)
+	if (status == STATUS_OK && command->kind == COMMAND_FENCE && driver->fence_count >= FENCES_MAX &&
+		!driver_fence_of(driver, command->operation))
 		status = STATUS_BUSY;
 	if (status != STATUS_OK) {
 		refuse_later(driver, token, status);

@@ -275,6 +275,7 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
  * write can come between. */
 void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence)
 {
+	const struct map_operation *operation = map_operation_find(node_map_in_force(node), fence->operation);
 	struct change change;
 	struct engine_iter *iter = NULL;
 	struct bytes key, value;
@@ -283,6 +284,8 @@ void mover_fenced(struct node *node, struct hosted *hosted, const struct command
 
 	if (!driver_leads(hosted->driver) || fence->kind != COMMAND_FENCE)
 		return;
+	if (operation != NULL && operation->phase != PHASE_FENCE)
+		return; /* it was counted, and is renewed (rebind.c) */
 	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,
 		fence->exact ? bytes_of(NULL, 0) : fence->key, bytes_of(NULL, 0), &iter);
 	while (status == STATUS_OK && found < FENCE_SCAN_ROWS) {

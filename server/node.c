@@ -319,7 +319,7 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 		rebind_adopt(node, from, message);
 		break;
 	case MESSAGE_ADOPT_REPLY:
-		rebind_adopted(node, message);
+		rebind_adopted(node, from, message);
 		break;
 	case MESSAGE_ADMIN:
 		admin_from_peer(node, from, message);

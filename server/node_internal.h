@@ -229,7 +229,7 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 void rebind_forget(struct hosted *hosted);
 void rebind_applied(struct hosted *hosted, const struct command *command);
 void rebind_adopt(struct node *node, uint64_t from, const struct message *message);
-void rebind_adopted(struct node *node, const struct message *message);
+void rebind_adopted(struct node *node, uint64_t from, const struct message *message);
 void rebind_proposed(struct node *node, const struct hosted *hosted, const struct pending *pending,
 	const struct driver_outcome *outcome);
 

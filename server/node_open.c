@@ -335,6 +335,7 @@ enum status node_open(const struct node_options *options, const struct node_io *
 	node->mover_ns = node->probe_ns = node->erasure.next_ns = UINT64_MAX;
 	node->time = (struct node_time){ options->now_ns, options->wall_us };
 	node->boot = io->random(io->arg) | 1;
+	node->adopt_number = node->boot; /* no answer to what an earlier process asked passes for one to us */
 	node->owner = hosted_callbacks;
 	node->owner.arg = node;
 	list_init(&node->turns);

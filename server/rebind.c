@@ -1,7 +1,8 @@
 /* server/rebind.c: keys whose binding changes go from the shards of one policy to those of another
  * (replication/meta_rebind.c has the phases).
  *
- *  - COPY: the leader of a shard that they leave reads them behind its fence, where nothing changes any more, and sends
+ *  - COPY: the leader of a shard that they leave reads them behind its fence, which it renews first, since nothing
+ *    changes behind it but by operations inside this one, and those have ended; and sends
  *    them in batches, one at a time, to the leader of the shard that they come to, which proposes them (ADOPT) and
  *    answers when they are applied. Both write it into their ledgers first.
  *  - CLOSE, SEAL: the leader of a shard that they come to ends that (CLOSE), in its log, before anybody may write them
@@ -208,8 +209,7 @@ static void propose(
 
 void rebind_applied(struct hosted *hosted, const struct command *command)
 {
-	if (command->operation == hosted->rebind.operation &&
-		(command->kind == COMMAND_CLOSE || command->kind == COMMAND_PURGE))
+	if (command->operation == hosted->rebind.operation && command->kind != COMMAND_ADOPT)
 		hosted->rebind.sent_ns = 0;
 }
 
@@ -223,7 +223,7 @@ static void tell(struct node *node, uint64_t to, const struct message *message)
 	else if (message->kind == MESSAGE_ADOPT)
 		rebind_adopt(node, to, message);
 	else
-		rebind_adopted(node, message);
+		rebind_adopted(node, to, message);
 }
 
 /* It may be where copies may, and is sent no key all the same. */
@@ -297,14 +297,33 @@ static void hand_over(
 	tell(node, to, &message);
 }
 
+/* What is applied here has all that lay behind the fence when the phase began. That it has the fence is not enough:
+ * keys may have come behind it since, of an operation inside this one, and who begins to lead, or leads no more and
+ * does not know it yet, may lack them. So the fence is proposed once more. */
+static bool fenced_anew(struct node *node, struct hosted *hosted, const struct map_operation *operation)
+{
+	struct command fence;
+
+	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
+		if (fence.operation != operation->id)
+			continue;
+		if (fence.map_epoch >= operation->phase_epoch)
+			return true;
+		if (elapsed(node, hosted->rebind.sent_ns, ANSWER_MS))
+			propose(node, hosted, operation, &fence);
+		return false;
+	}
+	return false; /* not applied here yet */
+}
+
 static void copy(
 	struct node *node, struct hosted *hosted, const struct map_shard *shard, const struct map_operation *operation)
 {
 	struct rebind *rebind = &hosted->rebind;
 	struct gathered gathered = { 0 };
 
-	if (!driver_fence_of(hosted->driver, operation->id))
-		return; /* not applied here yet */
+	if (!fenced_anew(node, hosted, operation))
+		return;
 	if (rebind->number != 0) {
 		if (!elapsed(node, rebind->sent_ns, ANSWER_MS))
 			return;
@@ -331,13 +350,13 @@ static void copy(
 	buffer_unref(gathered.last);
 }
 
-void rebind_adopted(struct node *node, const struct message *message)
+void rebind_adopted(struct node *node, uint64_t from, const struct message *message)
 {
 	const struct message_adopt_reply *reply = &message->adopt_reply;
 	struct hosted *hosted = node_hosted(node, reply->source);
 	struct rebind *rebind = hosted == NULL ? NULL : &hosted->rebind;
 
-	if (rebind == NULL || rebind->number == 0 || rebind->number != reply->number)
+	if (rebind == NULL || rebind->number == 0 || rebind->number != reply->number || rebind->asked != from)
 		return;
 	rebind->number = 0;
 	if (reply->status == STATUS_OK) {
@@ -532,10 +551,7 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 		close_copies(node, hosted, operation);
 		break;
 	case PHASE_PURGE:
-		if (driver_fence_of(hosted->driver, operation->id))
-			purge(node, hosted, shard, operation);
-		break;
-	case PHASE_ABORT:
+	case PHASE_ABORT: /* all that came in time is here, and nothing comes after it */
 		if (driver_move_epoch(hosted->driver) >= operation->phase_epoch)
 			purge(node, hosted, shard, operation);
 		else if (elapsed(node, rebind->sent_ns, ANSWER_MS))

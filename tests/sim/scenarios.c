@@ -1,6 +1,7 @@
 /* tests/sim/scenarios.c: see tests/sim/scenarios.h. */
 #include "tests/sim/scenarios.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/change.h"
@@ -12,6 +13,7 @@
 #include "tests/sim/drains.h"
 #include "tests/sim/erased.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/checkers.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
 
@@ -828,6 +830,175 @@ static void play_rehomed(struct world *world)
 	}
 }
 
+static bool bindings_settled(struct world *world, unsigned seconds)
+{
+	for (unsigned tenth = 0; tenth < 10 * seconds && world->failure[0] == '\0'; tenth++) {
+		wait_ms(world, 100);
+		if (checkers_settled(world))
+			return true;
+	}
+	return false;
+}
+
+static void behind(struct world_knobs *knobs)
+{
+	five_regions(knobs);
+	knobs->bindings = true;
+	knobs->keys = 13; /* w/k12 is inside w/k1 */
+	knobs->clients_per_region = 1;
+	knobs->disk_full = knobs->bit_flips = knobs->damages = false;
+	knobs->wide = true;
+}
+
+static const struct map_operation *operation_of(const struct cluster_map *map, const char *prefix)
+{
+	for (uint32_t i = map->operation_count; i > 0; i--) {
+		const struct map_operation *operation = &map->operations[i - 1];
+
+		if (operation->kind == OPERATION_BINDING && operation->state == OPERATION_RUNNING &&
+			bytes_equal(bytes_of(operation->prefix, operation->prefix_size), bytes_text(prefix)))
+			return operation;
+	}
+	return NULL;
+}
+
+/* The shard of the policy that the key would be in. */
+static uint64_t shard_of_key(const struct cluster_map *map, const char *policy, const char *key)
+{
+	const struct map_shard *shard = map_shard_of(map, map_policy_by_name(map, policy)->id, bytes_text(key));
+
+	return shard == NULL ? 0 : shard->id;
+}
+
+static void set_or_unset(struct world *world, uint8_t kind, const char *prefix, const char *policy)
+{
+	static struct change change;
+	struct change_binding binding;
+
+	memset(&change, 0, sizeof(change));
+	memset(&binding, 0, sizeof(binding));
+	change.kind = kind;
+	change.bindings = &binding;
+	change.binding_count = 1;
+	binding.prefix_size = (uint16_t)strlen(prefix);
+	memcpy(binding.prefix, prefix, binding.prefix_size);
+	strcpy(binding.policy, policy);
+	found_change_async(world, &change);
+	world->stats.rebinds++;
+	world->stats.faults++;
+}
+
+/* Copies of the shard that have the fence, and not yet the key that comes behind it, have that on their disks. */
+static void flush_before(struct world *world, uint64_t shard, uint64_t operation, const char *key)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct world_node *node = &world->nodes[i];
+		struct hosted *hosted = node->node == NULL ? NULL : node_hosted(node->node, shard);
+		struct buffer *row = NULL;
+
+		if (hosted == NULL || !driver_fence_of(hosted->driver, operation))
+			continue;
+		if (engine_get(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, bytes_text(key), &row) ==
+				STATUS_NOT_FOUND &&
+			driver_flush(hosted->driver, 1000, node_now(node)) == STATUS_OK)
+			node_kick(node);
+		buffer_unref(row);
+	}
+}
+
+/* Keys come behind a fence while its operation waits. When it goes on, all copies of their shard are lost, and all but
+ * its leader's come back at once, without what they had not flushed: who leads next has the fence, and does not know
+ * yet of what came behind it. */
+static void play_behind(struct world *world)
+{
+	unsigned lost = 0;
+
+	for (unsigned round = 0; round < 12 && world->failure[0] == '\0'; round++) {
+		const struct map_operation *outer;
+
+		set_or_unset(world, CHANGE_BINDING_SET, "w/k12", "other");
+		wait_ms(world, 1000);
+		if (!bindings_settled(world, 30))
+			break;
+		set_or_unset(world, CHANGE_BINDING_UNSET, "w/k1", "");
+		wait_ms(world, 1000);
+		if (!bindings_settled(world, 30))
+			break;
+		wait_ms(world, 2000);
+		set_or_unset(world, CHANGE_BINDING_UNSET, "w/k12", "");
+		set_or_unset(world, CHANGE_BINDING_SET, "w/k1", "other");
+		for (unsigned ms = 0; ms < 8000 && world->failure[0] == '\0'; ms++) {
+			int meta = leader_slot_of(world, META_GROUP), leader;
+			const struct cluster_map *map = meta < 0 ? NULL : node_map(world->nodes[meta].node);
+			uint64_t shard = map == NULL ? 0 : shard_of_key(map, "world", "w/k12");
+
+			wait_ms(world, 1);
+			meta = leader_slot_of(world, META_GROUP);
+			if (meta < 0 || shard == 0)
+				continue;
+			map = node_map(world->nodes[meta].node);
+			outer = operation_of(map, "w/k1");
+			leader = leader_slot_of(world, shard);
+			if (outer == NULL || leader < 0)
+				continue;
+			flush_before(world, shard, outer->id, "w/k12");
+			if (outer->phase != PHASE_COPY)
+				continue;
+			if (node_hosted(world->nodes[meta].node, shard) != NULL)
+				break; /* meta is to go on */
+			for (unsigned i = 0; i < world->node_count; i++) {
+				if (world->nodes[i].node == NULL || node_hosted(world->nodes[i].node, shard) == NULL)
+					continue;
+				kill(world, i, false);
+				if ((int)i != leader)
+					start(world, i);
+			}
+			wait_ms(world, 8000);
+			start(world, (unsigned)leader);
+			lost++;
+			break;
+		}
+		if (!bindings_settled(world, 30))
+			break;
+		wait_ms(world, 1000);
+	}
+	world_log(world, "%u leaders were lost", lost);
+}
+
+/* Somebody who was not asked says that the keys which are out have arrived. */
+static void answer_for_others(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct world_node *to = &world->nodes[i], *from = &world->nodes[(i + 1) % world->node_count];
+
+		for (size_t t = 0; to->node != NULL && t < to->node->table_size; t++) {
+			const struct hosted *hosted = to->node->table[t];
+			struct message message = { .kind = MESSAGE_ADOPT_REPLY };
+
+			if (hosted == NULL || hosted->rebind.number == 0 || hosted->rebind.asked == from->id ||
+				to->paused_until_ns > world->now_ns)
+				continue;
+			message.adopt_reply.source = hosted->group;
+			message.adopt_reply.number = hosted->rebind.number;
+			message.adopt_reply.status = STATUS_OK;
+			node_received(to->node, from->id, &from->who, &message, node_now(to));
+			node_kick(to);
+			world->stats.faults++;
+		}
+	}
+}
+
+static void play_forged(struct world *world)
+{
+	for (unsigned round = 0; round < 30 && world->failure[0] == '\0'; round++) {
+		faults_rebind(world);
+		for (unsigned ms = 0; ms < 1500; ms += 5) {
+			wait_ms(world, 5);
+			answer_for_others(world);
+		}
+	}
+}
+
 static void play_transfers(struct world *world)
 {
 	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
@@ -1145,6 +1316,8 @@ static const struct scenario scenarios[] = {
 	{ "rehomed", "bindings take their keys along while nodes crash and do not hear each other", rebinding,
 		play_rehomed },
 	{ "overtaken", "keys go to another policy while reads of them wait for the disk", overtaken, play_overtaken },
+	{ "behind", "keys come behind a fence, and the leader is lost that knows of them", behind, play_behind },
+	{ "forged", "who was not asked says that keys have arrived", rebinding, play_forged },
 	{ "rehomed-witness", "the same, of shards that have a witness", rebinding_witnessed, play_rehomed },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
