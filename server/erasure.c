@@ -20,14 +20,15 @@ static int64_t now_of(const struct node *node)
 	return (int64_t)node->time.now_ns;
 }
 
-/* By the rules in force; of a policy that is gone, or while the map of before a start is not back yet, by the last that
- * the ledger has. */
+/* By the rules in force; of a policy that is gone, or while the map of before a start is not back yet or comes back by
+ * older ones, by the last that the ledger has. */
 static uint32_t within_s(const struct node *node, uint64_t policy_id)
 {
 	const struct policy *policy = map_policy_find(node_map_in_force(node), policy_id);
-	uint32_t recorded_s = policy == NULL ? node_ledger_erase_within_s(node, policy_id) : 0;
+	uint64_t recorded_epoch;
+	uint32_t recorded_s = node_ledger_erase_within_s(node, policy_id, &recorded_epoch);
 
-	if (policy != NULL)
+	if (policy != NULL && (recorded_s == 0 || policy->epoch >= recorded_epoch))
 		return policy->erase_within_s;
 	return recorded_s != 0 ? recorded_s : ERASE_WITHIN_S_DEFAULT;
 }
@@ -302,6 +303,19 @@ static uint64_t last_of(const struct node *node, const struct hosted *hosted)
 	return group_status(driver_group(hosted->driver), node->time.now_ns).last;
 }
 
+/* What is there was deleted under rules that left it longer: until then it may stay, or as long as it may by the new
+ * ones if that is sooner. */
+static void shorten(struct node *node, struct cleanliness *clean, uint32_t before_s, uint32_t after_s)
+{
+	int64_t since_ns = clean->since_ns + ((int64_t)before_s - (int64_t)after_s) * second_ns;
+
+	clean->within_s = after_s;
+	if (after_s >= before_s)
+		return;
+	clean->since_ns = since_ns < now_of(node) ? since_ns : now_of(node);
+	node->erasure.dirty = true;
+}
+
 static void clean_begin(struct node *node, struct hosted *hosted)
 {
 	const struct erasure *erasure = erasures_find(&node->erasure.owed, driver_replica_id(hosted->driver));
@@ -316,6 +330,8 @@ static void clean_begin(struct node *node, struct hosted *hosted)
 		.clean_index = UINT64_MAX,
 		.found_index = last_of(node, hosted),
 		.newcomer = hosted->clean.newcomer };
+	shorten(node, &hosted->clean, erasure != NULL && !erasure->left ? erasure->within_s : 0,
+		within_s(node, hosted->policy));
 	if (erasure == NULL)
 		node->erasure.dirty = true; /* from now on there is a record of it */
 }
@@ -331,7 +347,7 @@ static void clean_record(struct node *node, const struct hosted *hosted)
 		return;
 	erasure->group = hosted->group;
 	erasure->policy = hosted->policy;
-	erasure->within_s = within_s(node, hosted->policy);
+	erasure->within_s = hosted->clean.within_s;
 	erasure->since_us = node->time.wall_us > (uint64_t)ago_us ? node->time.wall_us - (uint64_t)ago_us : 0;
 }
 
@@ -443,6 +459,8 @@ static bool clean_step(struct node *node, struct hosted *hosted, bool full)
 		clean_begin(node, hosted);
 	if (erasure_goes_on(hosted))
 		clean->asking = false;
+	if (within_s(node, hosted->policy) != clean->within_s)
+		shorten(node, clean, clean->within_s, within_s(node, hosted->policy));
 	within_ns = (int64_t)within_s(node, hosted->policy) * second_ns;
 	due_ns = clean->since_ns + within_ns;
 	if (clean->state == CLEANING_IDLE && clean->newcomer)

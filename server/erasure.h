@@ -22,7 +22,8 @@ enum cleaning { CLEANING_IDLE = 0, CLEANING_MARKED, CLEANING_ENGINE, CLEANING_LO
 
 /* Of a replica that stays; in struct hosted. */
 struct cleanliness {
-	int64_t since_ns; /* our clock, perhaps from before the start: what was deleted before is gone */
+	int64_t since_ns;  /* our clock, perhaps from before the start: what was deleted before is gone */
+	uint32_t within_s; /* by which since_ns counts */
 	int64_t marked_ns;
 	uint64_t marked_index, clean_index; /* clean: nothing was applied since the last time */
 	uint64_t found_index;		    /* the end of the log that an earlier process left; 0: none did */

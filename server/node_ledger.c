@@ -517,10 +517,11 @@ bool node_ledger_gone(const struct node *node, uint32_t *at, struct ledger_gone 
 	return true;
 }
 
-uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy)
+uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy, uint64_t *epoch)
 {
 	const struct recorded_policy *recorded = policy_find(node->ledger, policy, 0);
 
+	*epoch = recorded == NULL ? 0 : recorded->epoch;
 	return recorded == NULL ? 0 : recorded->erase_within_s;
 }
 

@@ -225,6 +225,12 @@ static void erased_soon(struct world_knobs *knobs)
 	knobs->erased_in_time = true;
 }
 
+static void erased_later(struct world_knobs *knobs)
+{
+	erased_soon(knobs);
+	knobs->erase_within_s = 0;
+}
+
 static void erased_witnessed(struct world_knobs *knobs)
 {
 	erased_soon(knobs);
@@ -505,6 +511,63 @@ static void play_born_full(struct world *world)
 
 /* A client that does not say by which rules it judged writes at a node whose replica has no place there any more, while
  * the group goes on without it. True: there was such a follower. */
+/* Every replica of the world's is clean as of not longer ago than its policy says. */
+static void all_cleaned(struct world *world, uint64_t within_ns)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct node *node = world->nodes[i].node;
+
+		for (size_t t = 0; node != NULL && t < node->table_size; t++) {
+			const struct hosted *hosted = node->table[t];
+			const struct policy *policy =
+				hosted == NULL ? NULL : map_policy_find(node_map(node), hosted->policy);
+
+			if (policy == NULL || strcmp(policy->name, "world") != 0)
+				continue;
+			if (!hosted->clean.known ||
+				(int64_t)node->time.now_ns - hosted->clean.since_ns > (int64_t)within_ns)
+				world_fail(world,
+					"node %u has kept what was deleted in shard %llx for %lld ms (within %u s)", i,
+					(unsigned long long)hosted->group,
+					((long long)node->time.now_ns - (long long)hosted->clean.since_ns) / 1000000,
+					policy->erase_within_s);
+		}
+	}
+}
+
+/* A policy promises what it had not: what was deleted before is not late at once, and is gone when the new time is
+ * over. A process that stops meanwhile knows since when it is owed, and by which rules. */
+static void play_shortened(struct world *world)
+{
+	static const uint32_t within_s[] = { 3600, 16 };
+	static struct change change;
+	static struct policy policies[2];
+
+	for (unsigned i = 0; i < 2 && world->failure[0] == '\0'; i++) {
+		const struct cluster_map *map;
+
+		wait_ms(world, 30000);
+		map = node_map(world->nodes[0].node);
+		policies[0] = *map_policy_by_name(map, "world"); /* what is inside it may not have longer */
+		policies[1] = *map_policy_by_name(map, "eu-only");
+		policies[0].erase_within_s = policies[1].erase_within_s = within_s[i];
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_APPLY;
+		change.policies = policies;
+		change.policy_count = 2;
+		if (found_change(world, &change, 10 * (uint64_t)WORLD_SECOND) != STATUS_OK)
+			world_fail(world, "the policies are not taken");
+		world->stats.faults++;
+	}
+	wait_ms(world, 2000);
+	kill(world, (unsigned)(world->seed % world->node_count), false);
+	wait_ms(world, 500);
+	start(world, (unsigned)(world->seed % world->node_count));
+	wait_ms(world, 14500);
+	if (world->failure[0] == '\0')
+		all_cleaned(world, 17 * (uint64_t)WORLD_SECOND);
+}
+
 static bool write_outside(struct world *world, struct world_node *at, const char *key)
 {
 	const struct cluster_map *map = node_map(at->node);
@@ -1308,6 +1371,7 @@ static const struct scenario scenarios[] = {
 	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
 	{ "erased", "what is no copy any more is gone from every disk in time", erased_soon, play_erased },
+	{ "shortened", "a policy shortens the time that what was deleted may stay", erased_later, play_shortened },
 	{ "erased-witness", "the same beside two copies and a witness, who has nothing", erased_witnessed,
 		play_erased },
 	{ "rebound", "keys are bound to one policy and another while clients have old maps", with_bindings,
