@@ -323,9 +323,16 @@ void admin_join(struct node *node, uint64_t connection, const struct peer_identi
 		propose(node, connection, message->request, PENDING_JOIN, &change);
 }
 
-/* Who holds a replica of a shard, or is to hold one, may lead it and report of it. What another node says of it could
- * have its data removed (the move is done) or its keys re-homed (none were found). Of meta only its leader reports,
- * and to itself. */
+static bool may_lead(const struct map_replica replicas[], unsigned count, uint64_t node)
+{
+	const struct map_replica *at = map_replica_on(replicas, count, node);
+
+	return at != NULL && at->role != ROLE_WITNESS;
+}
+
+/* Who holds a copy of a shard, or is to hold one, may lead it and report of it. What another node, or a witness, says
+ * of it could have its data removed (the move is done) or its keys re-homed (none were found). Of meta only its leader
+ * reports, and to itself. */
 static bool may_report(const struct cluster_map *map, uint64_t from, const struct change *change)
 {
 	const struct map_shard *shard;
@@ -336,8 +343,8 @@ static bool may_report(const struct cluster_map *map, uint64_t from, const struc
 		change->kind != CHANGE_MOVE_REPORT)
 		return false;
 	shard = map_shard_find(map, change->shard);
-	return shard != NULL && (map_replica_on(shard->replicas, shard->replica_count, from) != NULL ||
-					map_replica_on(shard->wanted, shard->wanted_count, from) != NULL);
+	return shard != NULL && (may_lead(shard->replicas, shard->replica_count, from) ||
+					may_lead(shard->wanted, shard->wanted_count, from));
 }
 
 /* A report of another node, over the peer connection. */

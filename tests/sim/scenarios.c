@@ -1051,13 +1051,47 @@ static void answer_for_others(struct world *world)
 	}
 }
 
+/* A witness, which has no keys, says of a shard that its step is done, and that no key was there. */
+static void report_as_witness(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct node *node = world->nodes[i].node;
+		const struct cluster_map *map = node == NULL ? NULL : node_map(node);
+
+		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
+			const struct map_operation *operation = &map->operations[j];
+			struct change change = { .kind = CHANGE_MOVE_REPORT, .operation = operation->id };
+
+			for (uint32_t n = operation->steps_done;
+				operation->kind == OPERATION_BINDING && operation->state == OPERATION_RUNNING &&
+				n < operation->steps;
+				n++) {
+				const struct hosted *hosted = node_hosted(node, operation->shards_done[n]);
+
+				if (hosted == NULL || !driver_is_witness(hosted->driver))
+					continue;
+				change.shard = hosted->group;
+				change.phase = operation->phase == PHASE_FENCE ? 0 : operation->phase;
+				if (operation->phase == PHASE_FENCE)
+					change.kind = CHANGE_FENCE_REPORT;
+				mover_send_change(node, &change);
+				node_kick(&world->nodes[i]);
+				world->stats.faults++;
+			}
+		}
+	}
+}
+
 static void play_forged(struct world *world)
 {
 	for (unsigned round = 0; round < 30 && world->failure[0] == '\0'; round++) {
 		faults_rebind(world);
 		for (unsigned ms = 0; ms < 1500; ms += 5) {
 			wait_ms(world, 5);
-			answer_for_others(world);
+			if (world->knobs.witness && ms % 50 == 0)
+				report_as_witness(world);
+			else
+				answer_for_others(world);
 		}
 	}
 }
@@ -1382,6 +1416,7 @@ static const struct scenario scenarios[] = {
 	{ "overtaken", "keys go to another policy while reads of them wait for the disk", overtaken, play_overtaken },
 	{ "behind", "keys come behind a fence, and the leader is lost that knows of them", behind, play_behind },
 	{ "forged", "who was not asked says that keys have arrived", rebinding, play_forged },
+	{ "forged-witness", "and a witness says that all is done", rebinding_witnessed, play_forged },
 	{ "rehomed-witness", "the same, of shards that have a witness", rebinding_witnessed, play_rehomed },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,
