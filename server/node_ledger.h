@@ -56,8 +56,8 @@ struct ledger_gone {
 	uint64_t group, replica, policy, removed_us;
 };
 bool node_ledger_gone(const struct node *node, uint32_t *at, struct ledger_gone *gone);
-/* erase_within of the newest rules that are recorded of a policy, which may be none's any more, and their epoch; 0: none
- * are. */
+/* erase_within of the newest rules that are recorded of a policy, which may be none's any more, and their epoch; 0:
+ * none are. */
 uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy, uint64_t *epoch);
 /* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back.
  * True: something was. */

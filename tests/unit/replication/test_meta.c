@@ -733,10 +733,9 @@ static void test_keys_that_came_after_the_count(void **state)
 	const struct map_operation *operation = map_operation_find(map, outer);
 	for (unsigned i = 0; i + 1 < SHARDS_PER_POLICY; i++)
 		report_fence(map, outer, shard_of(map, "default", i)->id, 0);
-	struct change highest = { .kind = CHANGE_FENCE_REPORT,
-		.operation = inner,
-		.shard = shard_of(map, "eu", 0)->id,
-		.version = 900 };
+	struct change highest = {
+		.kind = CHANGE_FENCE_REPORT, .operation = inner, .shard = shard_of(map, "eu", 0)->id, .version = 900
+	};
 	assert_int_equal(apply(map, &highest).status, STATUS_OK);
 	begin_copy(map, inner);
 	for (enum operation_phase phase = PHASE_COPY; phase <= PHASE_PURGE; phase++)
