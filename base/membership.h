@@ -39,6 +39,8 @@ struct membership {
 	uint8_t count;
 	bool joint;	  /* both configurations are in force */
 	bool local_reads; /* its voters with data are responders: docs/leases.md */
+	/* Of the map by which it was made; 0: none. Whoever leads by an older one knows less, and leaves it alone. */
+	uint64_t map_epoch;
 	struct quorum_rule rule_old, rule_new;
 	struct member at[REPLICAS_MAX];
 };

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHANGE_FORMAT = 4, FLAG_DRY_RUN = 1 };
+enum { CHANGE_FORMAT = 5, FLAG_DRY_RUN = 1 };
 static_assert(sizeof(double) == sizeof(uint64_t), "coordinates travel as the bits of a double");
 
 static void pack_double(struct packer *packer, double value)
@@ -247,6 +247,23 @@ static void state_decode(struct unpacker *unpacker, struct change *change)
 	change->state = unpack_u8(unpacker);
 }
 
+static void away_encode(const struct change *change, struct packer *packer)
+{
+	assert(change->away_count <= MAP_NODES_MAX);
+	pack_u16(packer, change->away_count);
+	for (unsigned i = 0; i < change->away_count; i++)
+		pack_u64(packer, change->away[i]);
+}
+
+static void away_decode(struct unpacker *unpacker, struct change *change)
+{
+	uint16_t count = unpack_u16(unpacker);
+	if (count > MAP_NODES_MAX)
+		unpacker->bad = true;
+	for (; change->away_count < count && !unpacker->bad; change->away_count++)
+		change->away[change->away_count] = unpack_u64(unpacker);
+}
+
 void change_encode(const struct change *change, struct packer *packer)
 {
 	pack_u8(packer, CHANGE_FORMAT);
@@ -286,9 +303,13 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
 		state_encode(change, packer);
+		away_encode(change, packer);
 		return;
 	case CHANGE_MOVE_REPORT:
 		move_report_encode(change, packer);
+		return;
+	case CHANGE_CANCEL:
+		pack_u64(packer, change->operation);
 		return;
 	}
 	assert(false); /* a kind that nobody made */
@@ -326,9 +347,13 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
 		state_decode(unpacker, change);
+		away_decode(unpacker, change);
 		return STATUS_OK;
 	case CHANGE_MOVE_REPORT:
 		move_report_decode(unpacker, change);
+		return STATUS_OK;
+	case CHANGE_CANCEL:
+		change->operation = unpack_u64(unpacker);
 		return STATUS_OK;
 	}
 	return STATUS_UNSUPPORTED;

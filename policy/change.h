@@ -24,8 +24,9 @@ enum change_kind {
 	CHANGE_REGION_STATE = 15,  /* admin: the same for all nodes of a region */
 	CHANGE_NODE_REMOVE = 16,   /* admin: a drained node, for ever */
 	CHANGE_MOVE_REPORT = 17,   /* the shard's leader: its step of an operation's phase is done */
+	CHANGE_CANCEL = 18,	   /* admin: an operation is to go back where it can */
 };
-enum { CHANGE_KIND_LAST = CHANGE_MOVE_REPORT };
+enum { CHANGE_KIND_LAST = CHANGE_CANCEL };
 
 struct change_binding {
 	bool exact;
@@ -54,13 +55,18 @@ struct change {
 	struct policy *policies;
 	struct change_binding *bindings;
 	uint8_t phase; /* MOVE_REPORT; enum operation_phase */
-	/* SHARD_*, FENCE_REPORT, META_REPORT, MOVE_REPORT (shard, operation; keys_found: that cannot go) */
+	/* SHARD_*, FENCE_REPORT, META_REPORT, MOVE_REPORT (shard, operation; keys_found: that cannot go), CANCEL
+	 * (operation) */
 	uint64_t shard, operation, generation, membership_index, target_node, keys_found;
 	uint64_t version; /* FENCE_REPORT: no row of the shard has, or had, a higher one */
 	uint8_t replica_count;
 	struct map_replica replicas[REPLICAS_MAX];
 	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE (name): enum node_state, enum region_state */
 	uint8_t state;
+	/* NODE_STATE, REGION_STATE: nodes that do not answer the proposer, meta's leader. Nothing comes to them that has
+	 * another place. */
+	uint16_t away_count;
+	uint64_t away[MAP_NODES_MAX];
 };
 
 struct change_scratch { /* for decoding; sized by the caller */

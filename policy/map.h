@@ -76,6 +76,7 @@ struct map_node {
 	bool meta_voter;	   /* wanted */
 	bool meta_voting;	   /* in fact, as meta's leader last reported */
 	uint8_t state;		   /* enum node_state; its region's counts too */
+	bool away;		   /* only while a change is applied that says so; of no map that anybody sees */
 	struct ledger_head ledger; /* the newest that it told; not a rule, so the epoch does not move with it */
 };
 struct map_binding {
@@ -93,14 +94,18 @@ struct map_replica {
 struct map_shard {
 	uint64_t id, policy;
 	uint64_t hash_first, hash_last; /* inclusive */
-	uint64_t generation;		/* 0: as born; +1 with each reported change of membership */
-	uint64_t membership_index;	/* log index of the membership that `replicas` reports */
+	uint64_t generation;	   /* +1 with each reported change of membership, and when a move goes elsewhere */
+	uint64_t membership_index; /* log index of the membership that `replicas` reports; 0: as born */
+	uint64_t wanted_epoch;	   /* of the map since which `wanted` is what it is */
 	uint8_t replica_count, wanted_count;
-	struct map_replica replicas[REPLICAS_MAX]; /* in force as last reported */
+	/* The first member_count: in force as last reported. Behind them, as learners or witnesses, who were wanted since
+	 * and are not any more: they may have become members, so they are named until a report is without them. */
+	uint8_t member_count;
+	struct map_replica replicas[REPLICAS_MAX];
 	struct map_replica wanted[REPLICAS_MAX];   /* where placement wants it; equal to replicas when settled */
 	/* The rule that the group is born with and, by position in `replicas`, the areas of ack that each first member
 	 * is in: as the policy was when meta made the shard. A node that comes to its replica later, under a changed
-	 * policy, is born like the others or there are two groups in one. Of use while generation is 0. */
+	 * policy, is born like the others or there are two groups in one. Of use while membership_index is 0. */
 	struct quorum_rule birth_rule;
 	uint8_t birth_areas[REPLICAS_MAX];
 	uint64_t lead_wanted; /* node asked to lead by an administrator; 0: by policy */
@@ -137,6 +142,10 @@ struct map_operation {
 	uint32_t steps, steps_done;	 /* shards to move or to fence */
 	uint64_t started_us, ended_us;
 	char text[OPERATION_TEXT_MAX]; /* what and, when failed, why */
+	bool cancelled;		       /* by an administrator; failed, when it is over */
+	/* OPERATION_DRAIN: what is left: a node, or (0) the region at this position */
+	uint64_t node;
+	uint16_t region;
 	/* Where it lists its shards, their ids: all `steps` of them, those that are done (the first steps_done) before
 	 * those that are not. */
 	uint64_t shards_done[SHARDS_PER_POLICY * OPERATION_POLICIES_MAX];

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 8 };
+enum { MAP_VERSION = 9 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -209,6 +209,7 @@ static void shard_encode(const struct map_shard *shard, struct packer *packer)
 	pack_u64(packer, shard->hash_last);
 	pack_u64(packer, shard->generation);
 	pack_u64(packer, shard->membership_index);
+	pack_u64(packer, shard->wanted_epoch);
 	replicas_encode(shard->replicas, shard->replica_count, packer);
 	replicas_encode(shard->wanted, shard->wanted_count, packer);
 	pack_u8(packer, shard->birth_rule.voters);
@@ -216,6 +217,7 @@ static void shard_encode(const struct map_shard *shard, struct packer *packer)
 	pack_u8(packer, shard->birth_rule.copies);
 	pack_u8(packer, shard->birth_rule.areas);
 	pack_u8(packer, shard->birth_rule.degrade);
+	pack_u8(packer, shard->member_count);
 	pack_bytes(packer, bytes_of(shard->birth_areas, sizeof(shard->birth_areas)));
 	pack_u64(packer, shard->lead_wanted);
 	pack_u64(packer, shard->operation);
@@ -231,6 +233,7 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 		unpacker->bad = true;
 	shard->generation = unpack_u64(unpacker);
 	shard->membership_index = unpack_u64(unpacker);
+	shard->wanted_epoch = unpack_u64(unpacker);
 	shard->replica_count = replicas_decode(unpacker, shard->replicas);
 	shard->wanted_count = replicas_decode(unpacker, shard->wanted);
 	shard->birth_rule.voters = unpack_u8(unpacker);
@@ -238,6 +241,7 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 	shard->birth_rule.copies = unpack_u8(unpacker);
 	shard->birth_rule.areas = unpack_u8(unpacker);
 	shard->birth_rule.degrade = unpack_bounded(unpacker, DEGRADE_NEVER, DEGRADE_MAY);
+	shard->member_count = unpack_bounded(unpacker, 0, shard->replica_count);
 	struct bytes areas = unpack_bytes(unpacker, sizeof(shard->birth_areas));
 	if (areas.size == sizeof(shard->birth_areas))
 		memcpy(shard->birth_areas, areas.data, areas.size);
@@ -310,6 +314,9 @@ static void operation_encode(const struct map_operation *operation, struct packe
 	pack_u64(packer, operation->started_us);
 	pack_u64(packer, operation->ended_us);
 	pack_text(packer, operation->text);
+	pack_u8(packer, operation->cancelled);
+	pack_u64(packer, operation->node);
+	pack_u16(packer, operation->region);
 	pack_u8(packer, done);
 	for (unsigned i = 0; i < done; i++)
 		pack_u64(packer, operation->shards_done[i]);
@@ -329,6 +336,9 @@ static void operation_decode(struct unpacker *unpacker, struct map_operation *op
 	operation->started_us = unpack_u64(unpacker);
 	operation->ended_us = unpack_u64(unpacker);
 	unpack_text(unpacker, operation->text, sizeof(operation->text));
+	operation->cancelled = unpack_bounded(unpacker, 0, 1) == 1;
+	operation->node = unpack_u64(unpacker);
+	operation->region = unpack_u16(unpacker);
 	uint8_t done = unpack_bounded(unpacker, 0, OPERATION_SHARDS_MAX);
 	for (unsigned i = 0; i < done; i++)
 		operation->shards_done[i] = unpack_u64(unpacker);

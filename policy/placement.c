@@ -58,10 +58,23 @@ static bool holds_copy(const struct map_shard *current, uint64_t node)
 	return on && on->role != ROLE_WITNESS;
 }
 
-static bool is_witness(const struct map_shard *current, uint64_t node)
+/* What the shard has on the node, or is about to: NULL: nothing. */
+static const struct map_replica *there_already(const struct map_shard *current, uint64_t node)
 {
 	const struct map_replica *on = current ? map_replica_on(current->replicas, current->replica_count, node) : NULL;
+	return on || !current ? on : map_replica_on(current->wanted, current->wanted_count, node);
+}
+
+static bool is_witness(const struct map_shard *current, uint64_t node)
+{
+	const struct map_replica *on = there_already(current, node);
 	return on && on->role == ROLE_WITNESS;
+}
+
+static bool is_copy(const struct map_shard *current, uint64_t node)
+{
+	const struct map_replica *on = there_already(current, node);
+	return on && on->role != ROLE_WITNESS;
 }
 
 static struct candidate candidate_of(const struct policy *policy, const struct map_node *node, const struct site *site)
@@ -109,8 +122,15 @@ static void sort_candidates(struct placement_search *search)
 	}
 }
 
+/* A copy is as well there as elsewhere if it is there already. */
+static bool may_come(const struct cluster_map *map, const struct map_node *node, bool there, bool all)
+{
+	return map_node_takes_replicas(map, node) && (all || there || !node->away);
+}
+
+/* all: also those that are away. */
 static void find_candidates(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
-	struct placement_search *search)
+	bool all, struct placement_search *search)
 {
 	struct loads loads;
 	uint16_t from[MAP_NODES_MAX]; /* position in map->nodes */
@@ -120,7 +140,7 @@ static void find_candidates(const struct cluster_map *map, const struct policy *
 	for (uint16_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
 		struct site site;
-		if (!map_node_takes_replicas(map, node) || !map_site(map, &node->place, &site) ||
+		if (!may_come(map, node, holds_copy(current, node->id), all) || !map_site(map, &node->place, &site) ||
 			!policy_may_store(policy, &site))
 			continue;
 		if (is_witness(current, node->id)) /* a node is one or the other of a shard, never both at once */
@@ -342,7 +362,7 @@ static bool in_region_of_copy(const struct cluster_map *map, const struct placem
 
 /* The one there is stays if it may; else the least loaded. */
 static bool choose_witness(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
-	struct placement *placement, struct flaw *flaw)
+	bool all, struct placement *placement, struct flaw *flaw)
 {
 	struct loads loads;
 	uint32_t best_load = 0;
@@ -352,10 +372,10 @@ static bool choose_witness(const struct cluster_map *map, const struct policy *p
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
 		struct site site;
-		if (!map_node_takes_replicas(map, node) || !map_site(map, &node->place, &site) ||
+		if (!may_come(map, node, is_witness(current, node->id), all) || !map_site(map, &node->place, &site) ||
 			!policy_may_witness(policy, &site))
 			continue;
-		if (in_region_of_copy(map, placement, node->region) || holds_copy(current, node->id))
+		if (in_region_of_copy(map, placement, node->region) || is_copy(current, node->id))
 			continue;
 		if (is_witness(current, node->id)) {
 			placement->witness = node->id;
@@ -388,16 +408,13 @@ uint8_t placement_replicas(const struct placement *placement, struct map_replica
 	return count;
 }
 
-bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
+static bool choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current, bool all,
 	struct placement *placement, struct flaw *flaw)
 {
 	struct placement_search search = { 0 };
 	*placement = (struct placement){ 0 };
 	*flaw = (struct flaw){ 0 };
-	const char *malformed = policy_malformed(policy);
-	if (malformed)
-		return policy_check(policy, flaw);
-	find_candidates(map, policy, current, &search);
+	find_candidates(map, policy, current, all, &search);
 	ask(policy, &search);
 	if (lacks_nodes(policy, &search, flaw) || lacks_copy_in(policy, &search, flaw))
 		return false;
@@ -408,7 +425,29 @@ bool placement_choose(const struct cluster_map *map, const struct policy *policy
 		return false;
 	}
 	answer(&search, current, placement);
-	return choose_witness(map, policy, current, placement, flaw);
+	return choose_witness(map, policy, current, all, placement, flaw);
+}
+
+static bool anybody_away(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->node_count; i++)
+		if (map->nodes[i].away)
+			return true;
+	return false;
+}
+
+bool placement_choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
+	struct placement *placement, struct flaw *flaw)
+{
+	const char *malformed = policy_malformed(policy);
+	if (malformed) {
+		*placement = (struct placement){ 0 };
+		*flaw = (struct flaw){ 0 };
+		return policy_check(policy, flaw);
+	}
+	if (anybody_away(map) && choose(map, policy, current, false, placement, flaw))
+		return true;
+	return choose(map, policy, current, true, placement, flaw);
 }
 
 bool placement_membership(const struct cluster_map *map, const struct policy *policy,
@@ -445,7 +484,7 @@ bool placement_membership(const struct cluster_map *map, const struct policy *po
 bool placement_birth(const struct cluster_map *map, const struct map_shard *shard, struct membership *membership)
 {
 	const struct policy *policy = map_policy_find(map, shard->policy);
-	if (!policy || !placement_membership(map, policy, shard->replicas, shard->replica_count, membership))
+	if (!policy || !placement_membership(map, policy, shard->replicas, shard->member_count, membership))
 		return false;
 	membership->rule_new = shard->birth_rule;
 	membership->local_reads = false; /* until the leader has said so in the log: the policy may change meanwhile */

@@ -12,7 +12,7 @@ struct placement {
 };
 /* The nodes for one more shard of this policy. Keeps as many of `current` as the policy allows (fewest moves), then
  * meets copy_in, spread and survive, then levels replica counts over nodes (by what the map holds). Nodes that are
- * being drained are not there for it. Exhaustive
+ * being drained are not there for it; those that are away get nothing new that has another place. Exhaustive
  * within bounds, so that a satisfiable policy is never refused. With lead_in, one copy at least may lead; where the
  * spread leaves it open, zones are kept apart.
  * False: the flaw says which rule cannot be met, with what is there and what to change. */

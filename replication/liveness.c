@@ -635,6 +635,11 @@ bool liveness_alive(const struct liveness *liveness, uint64_t node, uint64_t now
 	return peer && reachable(liveness, peer, now_ns);
 }
 
+bool liveness_watches(const struct liveness *liveness, uint64_t node)
+{
+	return peer_find(liveness, node) != NULL;
+}
+
 uint32_t liveness_rtt_us(const struct liveness *liveness, uint64_t node)
 {
 	const struct peer *peer = peer_find(liveness, node);

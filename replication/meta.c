@@ -446,6 +446,8 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_node_remove(map, change, result, changed);
 	case CHANGE_MOVE_REPORT:
 		return meta_apply_move_report(map, change, result, changed);
+	case CHANGE_CANCEL:
+		return meta_apply_cancel(map, change, result, changed);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));
@@ -484,6 +486,17 @@ static bool judge_plan(const struct cluster_map *map, const struct change *chang
 		TEXTS("look at what it would do now, plan ", now, ": domctl policy plan"));
 }
 
+/* What meta's leader does not hear is known for the time of the change only: every replica applies the same. */
+static void mark_away(struct cluster_map *map, const struct change *change, bool away)
+{
+	assert(change->away_count <= MAP_NODES_MAX);
+	for (unsigned i = 0; i < change->away_count; i++) {
+		struct map_node *node = meta_node(map, change->away[i]);
+		if (node)
+			node->away = away;
+	}
+}
+
 void meta_apply(struct cluster_map *map, const struct change *change, struct meta_result *result)
 {
 	assert(map);
@@ -491,8 +504,10 @@ void meta_apply(struct cluster_map *map, const struct change *change, struct met
 	uint64_t id_next = map->id_next;
 	bool changed = true;
 	memset(result, 0, sizeof(*result));
+	mark_away(map, change, true);
 	bool taken = judge_epoch(map, change, result) && judge_plan(map, change, result) &&
 		     dispatch(map, change, result, &changed);
+	mark_away(map, change, false);
 	assert(taken == (result->status == STATUS_OK));
 	if (!taken)
 		result->id = 0;

@@ -23,7 +23,9 @@
  *  - APPLY: every policy is checked by itself and placed on the registered nodes, then all bindings on the map
  *    as it would be. A new policy gets SHARDS_PER_POLICY shards with equal hash ranges, placed (replicas ==
  *    wanted, generation 0). A changed one: placement_choose per shard with `current`; shards whose wanted set
- *    differs get an OPERATION_POLICY. CONFLICT while an operation of that policy runs. What it said before is
+ *    differs get an OPERATION_POLICY, and so do those that an earlier one of it, or a placement, moves, which has
+ *    failed then; those that leave what is drained do so, to where the policy wants them. CONFLICT while a binding
+ *    takes keys of it along. What it said before is
  *    kept, of each policy the last POLICY_VERSIONS_MAX, of all MAP_VERSIONS_MAX; the oldest are forgotten. A policy
  *    that leaves the file stays. Bindings: as BINDING_SET.
  *  - BINDING_SET: a binding under which keys may already live elsewhere (another one covers them): pending, and
@@ -43,9 +45,13 @@
  *  - BINDING_UNSET: the keys fall to the next shorter binding: the same, from its own policy's shards. To none: only
  *    if there is no key.
  *  - SHARD_PLACE: nodes must be allowed, counts as the policy says (refused with the rule otherwise);
- *    OPERATION_PLACE.
+ *    OPERATION_PLACE. CONFLICT while the shard moves.
  *  - SHARD_REPORT: generation one above (else CONFLICT: stale); replicas as in the committed membership. When
  *    they equal wanted, the operation's step is done; when all its steps are done, the operation is.
+ *  - ... of a shard that is wanted elsewhere before it has come to where it was wanted: who was to come may be a member
+ *    by now, so `replicas` names it until a report is without it. The generation is one higher then: what was
+ *    reported of before is stale. That a report leaves out nobody who could still become a member, the shard's leader
+ *    sees to (server/mover.c).
  *  - ... with the id of a plan: only if just that plan would be carried out (policy/plan.h), else CONFLICT. The id is
  *    looked at here, in the log's order, so nothing can come between.
  *  - LEDGER_HEAD: kept if it is ahead of the one kept. One that goes back, or has another hash at the same
@@ -54,11 +60,14 @@
  *    meta any more leave the map.
  *  - NODE_STATE, REGION_STATE: LEADLESS: leads go elsewhere (the leaders see to it). DRAINING: no new replica comes
  *    there, and every shard that wants one there is placed anew, all in one OPERATION_DRAIN; meta's voters likewise
- *    (a region gets a second one rather than that there be fewer). RESIDENCY_REFUSED when a policy leaves one of them
- *    no other place, CONFLICT while an operation moves one of them; then nothing changes. ACTIVE: had back; what left
+ *    (a region gets a second one rather than that there be fewer). What another operation moves there already goes
+ *    elsewhere within that one. RESIDENCY_REFUSED when a policy leaves one of them no other place; then nothing
+ *    changes. Nodes that are away, says the change, get nothing that has another place. ACTIVE: had back; what left
  *    stays where it is.
  *    FENCED, of a region: its nodes take nothing, and what can be placed elsewhere is; the rest stays wanted there
  *    until the same change comes again, or another that drains.
+ *  - CANCEL: of a placement or a drain: what has not come to where it was wanted goes back where it may (meta_cancel.c);
+ *    of a binding, before the switch: all is as before. CONFLICT for a policy, which is in force, and for what has ended.
  *  - NODE_REMOVE: of a drained node that no shard names, and that votes in meta no more: GONE, until meta's
  *    membership is reported without it. Its id is never given again; its place is free then.
  *

@@ -87,6 +87,17 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 	check_id(map, shard->id);
 	check_replicas(map, shard->replicas, shard->replica_count);
 	check_replicas(map, shard->wanted, shard->wanted_count);
+	assert(shard->member_count > 0);
+	assert(shard->member_count <= shard->replica_count);
+	assert(shard->wanted_epoch <= map->epoch);
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		const struct map_replica *here =
+			map_replica_on(shard->replicas, shard->replica_count, shard->wanted[i].node);
+		if (here) /* never two of a shard on one node, and a witness is none of the others */
+			assert(here->replica == shard->wanted[i].replica);
+		if (here)
+			assert((here->role == ROLE_WITNESS) == (shard->wanted[i].role == ROLE_WITNESS));
+	}
 	assert(shard->wanted_count == policy->copies + (policy->witness_in.count > 0));
 	bool lead_there = shard->lead_wanted == 0;
 	for (unsigned i = 0; i < shard->wanted_count; i++) {
@@ -397,6 +408,7 @@ static void mix_shard(struct digest *digest, const struct map_shard *shard)
 	mix_u64(digest, shard->hash_last);
 	mix_u64(digest, shard->generation);
 	mix_u64(digest, shard->membership_index);
+	mix_u64(digest, shard->wanted_epoch);
 	mix_replicas(digest, shard->replicas, shard->replica_count);
 	mix_replicas(digest, shard->wanted, shard->wanted_count);
 	mix_u64(digest, shard->birth_rule.voters);
@@ -404,6 +416,7 @@ static void mix_shard(struct digest *digest, const struct map_shard *shard)
 	mix_u64(digest, shard->birth_rule.copies);
 	mix_u64(digest, shard->birth_rule.areas);
 	mix_u64(digest, shard->birth_rule.degrade);
+	mix_u64(digest, shard->member_count);
 	for (unsigned i = 0; i < REPLICAS_MAX; i++)
 		mix_u64(digest, shard->birth_areas[i]);
 	mix_u64(digest, shard->lead_wanted);
@@ -432,6 +445,9 @@ static void mix_operation(struct digest *digest, const struct map_operation *ope
 	mix_u64(digest, operation->hash.low);
 	mix(digest, operation->prefix, sizeof(operation->prefix));
 	mix_text(digest, operation->text);
+	mix_u64(digest, operation->cancelled);
+	mix_u64(digest, operation->node);
+	mix_u64(digest, operation->region);
 	mix(digest, operation->shards_done, sizeof(operation->shards_done));
 }
 

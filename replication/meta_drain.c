@@ -2,7 +2,10 @@
  * meta's own voters, which leave too.
  *
  * A state is tried before it is taken: it is set, the policies of all that would have to move are placed on the nodes
- * that are left, and it is set back when one of them has no place there, or when it was only asked. */
+ * that are left, and it is set back when one of them has no place there, or when it was only asked.
+ *
+ * A shard that an operation moves already goes elsewhere within that operation: so a move to a node that is lost ends,
+ * once the node is drained. */
 #include "replication/meta_internal.h"
 
 #include <assert.h>
@@ -107,12 +110,22 @@ static bool wanted_on(const struct cluster_map *map, const struct map_shard *sha
 	return false;
 }
 
+static bool has_witness(const struct map_replica replicas[], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (replicas[i].role == ROLE_WITNESS)
+			return true;
+	return false;
+}
+
 /* A copy does not become a witness, nor the other way round: so with witnesses each shard is asked, as it is now. */
 static bool placeable(const struct cluster_map *map, const struct policy *policy, const struct map_shard *shard,
 	struct meta_result *result)
 {
 	struct placement placement;
-	return policy->witness_in.count == 0 || placement_choose(map, policy, shard, &placement, &result->flaw);
+	return (policy->witness_in.count == 0 && !has_witness(shard->replicas, shard->replica_count) &&
+		       !has_witness(shard->wanted, shard->wanted_count)) ||
+	       placement_choose(map, policy, shard, &placement, &result->flaw);
 }
 
 /* What has to leave leaves. What was on lost nodes is placed anew where that is possible: where it is not, or not yet,
@@ -123,7 +136,7 @@ static bool moves(const struct cluster_map *map, const struct map_shard *shard, 
 	struct meta_result judged = { 0 };
 	if (wanted_on(map, shard, false))
 		return true;
-	return wanted_on(map, shard, true) && shard->operation == 0 && operations_free > 0 &&
+	return wanted_on(map, shard, true) && (shard->operation == 0 ? operations_free > 0 : meta_shard_turns(shard)) &&
 	       meta_policy_placeable(map, policy, &judged) && placeable(map, policy, shard, &judged);
 }
 
@@ -173,12 +186,12 @@ static bool judge_moves(const struct cluster_map *map, const char *what, struct 
 		const struct map_shard *shard = &map->shards[i];
 		if (!wanted_on(map, shard, false))
 			continue;
-		if (shard->operation != 0)
-			return meta_refuse(result, STATUS_CONFLICT, 0,
+		if (shard->operation != 0 && !meta_shard_turns(shard))
+			return meta_refuse_running(result, shard->operation, 0,
 				TEXTS("operation ", meta_number(shard->operation).text, " moves shard ",
-					meta_number(shard->id).text, " of it"),
-				TEXTS("wait until it is done: domctl operation wait"));
-		if (meta_operations_free(map) == 0)
+					meta_number(shard->id).text,
+					" of it, and too many of its replicas come and go already"));
+		if (shard->operation == 0 && meta_operations_free(map) == 0)
 			return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS("too many operations are running"),
 				TEXTS("wait until some are done: domctl operation list"));
 		const struct policy *policy = map_policy_find(map, shard->policy);
@@ -192,8 +205,18 @@ static bool judge_moves(const struct cluster_map *map, const char *what, struct 
 	return true;
 }
 
-/* All that moves, in one operation. Its id; 0: nothing does. */
-static uint64_t begin_moves(struct cluster_map *map, const char *what, uint64_t now_us)
+/* What is left, for who cancels it. */
+static void drain_of(const struct cluster_map *map, const struct change *change, struct map_operation *operation)
+{
+	const struct map_region *region =
+		change->kind == CHANGE_REGION_STATE ? map_region_find(map, change->name) : NULL;
+	operation->node = region ? 0 : change->target_node;
+	operation->region = region ? (uint16_t)(region - map->regions) : 0;
+}
+
+/* All that moves, in one operation, but for what another one moves. Its id; 0: there is none. *turned: that other one
+ * goes elsewhere. */
+static uint64_t begin_moves(struct cluster_map *map, const char *what, const struct change *change, bool *turned)
 {
 	struct map_operation *operation = NULL;
 	uint32_t operations_free = meta_operations_free(map);
@@ -205,9 +228,13 @@ static uint64_t begin_moves(struct cluster_map *map, const char *what, uint64_t 
 		struct placement placement = meta_shard_placement(map, policy, shard);
 		bool differs = meta_shard_want(map, shard, &placement);
 		assert(differs);
-		assert(shard->operation == 0);
-		if (!operation)
-			operation = meta_operation_begin(map, OPERATION_DRAIN, 0, 0, now_us);
+		*turned |= shard->operation != 0;
+		if (shard->operation != 0)
+			continue;
+		if (!operation) {
+			operation = meta_operation_begin(map, OPERATION_DRAIN, 0, 0, change->now_us);
+			drain_of(map, change, operation);
+		}
 		meta_operation_add_shard(operation, shard->id);
 		shard->operation = operation->id;
 	}
@@ -253,10 +280,11 @@ static bool take_state(struct cluster_map *map, const struct change *change, uin
 		*state = before;
 		return good;
 	}
-	const uint64_t begun = begin_moves(map, what, change->now_us);
+	bool turned = false;
+	const uint64_t begun = begin_moves(map, what, change, &turned);
 	if (*changed)
 		meta_voters_choose(map);
-	*changed |= begun != 0;
+	*changed |= begun != 0 || turned;
 	result->id = begun != 0 ? begun : still_moving(map, change);
 	return true;
 }

@@ -1,6 +1,6 @@
 /* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
  * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_rules.c
- * (policies and bindings), meta_check.c (invariants and digest). Folder-internal. */
+ * (policies and bindings), meta_cancel.c, meta_check.c (invariants and digest). Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -22,8 +22,11 @@ bool meta_refuse(struct meta_result *result, enum status status, uint32_t line, 
 	const char *const cure[]);
 bool meta_refuse_flaw(struct meta_result *result, enum status status, uint32_t line); /* result->flaw is set */
 bool meta_refuse_node(struct meta_result *result, uint64_t node);
+/* A conflict with an operation that runs: to be waited for, or cancelled. */
+bool meta_refuse_running(struct meta_result *result, uint64_t operation, uint32_t line, const char *const reason[]);
 
-struct map_node *meta_node(struct cluster_map *map, uint64_t id); /* NULL: none */
+struct map_node *meta_node(struct cluster_map *map, uint64_t id);		/* NULL: none */
+struct map_operation *meta_operation(struct cluster_map *map, uint64_t id); /* NULL: none */
 
 /* Operations. There must be room (meta_operations_free), made by forgetting the oldest ended one; the pointer is good
  * until the next one begins. */
@@ -35,8 +38,10 @@ enum operation_step { STEP_UNKNOWN, STEP_REPEATED, STEP_TAKEN };
 /* Marks the shard as done; ends the operation when it was the last. */
 enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us);
 
-/* Shards. The wanted replicas become these nodes; those that are there keep their replica ids. True: they differ. */
+/* Shards. The wanted replicas become these nodes; those that are there keep their replica ids. True: they differ. One
+ * that moves already goes on to there, if there is room to remember who was wanted meanwhile (meta_shard_turns). */
 bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const struct placement *placement);
+bool meta_shard_turns(const struct map_shard *shard);
 /* The first of the policy's shards, *count of them; they stand together. */
 struct map_shard *meta_shards_of(const struct cluster_map *map, uint64_t policy, uint32_t *count);
 
@@ -63,6 +68,12 @@ void meta_rebind_begin(struct cluster_map *map, struct map_operation *operation,
 	const uint64_t sources[], unsigned count);
 /* The operation that moves keys which the binding could cover, or removes what it left; NULL. */
 const struct map_operation *meta_rebind_under_way(const struct cluster_map *map, const struct map_binding *binding);
+/* Before the switch: all is as before, and what was copied is removed. False: it can only go forward. */
+bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation, uint64_t now_us);
+
+/* meta_cancel.c */
+bool meta_apply_cancel(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
 
 /* meta_drain.c */
 bool meta_apply_node_state(

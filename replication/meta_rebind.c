@@ -290,6 +290,23 @@ static void give_up(struct cluster_map *map, struct map_operation *operation, co
 	say(operation, TEXTS(" stays as it was: ", why));
 }
 
+bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
+{
+	assert(operation->kind == OPERATION_BINDING);
+	assert(operation->state == OPERATION_RUNNING);
+	if (operation->phase >= PHASE_PURGE)
+		return false;
+	if (operation->phase == PHASE_COPY || operation->phase == PHASE_CLOSE) {
+		give_up(map, operation, "it was cancelled");
+	} else { /* nothing was copied */
+		meta_binding_settle(map, operation, true);
+		say(operation, TEXTS(" stays as it was: it was cancelled"));
+		end(operation, OPERATION_FAILED, now_us);
+		wake(map, now_us);
+	}
+	return true;
+}
+
 static void phase_end(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
 {
 	switch ((enum operation_phase)operation->phase) {

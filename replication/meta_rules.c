@@ -97,24 +97,28 @@ static struct homes homes_then(const struct trial *trial, const struct map_bindi
 
 /* --- policies ------------------------------------------------------------------------------------------- */
 
-static bool policy_busy(const struct cluster_map *map, uint64_t policy)
+/* The operation that takes keys of the policy's elsewhere, or brings it some, or moves one of its shards that cannot go
+ * elsewhere now; 0: none. */
+static uint64_t policy_busy(const struct cluster_map *map, uint64_t policy)
 {
 	uint32_t count;
 	const struct map_shard *shards = meta_shards_of(map, policy, &count);
 	for (uint32_t i = 0; i < count; i++)
-		if (shards[i].operation != 0)
-			return true;
+		if (shards[i].operation != 0 && !meta_shard_turns(&shards[i]))
+			return shards[i].operation;
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
+		if (operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING)
+			continue;
 		bool concerned = operation->policy == policy || operation->binding_policy == policy;
 		for (unsigned j = 0; j < operation->source_count; j++)
 			concerned |= operation->sources[j] == policy;
 		for (unsigned j = 0; j < operation->target_count; j++)
 			concerned |= operation->targets[j] == policy;
-		if (operation->state == OPERATION_RUNNING && concerned)
-			return true;
+		if (concerned)
+			return operation->id;
 	}
-	return false;
+	return 0;
 }
 
 /* Whether the policy can be met by the nodes there are, whatever they carry already. */
@@ -180,10 +184,10 @@ static bool judge_policy(const struct trial *trial, uint32_t at, uint32_t *fresh
 		return true;
 	if (!meta_policy_placeable(trial->map, policy, result) || !judge_witnesses(trial, policy))
 		return false;
-	if (now && policy_busy(trial->map, now->id))
-		return meta_refuse(result, STATUS_CONFLICT, policy->line,
-			TEXTS("an operation on policy ", policy->name, " is still running"),
-			TEXTS("wait until it is done: domctl operation list"));
+	const uint64_t busy = now ? policy_busy(trial->map, now->id) : 0;
+	if (busy != 0)
+		return meta_refuse_running(result, busy, policy->line,
+			TEXTS("operation ", meta_number(busy).text, " on policy ", policy->name, " is still running"));
 	*fresh += now == NULL;
 	*moving += now != NULL;
 	return true;
@@ -587,11 +591,27 @@ static void shards_create(struct cluster_map *map, const struct policy *policy)
 		shard->hash_last = i * width + (width - 1);
 		meta_shard_want(map, shard, &placement);
 		memcpy(shard->replicas, shard->wanted, sizeof(shard->replicas));
-		shard->replica_count = shard->wanted_count;
+		shard->replica_count = shard->member_count = shard->wanted_count;
 		shard_birth(map, policy, shard);
 		assert(map->shard_count == 0 || map->shards[map->shard_count - 1].policy <= policy->id);
 		map->shard_count++;
 	}
+}
+
+/* What was asked of the policy's shards before does not hold any more: they go where it says now. */
+static void operation_overtaken(struct cluster_map *map, uint64_t id, uint64_t by, uint64_t now_us)
+{
+	struct map_operation *operation = meta_operation(map, id);
+	assert(operation);
+	if (operation->state != OPERATION_RUNNING)
+		return; /* with another of its shards */
+	operation->state = OPERATION_FAILED;
+	operation->ended_us = now_us;
+	struct text text;
+	text_init(&text, operation->text, sizeof(operation->text));
+	text_add(&text, "overtaken: the policy has changed since, and operation ");
+	text_add_u64(&text, by);
+	text_add(&text, " moves what this one moved");
 }
 
 static void shards_move(struct trial *trial, const struct policy *policy)
@@ -602,11 +622,14 @@ static void shards_move(struct trial *trial, const struct policy *policy)
 	struct map_shard *shards = meta_shards_of(map, policy->id, &count);
 	for (uint32_t i = 0; i < count; i++) {
 		struct placement placement = meta_shard_placement(map, policy, &shards[i]);
-		assert(shards[i].operation == 0);
-		if (!meta_shard_want(map, &shards[i], &placement))
-			continue;
+		const uint64_t before = shards[i].operation;
+		const bool differs = meta_shard_want(map, &shards[i], &placement);
+		if (before == 0 ? !differs : meta_operation(map, before)->kind == OPERATION_DRAIN)
+			continue; /* it stays, or what it leaves it still leaves */
 		if (!operation)
 			operation = meta_operation_begin(map, OPERATION_POLICY, policy->id, 0, trial->change->now_us);
+		if (before != 0)
+			operation_overtaken(map, before, operation->id, trial->change->now_us);
 		meta_operation_add_shard(operation, shards[i].id);
 		shards[i].operation = operation->id;
 	}

@@ -10,6 +10,13 @@
 
 /* --- operations ------------------------------------------------------------------------------------------- */
 
+bool meta_refuse_running(struct meta_result *result, uint64_t operation, uint32_t line, const char *const reason[])
+{
+	return meta_refuse(result, STATUS_CONFLICT, line, reason,
+		TEXTS("wait until it is done: domctl operation wait ", meta_number(operation).text,
+			"; or end it: domctl operation cancel ", meta_number(operation).text));
+}
+
 uint32_t meta_operations_free(const struct cluster_map *map)
 {
 	uint32_t running = 0;
@@ -82,7 +89,7 @@ enum operation_step meta_operation_step(struct map_operation *operation, uint64_
 	return STEP_UNKNOWN;
 }
 
-static struct map_operation *find_operation(struct cluster_map *map, uint64_t id)
+struct map_operation *meta_operation(struct cluster_map *map, uint64_t id)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++)
 		if (map->operations[i].id == id)
@@ -117,7 +124,48 @@ static bool replicas_equal(
 	return true;
 }
 
-/* A replica keeps its role for life: what a copy holds, a witness never may. */
+/* Who is wanted and is no replica as far as is known. */
+static unsigned newcomers(const struct map_shard *shard)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < shard->wanted_count; i++)
+		count += map_replica_on(shard->replicas, shard->replica_count, shard->wanted[i].node) == NULL;
+	return count;
+}
+
+bool meta_shard_turns(const struct map_shard *shard)
+{
+	return shard->replica_count + newcomers(shard) <= REPLICAS_MAX;
+}
+
+/* It goes elsewhere before it has come to where it was wanted. Who was to come may be there, vote, and hold what was
+ * acknowledged: it is named until a report is without it, and no report counts that was made before. */
+static void turn(struct map_shard *shard)
+{
+	assert(meta_shard_turns(shard));
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		struct map_replica replica = shard->wanted[i];
+		const struct map_replica *here = map_replica_on(shard->replicas, shard->replica_count, replica.node);
+		if (here) {
+			assert(here->replica == replica.replica);
+			continue;
+		}
+		replica.role = replica.role == ROLE_WITNESS ? ROLE_WITNESS : ROLE_LEARNER;
+		shard->replicas[shard->replica_count++] = replica;
+	}
+	shard->generation++;
+}
+
+/* The replica that the node has of the shard, or is to have. A replica keeps its role for life: what a copy holds, a
+ * witness never may. */
+static const struct map_replica *replica_there(const struct map_shard *shard, const struct map_replica *wanted)
+{
+	const struct map_replica *there = map_replica_on(shard->wanted, shard->wanted_count, wanted->node);
+	if (!there)
+		there = map_replica_on(shard->replicas, shard->replica_count, wanted->node);
+	return there && (there->role == ROLE_WITNESS) == (wanted->role == ROLE_WITNESS) ? there : NULL;
+}
+
 bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const struct placement *placement)
 {
 	assert(placement->count > 0);
@@ -126,15 +174,17 @@ bool meta_shard_want(struct cluster_map *map, struct map_shard *shard, const str
 	const uint8_t count = placement_replicas(placement, wanted);
 	bool differs = count != shard->wanted_count, leads = false;
 	for (unsigned i = 0; i < count; i++) {
-		const struct map_replica *here = map_replica_on(shard->wanted, shard->wanted_count, wanted[i].node);
-		if (here && here->role != wanted[i].role)
-			here = NULL;
-		differs |= here == NULL;
-		wanted[i].replica = here ? here->replica : map->id_next++;
+		const struct map_replica *there = replica_there(shard, &wanted[i]);
+		differs |= !there || !map_replica_on(shard->wanted, shard->wanted_count, there->node);
+		wanted[i].replica = there ? there->replica : map->id_next++;
 		leads |= wanted[i].role == ROLE_VOTER && wanted[i].node == shard->lead_wanted;
 	}
 	if (!leads)
 		shard->lead_wanted = 0;
+	if (differs && shard->operation != 0)
+		turn(shard);
+	if (differs)
+		shard->wanted_epoch = map->epoch + 1;
 	memcpy(shard->wanted, wanted, sizeof(shard->wanted));
 	shard->wanted_count = count;
 	return differs;
@@ -289,9 +339,8 @@ bool meta_apply_shard_place(struct cluster_map *map, const struct change *change
 	if (!judge_place(map, change, shard, policy, result))
 		return false;
 	if (shard->operation != 0)
-		return meta_refuse(result, STATUS_CONFLICT, 0,
-			TEXTS("operation ", meta_number(shard->operation).text, " moves this shard already"),
-			TEXTS("wait until it is done: domctl operation wait"));
+		return meta_refuse_running(result, shard->operation, 0,
+			TEXTS("operation ", meta_number(shard->operation).text, " moves this shard already"));
 	if (meta_operations_free(map) == 0)
 		return meta_refuse(result, STATUS_CONFLICT, 0, TEXTS("too many operations are running"),
 			TEXTS("wait until some are done: domctl operation list"));
@@ -347,7 +396,13 @@ bool meta_apply_shard_lead(struct cluster_map *map, const struct change *change,
 
 /* --- reports --------------------------------------------------------------------------------------------------- */
 
-/* Every replica that is reported must be one that meta named, once, on its node. */
+static bool same_replica(const struct map_replica *named, const struct map_replica *reported)
+{
+	return named && named->replica == reported->replica &&
+	       (named->role == ROLE_WITNESS) == (reported->role == ROLE_WITNESS);
+}
+
+/* Every replica that is reported must be one that meta named, once, on its node, and a witness for life, or never. */
 static bool judge_reported(const struct map_shard *shard, const struct change *change)
 {
 	bool voter = false;
@@ -355,8 +410,7 @@ static bool judge_reported(const struct map_shard *shard, const struct change *c
 		const struct map_replica *replica = &change->replicas[i];
 		const struct map_replica *here = map_replica_on(shard->replicas, shard->replica_count, replica->node);
 		const struct map_replica *wanted = map_replica_on(shard->wanted, shard->wanted_count, replica->node);
-		bool named =
-			(here && here->replica == replica->replica) || (wanted && wanted->replica == replica->replica);
+		bool named = same_replica(here, replica) || same_replica(wanted, replica);
 		if (!named || map_replica_on(change->replicas, i, replica->node))
 			return false;
 		if (replica->role == ROLE_NONE || replica->role > ROLE_WITNESS)
@@ -389,15 +443,17 @@ bool meta_apply_shard_report(
 		return true;
 	shard->generation = change->generation;
 	shard->membership_index = change->membership_index;
-	shard->replica_count = change->replica_count;
+	shard->replica_count = shard->member_count = change->replica_count;
 	memset(shard->replicas, 0, sizeof(shard->replicas));
 	memcpy(shard->replicas, change->replicas, change->replica_count * sizeof(change->replicas[0]));
 	bool settled = replicas_equal(shard->replicas, shard->replica_count, shard->wanted, shard->wanted_count);
 	if (settled && shard->operation != 0) {
-		struct map_operation *operation = find_operation(map, shard->operation);
+		struct map_operation *operation = meta_operation(map, shard->operation);
 		assert(operation);
 		enum operation_step step = meta_operation_step(operation, shard->id, change->now_us);
 		assert(step == STEP_TAKEN);
+		if (operation->cancelled && operation->state == OPERATION_DONE)
+			operation->state = OPERATION_FAILED;
 		shard->operation = 0;
 	}
 	return true;

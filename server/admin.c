@@ -54,6 +54,7 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
+	case CHANGE_CANCEL:
 	case CHANGE_NODE_ADDRESSES: /* when nodes have moved and cannot reach each other to say so */
 		return who->role == PEER_ADMIN;
 	default:
@@ -89,6 +90,22 @@ static enum status attest(struct map_region *region, const char *cluster, const 
 		bytes_of(region->ca_der, region->ca_size), region->site.place.text, cluster, region->spki_sha256, why);
 }
 
+/* Of a drain: who does not answer gets nothing of what leaves, if there is another place. Whom this node does not watch
+ * is as well as any. */
+static void name_away(const struct node *node, struct change *change)
+{
+	change->away_count = 0;
+	if (change->kind != CHANGE_NODE_STATE && change->kind != CHANGE_REGION_STATE)
+		return;
+	for (uint32_t i = 0; i < node->map->node_count; i++) {
+		const uint64_t id = node->map->nodes[i].id;
+
+		if (id != node->identity.node && liveness_watches(node->liveness, id) &&
+			!liveness_alive(node->liveness, id, node->time.now_ns))
+			change->away[change->away_count++] = id;
+	}
+}
+
 static void propose(
 	struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind, struct change *change)
 {
@@ -103,6 +120,7 @@ static void propose(
 	pending->request = request;
 	pending->group = META_GROUP;
 	change->now_us = node->time.wall_us;
+	name_away(node, change);
 	driver_propose_change(node->meta->driver, change, token, node->time);
 	node_touch(node, node->meta);
 }

@@ -20,7 +20,7 @@
 
 #include "base/hash.h"
 
-enum { ROW_VERSION = 1, ROW_SIZE_MAX = 64, FENCE_KEY_SIZE = 6 + 8, SESSION_KEY_SIZE = 8 + 4 };
+enum { ROW_VERSION = 2, ROW_SIZE_MAX = 64, FENCE_KEY_SIZE = 6 + 8, SESSION_KEY_SIZE = 8 + 4 };
 
 static void big_endian(uint8_t *out, uint64_t value, unsigned size)
 {

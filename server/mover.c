@@ -8,6 +8,12 @@
  * step: a new leader, or a restarted one, goes on where the last one stopped. Nothing here is urgent; it runs after a
  * change of map, role or membership, and every MOVER_PERIOD_MS while something is unsettled.
  *
+ * Where a shard is wanted may change on the way. Two rules keep a replica's files until no membership can name it any
+ * more, for they may hold what was acknowledged:
+ *  - each membership says by which map it was made, and who leads by an older one changes nothing;
+ *  - a report leaves out only who is not in a membership made since the shard is wanted where it is: if need be, the
+ *    same one is made again.
+ *
  * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted
  * them. How they then move: rebind.c. */
 #include "server/node_internal.h"
@@ -109,6 +115,20 @@ static void renumber(const struct node *node, struct membership *membership)
 	}
 }
 
+/* Learners that were to come, and are not wanted any more. */
+static void forget_learners(struct membership *next, const struct membership *wanted)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < next->count; i++) {
+		if (next->at[i].role_new == ROLE_LEARNER && membership_find(wanted, next->at[i].replica) < 0)
+			continue;
+		next->at[kept++] = next->at[i];
+	}
+	memset(&next->at[kept], 0, (next->count - kept) * sizeof(next->at[0]));
+	next->count = (uint8_t)kept;
+}
+
 /* The next plain membership on the way from `now` to `wanted`: first every missing member as a learner, then wanted
  * itself once they have caught up. False: nothing to do at the moment. */
 static bool next_membership(const struct node *node, const struct group *group, const struct membership *wanted,
@@ -118,6 +138,7 @@ static bool next_membership(const struct node *node, const struct group *group, 
 	bool missing = false, behind = false;
 
 	*next = *now;
+	forget_learners(next, wanted);
 	for (unsigned i = 0; i < wanted->count; i++) {
 		int at = membership_find(now, wanted->at[i].replica);
 		struct group_progress progress;
@@ -149,19 +170,27 @@ static bool next_membership(const struct node *node, const struct group *group, 
 	return !behind && !same_configuration(now, wanted);
 }
 
-/* One step of one group that we lead. True: settled. */
-static bool move_members(struct node *node, struct hosted *hosted, const struct membership *wanted)
+/* One step of one group that we lead. again: its membership is made anew even if it is the wanted one. True: settled.
+ */
+static bool move_members(struct node *node, struct hosted *hosted, const struct membership *wanted, bool again)
 {
+	const struct cluster_map *map = node_map_in_force(node);
 	const struct group *group = driver_group(hosted->driver);
 	struct group_status status = group_status(group, node->time.now_ns);
 	struct membership next;
+	bool there = same_configuration(group_membership(group), wanted);
 
-	if (same_configuration(group_membership(group), wanted))
+	if (group_membership(group)->map_epoch > map->epoch)
+		return false;
+	if (there && !again)
 		return status.commit >= group_membership(group)->index;
 	if (status.changing || status.transferring || group_membership(group)->joint)
 		return false;
-	if (next_membership(node, group, wanted, status.last, &next)) {
-		enum status started = driver_change_membership(hosted->driver, &next, node->time);
+	if (next_membership(node, group, wanted, status.last, &next) || there) {
+		enum status started;
+
+		next.map_epoch = map->epoch;
+		started = driver_change_membership(hosted->driver, &next, node->time);
 
 		(void)started; /* refused: not leader any more, or a change is under way: judged again next time */
 		node_touch(node, hosted);
@@ -177,6 +206,17 @@ static void fill_replicas(struct change *change, const struct membership *member
 		change->replicas[change->replica_count++] = (struct map_replica){ .replica = membership->at[i].replica,
 			.node = membership->at[i].node,
 			.role = membership->at[i].role_new };
+}
+
+/* Nobody whom the map names beside the members can become one again: whoever leads from here on knows where the shard
+ * is wanted. */
+static bool may_leave_out(const struct map_shard *shard, const struct membership *membership)
+{
+	for (unsigned i = 0; i < shard->replica_count; i++) {
+		if (membership_find(membership, shard->replicas[i].replica) < 0)
+			return membership->map_epoch >= shard->wanted_epoch;
+	}
+	return true;
 }
 
 static void report_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
@@ -317,12 +357,12 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 {
 	const struct group *group = driver_group(hosted->driver);
 	struct membership wanted;
-	bool settled = true;
+	bool settled = true, again = !may_leave_out(shard, group_membership(group));
 	struct leading_choice lead;
 
-	if (wanted_membership(node, shard, &wanted) && !move_members(node, hosted, &wanted))
+	if (wanted_membership(node, shard, &wanted) && !move_members(node, hosted, &wanted, again))
 		settled = false;
-	if (!group_membership(group)->joint &&
+	if (may_leave_out(shard, group_membership(group)) && !group_membership(group)->joint &&
 		group_status(group, node->time.now_ns).commit >= group_membership(group)->index &&
 		!replicas_equal(shard->replicas, shard->replica_count, group_membership(group))) {
 		/* Whoever was voted out leaves the report to its successor: it is removed by it, and must not be before
@@ -419,7 +459,7 @@ static bool move_meta(struct node *node)
 		return true;
 	meta_membership_wanted(map, &wanted);
 	keep_until_told(node, membership, &wanted);
-	settled = move_members(node, meta, &wanted);
+	settled = move_members(node, meta, &wanted, false);
 	if (!membership->joint &&
 		group_status(driver_group(meta->driver), node->time.now_ns).commit >= membership->index &&
 		!voters_reported(map, membership)) {
@@ -451,6 +491,24 @@ static bool is_wanted(const struct map_shard *shard, uint64_t replica)
 		if (shard->wanted[i].replica == replica)
 			return true;
 	return false;
+}
+
+/* Of those the group is born with, as far as the map knows. */
+static bool first_member(const struct map_shard *shard, uint64_t replica)
+{
+	for (unsigned i = 0; i < shard->member_count && shard->membership_index == 0; i++)
+		if (shard->replicas[i].replica == replica)
+			return true;
+	return false;
+}
+
+/* Was to come, did not, and is not wanted any more: it is named in case that it did, and need not. */
+static bool overtaken(const struct map_shard *shard, uint64_t replica)
+{
+	for (unsigned i = 0; i < shard->member_count; i++)
+		if (shard->replicas[i].replica == replica)
+			return false;
+	return !is_wanted(shard, replica);
 }
 
 /* Replicas are made and removed by the newest map that this directory ever acted on, or a newer one. After a restart
@@ -487,7 +545,7 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 
 	if (hosted == NULL && node_ledger_unborn(node, shard->id, own == NULL ? 0 : own->replica))
 		erasure_take_gone(node);
-	if (own == NULL && hosted == NULL)
+	if (hosted == NULL && (own == NULL || overtaken(shard, own->replica)))
 		return true;
 	if (own != NULL && hosted != NULL && driver_replica_id(hosted->driver) == own->replica)
 		return true;
@@ -508,7 +566,7 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 			node->residency.violation[RESIDENCY_PLACEMENT]++;
 		return true;
 	}
-	if (in_force && shard->generation == 0) {
+	if (in_force && first_member(shard, own->replica)) {
 		if (!placement_birth(map, shard, &birth))
 			return false;
 		status = node_host(node, shard->id, own->replica, witness, shard->policy, &birth);

@@ -27,13 +27,16 @@ static const struct column left_columns[] = { { .title = "ID", .field = "id", .r
 
 static json_t *operation_item(const struct session *session, const struct map_operation *operation)
 {
-	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain" }, *const states[] = { "?",
-		"running", "done", "failed" };
+	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain" },
+				 *const states[] = { "?", "running", "done", "failed" },
+				 *const cancelled[] = { "?", "cancelling", "done", "cancelled" };
 	json_t *item = json_object();
 
 	set(item, "id", json_id(operation->id));
 	set(item, "operation_kind", json_string(operation->kind < 5 ? kinds[operation->kind] : "?"));
-	set(item, "state", json_string(operation->state < 4 ? states[operation->state] : "?"));
+	set(item, "state", json_string(operation->state >= 4 ? "?"
+						  : operation->cancelled ? cancelled[operation->state]
+									 : states[operation->state]));
 	set(item, "policy",
 		operation->policy == 0 ? json_null() : json_string(policy_name_of(session->map, operation->policy)));
 	set(item, "steps", json_integer(operation->steps));
@@ -178,6 +181,29 @@ int run_operation_wait(const struct invocation *invocation)
 			flag_given(invocation, "timeout") ? invocation->timeout_ms : 60000);
 	if (code == EXIT_OK)
 		code = show(&session, ids, invocation->argument_count, false);
+	session_close(&session);
+	return code;
+}
+
+/* With --wait: until what goes back is back. */
+int run_operation_cancel(const struct invocation *invocation)
+{
+	static struct change change;
+	struct change_answer answer;
+	struct session session;
+	uint64_t ids[64];
+	int code = session_open_with_map(&session, invocation, AS_ADMIN);
+
+	if (code == EXIT_OK)
+		code = named_operations(&session, ids);
+	if (code == EXIT_OK) {
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_CANCEL;
+		change.operation = ids[0];
+		code = session_change(&session, &change, "operation cancel is refused", &answer);
+	}
+	if (code == EXIT_OK)
+		code = session_report_change(&session, "operation cancel", &answer);
 	session_close(&session);
 	return code;
 }

@@ -130,6 +130,7 @@ int run_key_explain(const struct invocation *invocation);
 int run_operation_list(const struct invocation *invocation);
 int run_operation_show(const struct invocation *invocation);
 int run_operation_wait(const struct invocation *invocation);
+int run_operation_cancel(const struct invocation *invocation);
 int run_audit_heads(const struct invocation *invocation);
 int run_audit_check(const struct invocation *invocation);
 int run_audit_proof(const struct invocation *invocation);

@@ -620,6 +620,22 @@ const struct command commands[] = {
 		.example = "domctl operation wait 57 --timeout 5m",
 		.kind = "OperationList",
 		.run = run_operation_wait },
+	{ .noun = "operation",
+		.verb = "cancel",
+		.arguments = "ID",
+		.argument_min = 1,
+		.argument_max = 1,
+		.summary = "end an operation before it is done",
+		.detail = "A placement or a drain: shards that have not come to where they were to be go back to where "
+			  "they were,\n"
+			  "or go on where they may not; what was drained is had back. A binding, until its keys live\n"
+			  "where it says: all is as before. A changed policy is in force at once: `policy rollback` takes\n"
+			  "it back. Exit 16 when it is too late, or has ended.",
+		.example = "domctl operation cancel 57 --wait",
+		.flags = FLAGS(&flag_wait, &flag_detach),
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_operation_cancel },
 
 	{ .noun = "audit",
 		.verb = "heads",

@@ -75,7 +75,8 @@ const struct error_code error_codes[] = {
 		"The call demanded a policy (--must-be), and the key's binding names another one." },
 	{ "DOM-P004", EXIT_CONFLICT, "the operation failed",
 		"What it had begun is undone or stays as it was; its text says why. A binding takes its keys\n"
-		"along; it fails when one of them may not go, or another operation decides on some of them too." },
+		"along; it fails when one of them may not go, or another operation decides on some of them too.\n"
+		"One that was cancelled has failed too." },
 	{ "DOM-P005", EXIT_CONFLICT, "the world has changed",
 		"The change asked for a state that is no longer (or not yet) there: a cluster that exists already,\n"
 		"a shard that another operation moves, an epoch that has passed, a plan that no longer holds. Look\n"

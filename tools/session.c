@@ -329,7 +329,8 @@ int session_wait_operations(struct session *session, const uint64_t ids[], size_
 			/* One that the map has forgotten ended long ago. */
 			if (operation != NULL && operation->state == OPERATION_RUNNING)
 				running = operation;
-			if (operation != NULL && operation->state == OPERATION_FAILED)
+			if (operation != NULL && operation->state == OPERATION_FAILED &&
+				!(operation->cancelled && session->invocation->command->run == run_operation_cancel))
 				failed = operation;
 		}
 		if (running == NULL || failed != NULL) {

@@ -40,6 +40,7 @@ void membership_encode(const struct membership *membership, struct packer *packe
 				  (membership->local_reads ? MEMBERSHIP_LOCAL_READS : 0)));
 	rule_encode(&membership->rule_old, packer);
 	rule_encode(&membership->rule_new, packer);
+	pack_u64(packer, membership->map_epoch);
 	for (unsigned i = 0; i < membership->count; i++) {
 		const struct member *member = &membership->at[i];
 		assert(member->role_old <= ROLE_WITNESS);
@@ -77,6 +78,7 @@ enum status membership_decode(struct unpacker *unpacker, struct membership *memb
 	membership->local_reads = flags & MEMBERSHIP_LOCAL_READS;
 	membership->rule_old = rule_decode(unpacker);
 	membership->rule_new = rule_decode(unpacker);
+	membership->map_epoch = unpack_u64(unpacker);
 	if (count > REPLICAS_MAX || (flags & ~(MEMBERSHIP_JOINT | MEMBERSHIP_LOCAL_READS)) != 0)
 		unpacker->bad = true;
 	for (unsigned i = 0; i < count && !unpacker->bad; i++)

@@ -35,7 +35,7 @@ enum {
 };
 
 #define META_GROUP ((uint64_t)1)
-enum { PROTOCOL_VERSION = 5 }; /* in HELLO; an unknown newer one is refused by name */
+enum { PROTOCOL_VERSION = 6 }; /* in HELLO; an unknown newer one is refused by name */
 
 enum entry_kind {
 	ENTRY_NOOP = 1,	      /* a leader's first entry in its term */

@@ -42,8 +42,9 @@ void drains_replace(struct world *world)
  * when a node's disk has forgotten what it held, or its engine has, for who is being mended does not lead. */
 static unsigned may_be_lost(const struct world *world)
 {
-	return world->knobs.bit_flips || world->knobs.damages ? WORLD_REGIONS_MAX
-							      : (unsigned)(world->seed % world->knobs.regions);
+	return world->knobs.bit_flips || world->knobs.damages || world->knobs.loses
+		       ? WORLD_REGIONS_MAX
+		       : (unsigned)(world->seed % world->knobs.regions);
 }
 
 static void change_state(struct world *world)
@@ -106,6 +107,56 @@ static void decommission(struct world *world)
 	}
 }
 
+void drains_cancel(struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+	static struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_CANCEL;
+	for (uint32_t i = 0, seen = 0; map != NULL && i < map->operation_count; i++) {
+		if (map->operations[i].state == OPERATION_RUNNING && prng_below(&world->drains, ++seen) == 0)
+			change.operation = map->operations[i].id;
+	}
+	if (change.operation == 0)
+		return;
+	found_change_async(world, &change);
+	world_log(world, "operation %llu is cancelled", (unsigned long long)change.operation);
+	world->stats.cancels++;
+}
+
+void drains_send_to(struct world *world, unsigned slot)
+{
+	const struct cluster_map *map = newest(world);
+	const struct world_node *node = &world->nodes[slot];
+	static struct change change;
+	const struct map_shard *shard;
+
+	memset(&change, 0, sizeof(change));
+	if (map == NULL || map->shard_count == 0 || map_node_find(map, node->id) == NULL)
+		return;
+	if (prng_below(&world->drains, 3) == 0) {
+		unsigned mate = (slot + world->knobs.regions) % world->node_count;
+
+		change.kind = CHANGE_NODE_STATE;
+		change.target_node = world->nodes[mate].id;
+		change.state = NODE_DRAINING;
+		found_change_async(world, &change);
+		return;
+	}
+	shard = &map->shards[prng_below(&world->drains, map->shard_count)];
+	change.kind = CHANGE_SHARD_PLACE;
+	change.shard = shard->id;
+	for (unsigned i = 0; i < shard->wanted_count; i++) {
+		const struct map_node *there = map_node_find(map, shard->wanted[i].node);
+		bool mate = there->region == map_node_find(map, node->id)->region;
+
+		if (shard->wanted[i].role == ROLE_VOTER)
+			change.replicas[change.replica_count++].node = mate ? node->id : there->id;
+	}
+	found_change_async(world, &change);
+}
+
 static void on_drain(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
 {
 	(void)arg;
@@ -118,13 +169,16 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 	}
 	drains_replace(world);
 	found_joins(world);
-	switch (prng_below(&world->drains, 8)) {
+	switch (prng_below(&world->drains, 9)) {
 	case 0:
 		change_all_back(world);
 		break;
 	case 1:
 	case 2:
 		decommission(world);
+		break;
+	case 3:
+		drains_cancel(world);
 		break;
 	default:
 		change_state(world);
@@ -185,7 +239,7 @@ bool drains_done(const struct world *world)
 	const struct cluster_map *map = newest(world);
 
 	for (uint32_t i = 0; map != NULL && !world->ruined && i < map->operation_count; i++) {
-		if (map->operations[i].kind == OPERATION_DRAIN && map->operations[i].state == OPERATION_RUNNING)
+		if (map->operations[i].state == OPERATION_RUNNING)
 			return false;
 	}
 	for (unsigned i = 0; map != NULL && !world->ruined && i < world->node_count; i++) {

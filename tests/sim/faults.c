@@ -328,6 +328,8 @@ static void one_fault(struct world *world)
 static bool all_well(const struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
+		if (world->nodes[i].lost)
+			continue;
 		if (world->nodes[i].node == NULL || world->nodes[i].paused_until_ns > world->now_ns ||
 			world->cut_clients[i])
 			return false;

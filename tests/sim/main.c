@@ -63,7 +63,8 @@ static void heal_and_check(struct world *world)
 			checkers_describe(world);
 			world_fail(world,
 				!load_idle(world)     ? "operations never end after healing"
-				: !drains_done(world) ? "what was drained still holds replicas, or leads, after healing"
+				: !drains_done(world) ? "an operation never ends after healing, or what was drained "
+							"still holds replicas, or leads"
 				: !checkers_settled(world) ? "the change of a binding does not end after healing"
 							   : "replicas do not become equal after healing");
 			return;
@@ -144,11 +145,11 @@ static void report(const struct totals *totals, double seconds)
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
 	       ", bindings %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64 " given up), drains %" PRIu64
-	       ", decommissions %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
+	       ", cancellations %" PRIu64 ", decommissions %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
 	       "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
 		stats->transfers, stats->moves, stats->rebinds, stats->moved, stats->aborted, stats->drains,
-		stats->decommissions, stats->damages, stats->compactions, stats->degraded);
+		stats->cancels, stats->decommissions, stats->damages, stats->compactions, stats->degraded);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

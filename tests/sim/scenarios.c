@@ -10,6 +10,7 @@
 #include "server/node_internal.h"
 #include "tests/sim/disk_model.h"
 #include "tests/sim/engine_model.h"
+#include "tests/sim/checkers.h"
 #include "tests/sim/drains.h"
 #include "tests/sim/erased.h"
 #include "tests/sim/faults.h"
@@ -1386,6 +1387,71 @@ static void play_away(struct world *world)
 	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_ACTIVE);
 }
 
+static void losing(struct world_knobs *knobs)
+{
+	drained(knobs);
+	knobs->loses = knobs->bindings = knobs->transfers = true;
+	knobs->bit_flips = knobs->damages = knobs->witness = false;
+}
+
+/* Drained and decommissioned, though whatever moves it may be undone, and it may be had back, meanwhile. */
+static bool bury(struct world *world, unsigned slot)
+{
+	static struct change change;
+	const uint64_t id = world->nodes[slot].id;
+
+	for (unsigned i = 0; i < 60 && world->failure[0] == '\0'; i++) {
+		enum status status = STATUS_OK;
+
+		for (unsigned removes = 0; removes < 2 && status == STATUS_OK; removes++) {
+			memset(&change, 0, sizeof(change));
+			change.kind = removes ? CHANGE_NODE_REMOVE : CHANGE_NODE_STATE;
+			change.target_node = id;
+			change.state = removes ? 0 : NODE_DRAINING;
+			status = found_change(world, &change, 10 * (uint64_t)WORLD_SECOND);
+		}
+		if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+			return true;
+		wait_ms(world, 1000);
+	}
+	if (world->failure[0] == '\0')
+		checkers_describe(world);
+	world_fail(world, "node %u is lost, and is never rid of", slot);
+	return false;
+}
+
+/* Nodes are lost for ever while shards are on the way to them, policies and bindings change, and whatever runs may be
+ * cancelled. */
+static void play_cancelled(struct world *world)
+{
+	faults_start(world);
+	for (unsigned round = 0; round < 4 && world->failure[0] == '\0'; round++) {
+		unsigned slot = (unsigned)prng_below(&world->drains, world->node_count);
+		struct world_node *node = &world->nodes[slot];
+		const unsigned lives = node->former_count;
+
+		if (node->id == 0 || lives + 2 >= WORLD_FORMER_MAX)
+			continue;
+		faults_rebind(world);
+		for (unsigned i = 0; i < 3; i++)
+			drains_send_to(world, slot);
+		wait_ms(world, prng_below(&world->drains, 800));
+		world_log(world, "node %u is lost for ever", slot);
+		node_crash(world, slot, false);
+		node->lost = true;
+		world->stats.faults++;
+		wait_ms(world, prng_below(&world->drains, 3000));
+		drains_cancel(world);
+		if (!bury(world, slot))
+			return;
+		for (unsigned i = 0; (node->former_count == lives || node->id == 0) && i < 60; i++) {
+			wait_ms(world, 1000);
+			drains_replace(world);
+			found_joins(world);
+		}
+	}
+}
+
 static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
 	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
@@ -1424,6 +1490,8 @@ static const struct scenario scenarios[] = {
 	{ "away", "all others are replaced while a node is down", replaced, play_away },
 	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
 		drained_rebinding, play_rehomed_drains },
+	{ "cancelled", "nodes are lost for ever while shards move there, and operations are cancelled", losing,
+		play_cancelled },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };

@@ -645,6 +645,8 @@ void node_start(struct world *world, unsigned slot)
 	enum status status;
 
 	assert(node->node == NULL);
+	if (node->lost)
+		return;
 	memcpy(options.issuer_spki_sha256, node->who.issuer_spki_sha256, 32);
 	options.addresses.count = 1;
 	snprintf(options.addresses.at[0].address, sizeof(options.addresses.at[0].address), "n%u:1", slot);
@@ -750,6 +752,7 @@ void node_replace(struct world *world, unsigned slot)
 	}
 	node->former[node->former_count++] = node->id;
 	node->id = 0;
+	node->lost = false;
 	world_node_dir(slot, node->former_count, node->dir);
 	node_start(world, slot);
 }

@@ -62,6 +62,7 @@ struct world_knobs {
 		transfers, bindings, bit_flips, splits, compactions, overlap, congestion, damages;
 	bool witness; /* the EU's policy: two copies, and a witness outside */
 	bool drains;  /* nodes and regions are drained, had back, decommissioned, and started anew */
+	bool loses;   /* nodes are lost for ever; then no region is declared lost beside */
 	bool follow;  /* the world's policy: leaders follow the writers, who shift */
 };
 
@@ -87,6 +88,7 @@ struct world_node {
 	bool flush_queued, slow_disk, failed;
 	bool dead;	      /* it is being freed: what it says is said to nobody */
 	bool flipped, ruined; /* a bit of its disk was flipped; it found that it cannot be trusted any more */
+	bool lost;	      /* for ever, with its disk: until another is started in its place */
 	struct prng prng;
 	uint64_t join_ns;
 };
@@ -94,7 +96,7 @@ struct world_node {
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
-		drains, decommissions;
+		drains, decommissions, cancels;
 	uint64_t degraded;	 /* times that a witness stood in for a copy */
 	uint64_t moved, aborted; /* changes of bindings that took keys along, or tried */
 };

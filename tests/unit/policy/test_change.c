@@ -161,6 +161,11 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 		change->keys_found = prng_next(prng);
 		change->phase = (uint8_t)prng_below(prng, PHASE_ABORT + 1);
 	}
+	if (kind >= CHANGE_NODE_STATE && kind <= CHANGE_NODE_REMOVE)
+		while (change->away_count < MAP_NODES_MAX && prng_below(prng, 4) != 0)
+			change->away[change->away_count++] = prng_next(prng);
+	if (kind == CHANGE_CANCEL)
+		change->operation = prng_next(prng);
 	if (kind == CHANGE_LEDGER_HEAD) {
 		change->node.id = prng_next(prng);
 		random_head(prng, &change->node.ledger);
