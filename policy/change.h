@@ -63,8 +63,8 @@ struct change {
 	struct map_replica replicas[REPLICAS_MAX];
 	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE (name): enum node_state, enum region_state */
 	uint8_t state;
-	/* NODE_STATE, REGION_STATE: nodes that do not answer the proposer, meta's leader. Nothing comes to them that has
-	 * another place. */
+	/* NODE_STATE, REGION_STATE: nodes that do not answer the proposer, meta's leader. Nothing comes to them that
+	 * has another place. */
 	uint16_t away_count;
 	uint64_t away[MAP_NODES_MAX];
 };

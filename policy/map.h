@@ -94,15 +94,16 @@ struct map_replica {
 struct map_shard {
 	uint64_t id, policy;
 	uint64_t hash_first, hash_last; /* inclusive */
-	uint64_t generation;	   /* +1 with each reported change of membership, and when a move goes elsewhere */
-	uint64_t membership_index; /* log index of the membership that `replicas` reports; 0: as born */
-	uint64_t wanted_epoch;	   /* of the map since which `wanted` is what it is */
+	uint64_t generation;		/* +1 with each reported change of membership, and when a move goes elsewhere */
+	uint64_t membership_index;	/* log index of the membership that `replicas` reports; 0: as born */
+	uint64_t wanted_epoch;		/* of the map since which `wanted` is what it is */
 	uint8_t replica_count, wanted_count;
-	/* The first member_count: in force as last reported. Behind them, as learners or witnesses, who were wanted since
-	 * and are not any more: they may have become members, so they are named until a report is without them. */
+	/* The first member_count: in force as last reported. Behind them, as learners or witnesses, who were wanted
+	 * since and are not any more: they may have become members, so they are named until a report is without them.
+	 */
 	uint8_t member_count;
 	struct map_replica replicas[REPLICAS_MAX];
-	struct map_replica wanted[REPLICAS_MAX];   /* where placement wants it; equal to replicas when settled */
+	struct map_replica wanted[REPLICAS_MAX]; /* where placement wants it; equal to replicas when settled */
 	/* The rule that the group is born with and, by position in `replicas`, the areas of ack that each first member
 	 * is in: as the policy was when meta made the shard. A node that comes to its replica later, under a changed
 	 * policy, is born like the others or there are two groups in one. Of use while membership_index is 0. */

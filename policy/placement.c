@@ -408,8 +408,8 @@ uint8_t placement_replicas(const struct placement *placement, struct map_replica
 	return count;
 }
 
-static bool choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current, bool all,
-	struct placement *placement, struct flaw *flaw)
+static bool choose(const struct cluster_map *map, const struct policy *policy, const struct map_shard *current,
+	bool all, struct placement *placement, struct flaw *flaw)
 {
 	struct placement_search search = { 0 };
 	*placement = (struct placement){ 0 };

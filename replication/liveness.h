@@ -105,7 +105,7 @@ uint64_t liveness_boot(const struct liveness *liveness);
 uint64_t liveness_elections_from_ns(const struct liveness *liveness); /* no election before */
 bool liveness_alive(
 	const struct liveness *liveness, uint64_t node, uint64_t now_ns); /* heard from within the support time */
-bool liveness_watches(const struct liveness *liveness, uint64_t node); /* else it is never heard from */
+bool liveness_watches(const struct liveness *liveness, uint64_t node);	  /* else it is never heard from */
 /* The shortest of the last eight round trips, at most UINT32_MAX; 0: unknown. */
 uint32_t liveness_rtt_us(const struct liveness *liveness, uint64_t node);
 void liveness_check(const struct liveness *liveness);

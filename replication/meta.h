@@ -66,8 +66,9 @@
  *    stays where it is.
  *    FENCED, of a region: its nodes take nothing, and what can be placed elsewhere is; the rest stays wanted there
  *    until the same change comes again, or another that drains.
- *  - CANCEL: of a placement or a drain: what has not come to where it was wanted goes back where it may (meta_cancel.c);
- *    of a binding, before the switch: all is as before. CONFLICT for a policy, which is in force, and for what has ended.
+ *  - CANCEL: of a placement or a drain: what has not come to where it was wanted goes back where it may
+ * (meta_cancel.c); of a binding, before the switch: all is as before. CONFLICT for a policy, which is in force, and for
+ * what has ended.
  *  - NODE_REMOVE: of a drained node that no shard names, and that votes in meta no more: GONE, until meta's
  *    membership is reported without it. Its id is never given again; its place is free then.
  *

@@ -18,8 +18,7 @@
 
 /* Where the shard was before it was to move: its voters and its witness, as last reported. False: they may not all stay
  * there, by the policy as it is now, or since a node there takes no replicas any more. */
-static bool placement_before(
-	const struct cluster_map *map, const struct map_shard *shard, struct placement *placement)
+static bool placement_before(const struct cluster_map *map, const struct map_shard *shard, struct placement *placement)
 {
 	const struct policy *policy = map_policy_find(map, shard->policy);
 	struct map_shard before = *shard;
@@ -117,7 +116,8 @@ static bool cancel_drain(
 
 /* --- all kinds ---------------------------------------------------------------------------------------------- */
 
-static bool refuse_policy(const struct cluster_map *map, const struct map_operation *operation, struct meta_result *result)
+static bool refuse_policy(
+	const struct cluster_map *map, const struct map_operation *operation, struct meta_result *result)
 {
 	const struct policy *policy = map_policy_find(map, operation->policy);
 	uint64_t before = 0; /* the rules that were in force last */
@@ -151,8 +151,7 @@ static bool cancel_binding(struct cluster_map *map, struct map_operation *operat
 	return true;
 }
 
-bool meta_apply_cancel(
-	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
+bool meta_apply_cancel(struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed)
 {
 	struct map_operation *operation = meta_operation(map, change->operation);
 	if (!operation)

@@ -25,7 +25,7 @@ bool meta_refuse_node(struct meta_result *result, uint64_t node);
 /* A conflict with an operation that runs: to be waited for, or cancelled. */
 bool meta_refuse_running(struct meta_result *result, uint64_t operation, uint32_t line, const char *const reason[]);
 
-struct map_node *meta_node(struct cluster_map *map, uint64_t id);		/* NULL: none */
+struct map_node *meta_node(struct cluster_map *map, uint64_t id);	    /* NULL: none */
 struct map_operation *meta_operation(struct cluster_map *map, uint64_t id); /* NULL: none */
 
 /* Operations. There must be room (meta_operations_free), made by forgetting the oldest ended one; the pointer is good
@@ -72,8 +72,7 @@ const struct map_operation *meta_rebind_under_way(const struct cluster_map *map,
 bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation, uint64_t now_us);
 
 /* meta_cancel.c */
-bool meta_apply_cancel(
-	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+bool meta_apply_cancel(struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
 
 /* meta_drain.c */
 bool meta_apply_node_state(

@@ -34,9 +34,10 @@ static json_t *operation_item(const struct session *session, const struct map_op
 
 	set(item, "id", json_id(operation->id));
 	set(item, "operation_kind", json_string(operation->kind < 5 ? kinds[operation->kind] : "?"));
-	set(item, "state", json_string(operation->state >= 4 ? "?"
-						  : operation->cancelled ? cancelled[operation->state]
-									 : states[operation->state]));
+	set(item, "state",
+		json_string(operation->state >= 4  ? "?"
+			    : operation->cancelled ? cancelled[operation->state]
+						   : states[operation->state]));
 	set(item, "policy",
 		operation->policy == 0 ? json_null() : json_string(policy_name_of(session->map, operation->policy)));
 	set(item, "steps", json_integer(operation->steps));

@@ -629,7 +629,8 @@ const struct command commands[] = {
 		.detail = "A placement or a drain: shards that have not come to where they were to be go back to where "
 			  "they were,\n"
 			  "or go on where they may not; what was drained is had back. A binding, until its keys live\n"
-			  "where it says: all is as before. A changed policy is in force at once: `policy rollback` takes\n"
+			  "where it says: all is as before. A changed policy is in force at once: `policy rollback` "
+			  "takes\n"
 			  "it back. Exit 16 when it is too late, or has ended.",
 		.example = "domctl operation cancel 57 --wait",
 		.flags = FLAGS(&flag_wait, &flag_detach),

@@ -234,6 +234,48 @@ void drains_readmit(struct world *world)
 	}
 }
 
+static void describe(struct world *world, const char *what, const struct map_replica replicas[], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct world_node *node = world_node_by_id(world, replicas[i].node);
+
+		world_log(world, "        %s %llu role %u on node %llu, slot %d%s", what,
+			(unsigned long long)replicas[i].replica, replicas[i].role, (unsigned long long)replicas[i].node,
+			node == NULL ? -1 : (int)node->slot, node == NULL || node->node == NULL ? ", down" : "");
+	}
+}
+
+void drains_describe(struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+
+	for (uint32_t i = 0; map != NULL && i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+
+		if (operation->state != OPERATION_RUNNING)
+			continue;
+		world_log(world, "operation %llu: %u of %u, phase %u%s: %s", (unsigned long long)operation->id,
+			operation->steps_done, operation->steps, operation->phase,
+			operation->cancelled ? ", cancelled" : "", operation->text);
+		for (uint32_t j = 0; j < map->shard_count; j++) {
+			const struct map_shard *shard = &map->shards[j];
+
+			if (shard->operation != operation->id)
+				continue;
+			world_log(world, "    shard %llx generation %llu", (unsigned long long)shard->id,
+				(unsigned long long)shard->generation);
+			describe(world, "replica", shard->replicas, shard->replica_count);
+			describe(world, "wanted", shard->wanted, shard->wanted_count);
+		}
+	}
+	for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
+		if (map->nodes[i].state != NODE_ACTIVE || map->regions[map->nodes[i].region].state != REGION_ACTIVE)
+			world_log(world, "node %llu %s: state %u, of its region %u",
+				(unsigned long long)map->nodes[i].id, map->nodes[i].place.text, map->nodes[i].state,
+				map->regions[map->nodes[i].region].state);
+	}
+}
+
 bool drains_done(const struct world *world)
 {
 	const struct cluster_map *map = newest(world);

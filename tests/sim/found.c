@@ -127,6 +127,11 @@ enum status found_change(struct world *world, struct change *change, uint64_t fo
 	return STATUS_TIMED_OUT;
 }
 
+const char *found_detail(void)
+{
+	return admin.detail;
+}
+
 void found_change_async(struct world *world, const struct change *change)
 {
 	/* To every node: only meta's leader takes it. */

@@ -12,6 +12,7 @@ enum { ADMIN_CLIENT = 1000, JOIN_CLIENT = 2000 };
 bool found_cluster(struct world *world);
 /* Submits a change wherever meta leads, trying for up to `for_ns` of virtual time. The last answer's status. */
 enum status found_change(struct world *world, struct change *change, uint64_t for_ns);
+const char *found_detail(void); /* why the last one was refused */
 /* Submits it and does not wait: the answer, if any, is dropped. For changes in the midst of faults. */
 void found_change_async(struct world *world, const struct change *change);
 void found_policy_world(struct policy *policy, bool eu_only, unsigned copies, unsigned ack, bool local_reads);

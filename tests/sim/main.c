@@ -61,6 +61,7 @@ static void heal_and_check(struct world *world)
 			return;
 		if (world->now_ns > end_ns) {
 			checkers_describe(world);
+			drains_describe(world);
 			world_fail(world,
 				!load_idle(world)     ? "operations never end after healing"
 				: !drains_done(world) ? "an operation never ends after healing, or what was drained "
@@ -145,8 +146,8 @@ static void report(const struct totals *totals, double seconds)
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
 	       ", bindings %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64 " given up), drains %" PRIu64
-	       ", cancellations %" PRIu64 ", decommissions %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
-	       "; witnesses stood in %" PRIu64 " times\n",
+	       ", cancellations %" PRIu64 ", decommissions %" PRIu64 ", engines damaged %" PRIu64
+	       "; logs compacted %" PRIu64 "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
 		stats->transfers, stats->moves, stats->rebinds, stats->moved, stats->aborted, stats->drains,
 		stats->cancels, stats->decommissions, stats->damages, stats->compactions, stats->degraded);

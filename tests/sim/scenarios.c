@@ -1394,7 +1394,9 @@ static void losing(struct world_knobs *knobs)
 	knobs->bit_flips = knobs->damages = knobs->witness = false;
 }
 
-/* Drained and decommissioned, though whatever moves it may be undone, and it may be had back, meanwhile. */
+/* Drained and decommissioned, though whatever moves it may be undone, and it may be had back, meanwhile. A policy that
+ * was tightened so far that its shards need the lost copy to get out of where they may not be any more is taken back.
+ */
 static bool bury(struct world *world, unsigned slot)
 {
 	static struct change change;
@@ -1412,10 +1414,18 @@ static bool bury(struct world *world, unsigned slot)
 		}
 		if (status == STATUS_OK || status == STATUS_NOT_FOUND)
 			return true;
+		world_log(world, "node %u is not rid of yet: change %u: %s: %s", slot, change.kind, status_name(status),
+			found_detail());
+		if (i % 10 == 9)
+			apply_world(world, false, world->knobs.copies);
 		wait_ms(world, 1000);
+		drains_replace(world);
+		found_joins(world); /* there may be no other place until another has come */
 	}
-	if (world->failure[0] == '\0')
+	if (world->failure[0] == '\0') {
 		checkers_describe(world);
+		drains_describe(world);
+	}
 	world_fail(world, "node %u is lost, and is never rid of", slot);
 	return false;
 }

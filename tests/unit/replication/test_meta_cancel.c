@@ -1,5 +1,5 @@
-/* tests/unit/replication/test_meta_cancel.c: operations that end before they are done, or elsewhere: moves to nodes that
- * are lost meanwhile, policies that change again, and what an administrator cancels. */
+/* tests/unit/replication/test_meta_cancel.c: operations that end before they are done, or elsewhere: moves to nodes
+ * that are lost meanwhile, policies that change again, and what an administrator cancels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
