@@ -8,6 +8,7 @@
  *   plan          body: likewise, from an administrator: what it would do (server/plan.c).
  *   cluster.init  body: a packed INIT change without id and secret; only at a node that belongs to no cluster.
  *   node.status   JSON: this node's replicas, RTT row, residency counters.
+ *   residency.search  from an administrator: are certain bytes on this disk? (server/search.c).
  *   ledger.read   from an administrator: a part of a file of this node's ledger (server/node_ledger.h).
  *   ledger.heads  from an administrator: the heads that meta keeps. */
 #include "server/node_internal.h"
@@ -590,6 +591,8 @@ void admin_request(
 		admin_change(node, connection, who, message);
 	} else if (bytes_equal(verb, bytes_text("plan"))) {
 		plan_request(node, connection, who, message);
+	} else if (bytes_equal(verb, bytes_text("residency.search"))) {
+		search_requested(node, connection, who, message);
 	} else if (bytes_equal(verb, bytes_text("cluster.init"))) {
 		cluster_init(node, connection, who, message);
 	} else if (bytes_equal(verb, bytes_text("ledger.read")) || bytes_equal(verb, bytes_text("ledger.heads"))) {

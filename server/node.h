@@ -53,9 +53,10 @@ struct node_io {
 };
 
 struct node_options {
-	const char *data;		/* directory; created when missing */
-	const char *cluster;		/* name, from the configuration and the certificate */
-	struct place place;		/* attested: the certificate's */
+	const char *data;    /* directory; created when missing */
+	const char *log;     /* the file that the process's log goes to, to be searched with the rest; NULL: none */
+	const char *cluster; /* name, from the configuration and the certificate */
+	struct place place;  /* attested: the certificate's */
 	uint8_t issuer_spki_sha256[32]; /* of our own certificate */
 	int64_t certificate_ends_s;	/* since 1970; 0: not known */
 	struct bytes certificate;	/* our own, DER; borrowed for the call; empty: none (the simulator) */

@@ -1,7 +1,7 @@
 /* server/node_internal.h: what the files of a node share: node.c (life, dispatch), gateway.c (clients), gateway_read.c
  * (their reads), admin.c (administrators), mover.c (what the map wants), rebind.c (keys whose binding changes),
- * leading.c (where leads belong), rtt.c (how far regions are), erasure.c (what must leave the disk), residency.c (the
- * doors). */
+ * leading.c (where leads belong), rtt.c (how far regions are), erasure.c (what must leave the disk), search.c (what is
+ * on it), residency.c (the doors). */
 #ifndef DOMICILE_SERVER_NODE_INTERNAL_H
 #define DOMICILE_SERVER_NODE_INTERNAL_H
 
@@ -155,6 +155,8 @@ struct node {
 	bool disk_full;	   /* said in the log */
 	struct residency_counters residency;
 	struct node_erasure erasure;
+	bool searching;	    /* a slice of a search of the disk is out */
+	uint64_t search_ns; /* no other one before */
 	uint64_t requests, replies, dropped;
 };
 
@@ -216,6 +218,10 @@ void admin_from_peer(struct node *node, uint64_t from, const struct message *mes
 
 /* plan.c */
 void plan_request(
+	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
+
+/* search.c */
+void search_requested(
 	struct node *node, uint64_t connection, const struct peer_identity *who, const struct message *message);
 
 /* mover.c */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -32,7 +33,7 @@
 #include "wire/revocations.h"
 
 enum {
-	BLOCK_THREADS = 4, /* two may be compacting for long (server/erasure.c) */
+	BLOCK_THREADS = 5, /* two may be compacting for long (server/erasure.c), one be searching (server/search.c) */
 	RESIGN_PERIOD_MS = 50,
 	RESIGN_GRACE_MS = 5000,
 	NO_SPACE_RETRY_MS = 500,
@@ -356,6 +357,13 @@ static bool io_sign(void *arg, struct bytes text, uint8_t *signature, size_t cap
 	return ledger_sign(server->tls, text, signature, capacity, size);
 }
 
+/* What the log goes to, when that is a file of this machine: the journal of systemd, a pipe or a terminal is not. */
+static const char *log_file(void)
+{
+	struct stat st;
+	return fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode) ? "/proc/self/fd/2" : NULL;
+}
+
 static bool open_node(struct server *server, struct server_failure *failure)
 {
 	const struct node_io io = {
@@ -374,6 +382,7 @@ static bool open_node(struct server *server, struct server_failure *failure)
 	struct node_time now = server_time();
 	struct node_options options = {
 		.data = config->data,
+		.log = log_file(),
 		.cluster = config->cluster,
 		.place = config->place,
 		.addresses = config->advertise,

@@ -95,6 +95,15 @@ enum status disk_size(struct disk_file *file, uint64_t *size)
 	return STATUS_OK;
 }
 
+enum status disk_kind(const char *path, enum disk_kind *kind)
+{
+	struct stat st;
+	if (stat(path, &st) != 0)
+		return status_of(errno);
+	*kind = S_ISREG(st.st_mode) ? DISK_FILE : S_ISDIR(st.st_mode) ? DISK_DIRECTORY : DISK_OTHER;
+	return STATUS_OK;
+}
+
 enum status disk_read(struct disk_file *file, uint64_t offset, void *data, size_t size, size_t *got)
 {
 	assert(data || size == 0);

@@ -25,6 +25,8 @@ enum {
 enum status disk_open(const char *path, unsigned flags, struct disk_file **file) MUST;
 void disk_close(struct disk_file *file); /* NULL is fine; says nothing about durability */
 enum status disk_size(struct disk_file *file, uint64_t *size) MUST;
+enum disk_kind { DISK_FILE = 1, DISK_DIRECTORY, DISK_OTHER }; /* OTHER: opening it may block or do things */
+enum status disk_kind(const char *path, enum disk_kind *kind) MUST;
 /* As much as there is, up to size: *got < size only at the end of the file. */
 enum status disk_read(struct disk_file *file, uint64_t offset, void *data, size_t size, size_t *got) MUST;
 /* All slices one after the other at offset, whatever short writes and signals say. After a failure any part may have

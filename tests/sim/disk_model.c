@@ -400,6 +400,21 @@ enum status disk_size(struct disk_file *file, uint64_t *size)
 	return STATUS_OK;
 }
 
+enum status disk_kind(const char *path, enum disk_kind *kind)
+{
+	char parent[DISK_PATH_MAX];
+	const char *name = split(path, parent);
+	const struct directory *directory = directory_of(parent);
+
+	for (size_t i = 0; i < directory->current.count; i++) {
+		if (strcmp(directory->current.at[i].text, name) != 0)
+			continue;
+		*kind = directory->current.at[i].inode == NULL ? DISK_DIRECTORY : DISK_FILE;
+		return STATUS_OK;
+	}
+	return STATUS_NOT_FOUND;
+}
+
 enum status disk_read(struct disk_file *file, uint64_t offset, void *data, size_t size, size_t *got)
 {
 	uint64_t there = offset >= file->inode->size ? 0 : file->inode->size - offset;

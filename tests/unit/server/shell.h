@@ -77,6 +77,8 @@ struct guest {
 	unsigned replies;
 	uint32_t status;
 	char detail[1000], why[200];
+	uint8_t bytes[4096]; /* of the last detail, as they came */
+	size_t size;
 };
 
 static enum status on_established(struct connection *connection, void *arg, const struct certificate_name *who,
@@ -102,6 +104,10 @@ static enum status on_received(struct connection *connection, void *arg, const s
 		guest->status = message->reply.status;
 		snprintf(guest->detail, sizeof(guest->detail), "%.*s", (int)message->reply.detail.size,
 			message->reply.detail.size ? (const char *)message->reply.detail.data : "");
+		guest->size = message->reply.detail.size < sizeof(guest->bytes) ? message->reply.detail.size
+										: sizeof(guest->bytes);
+		if (guest->size > 0)
+			memcpy(guest->bytes, message->reply.detail.data, guest->size);
 	}
 	return STATUS_OK;
 }
