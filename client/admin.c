@@ -307,15 +307,16 @@ dom_call *client_map(dom_client *client, uint32_t timeout_ms)
 	return ask_new(client, ASK_MAP, ADMIN_ANY_NODE, "", none, true, timeout_ms);
 }
 
-static bool ends_with_status(const char *verb)
+/* "node.status", "residency.search" */
+static bool only_asks(const char *verb)
 {
 	size_t size = strlen(verb);
-	return size >= 6 && strcmp(verb + size - 6, "status") == 0;
+	return size >= 6 && (strcmp(verb + size - 6, "status") == 0 || strcmp(verb + size - 6, "search") == 0);
 }
 
 dom_call *client_admin(dom_client *client, uint64_t node, const char *verb, struct bytes body, uint32_t timeout_ms)
 {
-	return ask_new(client, ASK_ADMIN, node, verb, body, ends_with_status(verb), timeout_ms);
+	return ask_new(client, ASK_ADMIN, node, verb, body, only_asks(verb), timeout_ms);
 }
 
 static dom_call *change_new(

@@ -137,6 +137,7 @@ int run_audit_proof(const struct invocation *invocation);
 int run_audit_show(const struct invocation *invocation);
 int run_audit_verify(const struct invocation *invocation);
 int run_report_residency(const struct invocation *invocation);
+int run_residency_scan(const struct invocation *invocation);
 int run_cert_create_ca(const struct invocation *invocation);
 int run_cert_create_node(const struct invocation *invocation);
 int run_cert_create_client(const struct invocation *invocation);

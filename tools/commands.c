@@ -64,6 +64,10 @@ FLAG(serial, "serial", 0, FLAG_TEXT, "HEX", "instead of FILE, with --place or --
 FLAG(days, "days", 0, FLAG_NUMBER, "N", "life in days (default 90; of an authority 1826, five years)");
 FLAG(heads, "heads", 0, FLAG_TEXT, "FILE", "with files: what `domctl audit heads -o json` said");
 FLAG(file, "file", 0, FLAG_TEXT, "FILE", "write it there instead of to standard output");
+FLAG(keys, "keys", 0, FLAG_NUMBER, "N", "canaries of each policy, 1 to 64 (default 8)");
+FLAG(keep_canaries, "keep", 0, FLAG_TEXT, "FILE", "leave the canaries, and write there what they are");
+FLAG(canaries, "canaries", 0, FLAG_TEXT, "FILE", "look for those that --keep has written there, plant none");
+FLAG(scanned_policy, "policy", 0, FLAG_TEXT, "POLICY", "of this policy; repeatable (default: all with a prefix)");
 FLAG(holder, "name", 0, FLAG_TEXT, "NAME", "of the client or administrator");
 
 #define FLAGS(...)                                                                                                     \
@@ -713,6 +717,25 @@ const struct command commands[] = {
 		.flags = FLAGS(&flag_file, &flag_cas, &flag_heads),
 		.kind = "ResidencyReport",
 		.run = run_report_residency },
+
+	{ .noun = "residency",
+		.verb = "scan",
+		.summary = "write canaries, and look for them on every node's disk",
+		.detail = "Random keys and values are written under a prefix of each policy, as a client of a region "
+			  "that may "
+			  "write\n"
+			  "them. Then every node looks for them in all its files, by a question that does not say what "
+			  "they "
+			  "are.\n"
+			  "Exit 0: they are where their copies are, and nowhere else; 14: elsewhere, or not where they "
+			  "must "
+			  "be; 15:\n"
+			  "some node could not be asked. They are deleted at the end, unless --keep.",
+		.example = "domctl residency scan --policy eu-health",
+		.flags = FLAGS(&flag_scanned_policy, &flag_keys, &flag_keep_canaries, &flag_canaries),
+		.kind = "ResidencyScan",
+		.mutates = true,
+		.run = run_residency_scan },
 
 	{ .noun = "cert",
 		.verb = "create-ca",

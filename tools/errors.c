@@ -160,6 +160,15 @@ const struct error_code error_codes[] = {
 		"It has expired or soon will, or its names do not stand for what was asked." },
 	{ "DOM-S004", EXIT_CHECK, "the demo found bytes where they may not be, or missed them where they must be",
 		"This is a bug in Domicile. Please report it with the demo's output; --keep DIR keeps the evidence." },
+	{ "DOM-S005", EXIT_CHECK, "canaries are where they may not be, or not where they must be",
+		"leak: bytes of a key or value are on a node where its policy allows none, or in a file in which\n"
+		"there are no keys and values (a log, the ledger, a file that is not Domicile's). stray: on a node\n"
+		"that the policy allows and that has no copy of the shard. missing: a node was searched and does\n"
+		"not have what it must have, so the search shows nothing about the others either; a copy that lags\n"
+		"far behind does that. docs/policy.md has what is searched." },
+	{ "DOM-S006", EXIT_PARTIAL, "not all of every node was searched",
+		"A node did not answer, is of a version that cannot search, or could not read one of its files. What\n"
+		"was searched is in order. `-o wide` names the reason for each." },
 	{ "DOM-A001", EXIT_CONFIRM, "needs confirmation",
 		"There is no terminal to ask on. Give -y, or --confirm NAME where the help says so." },
 	{ "DOM-D001", EXIT_CHECK, "the demo's cluster did not come up",

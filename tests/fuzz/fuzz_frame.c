@@ -1,4 +1,5 @@
-/* Fuzzes what a stranger's bytes meet first: the frame, then the message inside, then a command inside an entry.
+/* Fuzzes what a stranger's bytes meet first: the frame, then the message inside, then a command inside an entry; and
+ * the question and answer of a search.
  * The first byte says what the rest is. What decodes must encode to the bytes it came from; blocks are of exact
  * size, so that the sanitizer sees any read or write beside them.
  *
@@ -7,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/search.h"
 #include "wire/codec.h"
 #include "wire/command.h"
 #include "wire/frame.h"
@@ -52,6 +54,26 @@ static void check_message(struct bytes bytes)
 		return;
 	for (uint64_t i = 0; i <= message.append.last - message.append.first; i++)
 		check_command(message.append.bodies[i]);
+}
+
+static void check_search(struct bytes bytes)
+{
+	static struct needles needles;
+	static struct search_slice slice;
+	struct search_place from;
+	struct packer packer;
+	uint8_t *again = block_of(bytes.size);
+	pack_init(&packer, again, bytes.size);
+	if (search_request_decode(bytes, &from, &needles) == STATUS_OK) {
+		search_request_encode(&from, &needles, &packer);
+		assert(bytes_equal(pack_result(&packer), bytes));
+	}
+	pack_init(&packer, again, bytes.size);
+	if (search_slice_decode(bytes, &slice) == STATUS_OK) {
+		search_slice_encode(&slice, &packer);
+		assert(bytes_equal(pack_result(&packer), bytes));
+	}
+	free(again);
 }
 
 static void check_frame(const uint8_t *data, size_t size)
@@ -102,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	uint8_t *block = block_of(size - 1);
 	memcpy(block, data + 1, size - 1);
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0:
 		check_frame(block, size - 1);
 		break;
@@ -111,6 +133,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 2:
 		check_message(bytes_of(block, size - 1));
+		break;
+	case 3:
+		check_search(bytes_of(block, size - 1));
 		break;
 	default:
 		check_command(bytes_of(block, size - 1));
