@@ -26,7 +26,7 @@ VERB(policy_list) VERB(policy_show) VERB(policy_apply) VERB(policy_plan) VERB(po
 VERB(binding_set) VERB(binding_unset) VERB(binding_which) VERB(shard_list) VERB(shard_show)
 VERB(shard_of) VERB(shard_lead) VERB(shard_place) VERB(key_get) VERB(key_put) VERB(key_delete)
 VERB(key_cas) VERB(key_rebind) VERB(key_scan) VERB(key_where) VERB(key_explain) VERB(operation_list)
-VERB(operation_show) VERB(operation_wait) VERB(cert_create_ca) VERB(cert_create_node)
+VERB(operation_show) VERB(operation_wait) VERB(operation_cancel) VERB(cert_create_ca) VERB(cert_create_node)
 VERB(cert_create_client) VERB(cert_create_admin) VERB(cert_revoke) VERB(cert_list) VERB(cert_show) VERB(cert_verify)
 VERB(audit_heads) VERB(audit_show) VERB(audit_verify) VERB(audit_proof) VERB(audit_check) VERB(report_residency)
 VERB(residency_scan) VERB(version) VERB(help) VERB(completion) VERB(complete) VERB(docs)
