@@ -226,7 +226,7 @@ static void test_membership(void **state)
 	assert_int_equal(membership_decode(&unpacker, &decoded), STATUS_INVALID);
 	assert_int_equal(decoded.count, 0);
 	data[8] = REPLICAS_MAX;
-	data[8 + 2 + 10 + 16] = ROLE_WITNESS + 1; /* the first member's old role */
+	data[8 + 2 + 10 + 8 + 16] = ROLE_WITNESS + 1; /* the first member's old role */
 	unpack_init(&unpacker, pack_result(&packer));
 	assert_int_equal(membership_decode(&unpacker, &decoded), STATUS_INVALID);
 }
