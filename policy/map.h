@@ -276,9 +276,10 @@ bool map_operation_overlaps(
 	const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix);
 /* ... and of the two `inner` is the closer one. */
 bool map_operation_inside(const struct map_operation *inner, const struct map_operation *outer);
-/* A key with the prefix (of any, if empty) may be on its way between policies, or have its rows in both. */
+/* A key with the prefix (of any, if empty) may be on its way between policies, or have its rows in both; also when that
+ * is over, for states that may be old. */
 bool map_moves_under(const struct cluster_map *map, struct bytes prefix);
-/* Equal as long as no operation has re-homed keys meanwhile. */
+/* Equal as long as no operation has put another binding in force meanwhile. */
 uint64_t map_switches(const struct cluster_map *map);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
  * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */

@@ -114,7 +114,8 @@ bool map_moves_under(const struct cluster_map *map, struct bytes prefix)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
-		if (runs(operation) && operation->phase >= PHASE_COPY &&
+		bool rows = operation->phase == PHASE_PURGE || operation->phase == PHASE_ABORT;
+		if ((rows || (runs(operation) && operation->phase >= PHASE_COPY)) &&
 			map_operation_overlaps(operation, false, (struct hash128){ 0 }, prefix))
 			return true;
 	}
@@ -124,9 +125,12 @@ bool map_moves_under(const struct cluster_map *map, struct bytes prefix)
 uint64_t map_switches(const struct cluster_map *map)
 {
 	uint64_t sum = 0; /* of ids, which are never given twice */
-	for (uint32_t i = 0; i < map->operation_count; i++)
-		if (map->operations[i].phase == PHASE_PURGE)
-			sum += map->operations[i].id;
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		if (operation->phase == PHASE_PURGE ||
+			(operation->phase == PHASE_SEAL && operation->state == OPERATION_DONE))
+			sum += operation->id;
+	}
 	return sum;
 }
 

@@ -521,7 +521,9 @@ static void test_binding_waits_for_the_fence(void **state)
 	assert_int_equal(operation->state, OPERATION_RUNNING);
 	assert_non_null(map_binding_pending_of(map, bytes_text("pat/x")));
 	assert_true(map_operation_awaits(operation, other));
+	uint64_t switches = map_switches(map);
 	finish_phase(map, result.id, PHASE_SEAL);
+	assert_true(map_switches(map) != switches); /* there may be rows there of a copy that was given up */
 	assert_int_equal(operation->state, OPERATION_DONE);
 	assert_int_equal(operation->ended_us, 8000);
 	assert_int_equal(binding_at(map, "pat/")->pending_operation, 0);
@@ -595,7 +597,7 @@ static void test_keys_go_along_with_the_binding(void **state)
 	assert_int_equal(operation->state, OPERATION_DONE);
 	assert_int_equal(operation->ended_us, 8000);
 	assert_non_null(strstr(operation->text, "42 keys were moved"));
-	assert_false(map_moves_under(map, bytes_text("pat/")));
+	assert_true(map_moves_under(map, bytes_text("pat/"))); /* a copy that lags may have the rows still */
 	/* Back again, whence they came. */
 	id = begin_copy(map, unset_binding(map, "pat/").id);
 	operation = map_operation_find(map, id);
