@@ -130,6 +130,8 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 		record = record_new(load, client, OPERATION_GET);
 		record->key = (uint16_t)key;
 		record->level = scan.level;
+		record->staleness_max_ms = scan.staleness_max_ms;
+		record->staleness_ms = reply->staleness_ms;
 		record->done = true;
 		record->invoked_ns = scan.invoked_ns;
 		record->returned_ns = scan.returned_ns;
@@ -389,6 +391,8 @@ static void begin(struct world *world, struct sim_client *client, struct sim_ope
 	spec->level = READ_STRONG;
 	if (world->knobs.levels && spec->operation == OPERATION_GET)
 		spec->level = levels[prng_below(&world->load, sizeof(levels))];
+	if (world->knobs.old_scans && spec->operation == OPERATION_SCAN)
+		spec->level = prng_below(&world->load, 2) == 0 ? READ_BOUNDED : READ_NEAREST;
 	if (spec->level == READ_BOUNDED)
 		spec->staleness_max_ms = 1 + (uint32_t)prng_below(&world->load, 3000);
 	record->level = spec->level;
@@ -410,11 +414,14 @@ static void start_scan(struct world *world, struct sim_client *client, struct si
 {
 	const struct cluster_map *map = router_map(client->router);
 	struct operation_spec spec = { .operation = OPERATION_SCAN, .limit = SCAN_LIMIT };
+	const char *policy = eu ? "eu-only" : "world";
 	struct load_record *record;
 	unsigned count = 0, chosen;
 
+	if (world->knobs.old_scans && prng_below(&world->load, 2) == 0)
+		policy = eu ? "eu-other" : "other";
 	for (uint32_t i = 0; i < map->policy_count; i++) {
-		if (strcmp(map->policies[i].name, eu ? "eu-only" : "world") == 0)
+		if (strcmp(map->policies[i].name, policy) == 0)
 			spec.policy = map->policies[i].id;
 	}
 	for (uint32_t i = 0; i < map->shard_count; i++)

@@ -1,7 +1,6 @@
 /* tests/sim/scenarios.c: see tests/sim/scenarios.h. */
 #include "tests/sim/scenarios.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "policy/change.h"
@@ -814,6 +813,12 @@ static void rebinding_witnessed(struct world_knobs *knobs)
 	knobs->witness = true;
 }
 
+static void scanning(struct world_knobs *knobs)
+{
+	rebinding(knobs);
+	knobs->old_scans = true;
+}
+
 /* Somebody who holds keys that are being copied says that one of them cannot go. */
 static void one_cannot_go(struct world *world)
 {
@@ -1493,6 +1498,7 @@ static const struct scenario scenarios[] = {
 	{ "behind", "keys come behind a fence, and the leader is lost that knows of them", behind, play_behind },
 	{ "forged", "who was not asked says that keys have arrived", rebinding, play_forged },
 	{ "forged-witness", "and a witness says that all is done", rebinding_witnessed, play_forged },
+	{ "rehomed-scans", "the same, and what is scanned may be old", scanning, play_rehomed },
 	{ "rehomed-witness", "the same, of shards that have a witness", rebinding_witnessed, play_rehomed },
 	{ "transfers", "leaders are asked to hand over, and crash", lossy, play_transfers },
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", drained,

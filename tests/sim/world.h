@@ -53,6 +53,7 @@ struct world_knobs {
 	bool local_reads;     /* of its policies */
 	bool wide;	      /* WAN distances; else a few hundred microseconds */
 	bool levels;	      /* clients read at all levels; else strongly */
+	bool old_scans;	      /* what they scan may be old, and is of policies too to which keys go and come back */
 	bool old_clock;	      /* what a paused node is asked it takes up with the clock of before the pause */
 	uint64_t job_wait_us; /* so long at most one in four blocking jobs waits for its thread, beside the disk */
 	uint64_t job_late_us; /* so late at most a node hears that a blocking job has run */
