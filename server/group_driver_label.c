@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "policy/quorum.h"
 
-enum { LABEL_VERSION = 1 };
+enum { LABEL_VERSION = 2 };
 
 static void pack_label(const struct driver *driver, struct packer *packer, struct bytes map)
 {

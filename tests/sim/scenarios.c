@@ -796,7 +796,7 @@ static void rebinding(struct world_knobs *knobs)
 	knobs->cold = 1;
 }
 
-static void overtaken(struct world_knobs *knobs)
+static void late_reads(struct world_knobs *knobs)
 {
 	calm(knobs);
 	knobs->bindings = true;
@@ -846,7 +846,7 @@ static void one_cannot_go(struct world *world)
 }
 
 /* Reads wait for the disk for longer than it takes their keys to go to another policy and be removed. */
-static void play_overtaken(struct world *world)
+static void play_late_reads(struct world *world)
 {
 	world->knobs.job_wait_us = 700000;
 	for (unsigned round = 0; round < 60 && world->failure[0] == '\0'; round++) {
@@ -1467,6 +1467,136 @@ static void play_cancelled(struct world *world)
 	}
 }
 
+static void overtaking(struct world_knobs *knobs)
+{
+	calm(knobs);
+	knobs->nodes_per_region = 2;
+	knobs->follow = false;
+}
+
+static void cut_pair(struct world *world, unsigned a, unsigned b)
+{
+	cut(world, a, b);
+	cut(world, b, a);
+}
+
+static void join_pair(struct world *world, unsigned a, unsigned b)
+{
+	world->cut[a][b] = world->cut[b][a] = false;
+	node_peer_connected(world->nodes[a].node, world->nodes[b].id, node_now(&world->nodes[a]));
+	node_peer_connected(world->nodes[b].node, world->nodes[a].id, node_now(&world->nodes[b]));
+	node_kick(&world->nodes[a]);
+	node_kick(&world->nodes[b]);
+}
+
+static void place_on(struct world *world, uint64_t shard, unsigned a, unsigned b, unsigned c)
+{
+	static struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_SHARD_PLACE;
+	change.shard = shard;
+	change.replica_count = 3;
+	change.replicas[0].node = world->nodes[a].id;
+	change.replicas[1].node = world->nodes[b].id;
+	change.replicas[2].node = world->nodes[c].id;
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK)
+		world_fail(world, "shard %llx is not placed: %s", (unsigned long long)shard, found_detail());
+}
+
+/* What a step of play_overtaken waits for. */
+struct overtaken {
+	uint64_t shard;
+	unsigned meta;
+	unsigned leader; /* slot of who is to lead */
+	unsigned host;	 /* ... to host it */
+};
+
+static bool nothing_moves(const struct world *world, const struct overtaken *at)
+{
+	return map_shard_find(node_map(world->nodes[at->meta].node), at->shard)->operation == 0;
+}
+
+static bool leads_it(const struct world *world, const struct overtaken *at)
+{
+	return leader_slot_of(world, at->shard) == (int)at->leader;
+}
+
+static bool hosts_it(const struct world *world, const struct overtaken *at)
+{
+	return node_group(world->nodes[at->host].node, at->shard) != NULL;
+}
+
+static bool is_led(const struct world *world, const struct overtaken *at)
+{
+	return leader_slot_of(world, at->shard) >= 0;
+}
+
+static void await(struct world *world, const struct overtaken *at, const char *what,
+	bool (*holds)(const struct world *world, const struct overtaken *at))
+{
+	for (unsigned i = 0; i < 6000 && world->failure[0] == '\0' && !holds(world, at); i++)
+		wait_ms(world, 5);
+	if (world->failure[0] == '\0' && !holds(world, at))
+		world_fail(world, "shard %llx: %s", (unsigned long long)at->shard, what);
+}
+
+/* A move is cancelled before its shard's leader has heard of it; who leads next, and who was to come, have heard of the
+ * move and not of its end. The newcomer must not come to vote: when it hears, it removes what it has. */
+static void play_overtaken(struct world *world)
+{
+	unsigned slots[4], a, b, c, d;
+	struct overtaken at = { 0 };
+	static struct change change;
+	const struct cluster_map *map;
+
+	wait_ms(world, 3000);
+	at.meta = (unsigned)leader_slot_of(world, META_GROUP);
+	map = node_map(world->nodes[at.meta].node);
+	for (unsigned i = 0; i < 4; i++) /* one of each region, and none votes in meta */
+		slots[i] = map_node_find(map, world->nodes[i].id)->meta_voter ? i + 4 : i;
+	a = slots[0];
+	at.leader = b = slots[1];
+	c = slots[2];
+	at.host = d = slots[3];
+	for (uint32_t i = 0; i < map->shard_count && at.shard == 0; i++)
+		at.shard = of_world(map, &map->shards[i]) ? map->shards[i].id : 0;
+	place_on(world, at.shard, a, b, c);
+	await(world, &at, "it does not come to where it was placed", nothing_moves);
+	name_leader(world, at.shard, world->nodes[b].id);
+	await(world, &at, "who is named does not lead", leads_it);
+	if (world->failure[0] != '\0')
+		return;
+
+	cut_pair(world, at.meta, b);
+	place_on(world, at.shard, a, b, d);
+	await(world, &at, "who is to come does not host it", hosts_it);
+	cut_pair(world, at.meta, a);
+	cut_pair(world, at.meta, d);
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_CANCEL;
+	change.operation = map_shard_find(node_map(world->nodes[at.meta].node), at.shard)->operation;
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK)
+		world_fail(world, "the move is not cancelled: %s", found_detail());
+	join_pair(world, at.meta, b);
+	await(world, &at, "what is cancelled never ends", nothing_moves);
+
+	at.leader = a;
+	name_leader(world, at.shard, world->nodes[a].id);
+	await(world, &at, "who is named does not lead, after the move", leads_it);
+	kill(world, b, false);
+	wait_ms(world, 5000);
+	if (world->failure[0] != '\0')
+		return;
+	join_pair(world, at.meta, d);
+	wait_ms(world, 3000);
+	kill(world, a, false);
+	start(world, b);
+	await(world, &at, "one of its copies is down, and nobody leads", is_led);
+	start(world, a);
+	whole_again(world);
+}
+
 static const struct scenario scenarios[] = {
 	{ "region-lost", "each region loses its power in turn; the others go on", calm, play_region_lost },
 	{ "witness", "each region of two copies and a witness is lost in turn", witnessed, play_witness },
@@ -1494,7 +1624,7 @@ static const struct scenario scenarios[] = {
 	{ "named-damaged", "an engine is damaged where a shard is to be led", compacting, play_named_damaged },
 	{ "rehomed", "bindings take their keys along while nodes crash and do not hear each other", rebinding,
 		play_rehomed },
-	{ "overtaken", "keys go to another policy while reads of them wait for the disk", overtaken, play_overtaken },
+	{ "late-reads", "keys go to another policy while reads of them wait for the disk", late_reads, play_late_reads },
 	{ "behind", "keys come behind a fence, and the leader is lost that knows of them", behind, play_behind },
 	{ "forged", "who was not asked says that keys have arrived", rebinding, play_forged },
 	{ "forged-witness", "and a witness says that all is done", rebinding_witnessed, play_forged },
@@ -1508,6 +1638,8 @@ static const struct scenario scenarios[] = {
 		drained_rebinding, play_rehomed_drains },
 	{ "cancelled", "nodes are lost for ever while shards move there, and operations are cancelled", losing,
 		play_cancelled },
+	{ "overtaken", "a move is cancelled, and who leads the shard then has heard of the move only", overtaking,
+		play_overtaken },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };

@@ -206,7 +206,7 @@ static void test_reply_claims(void **state)
 static void test_membership(void **state)
 {
 	(void)state;
-	struct membership membership = { .index = 3, .count = REPLICAS_MAX };
+	struct membership membership = { .index = 3, .count = REPLICAS_MAX, .map_epoch = 77 };
 	for (unsigned i = 0; i < REPLICAS_MAX; i++)
 		membership.at[i] = (struct member){ .replica = i + 1, .node = i + 50, .role_new = ROLE_VOTER };
 	uint8_t data[1024];
