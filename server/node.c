@@ -285,7 +285,9 @@ void node_received(struct node *node, uint64_t from, const struct peer_identity 
 	node_enter(node, time);
 	if (!node->running || node->failed || who->role != PEER_NODE)
 		return;
-	if (map_node_fenced(node_map_in_force(node), from)) { /* declared lost: nothing it says counts */
+	if (map_node_fenced(node_directory(node), from)) { /* declared lost: nothing it says counts */
+		if (node->meta != NULL && driver_leader_node(node->meta->driver) == 0)
+			node_stranger(node, time); /* or readmitted, and leads meta: who else would tell us? */
 		node->dropped++;
 		return;
 	}

@@ -114,7 +114,7 @@ static void on_send(void *arg, struct driver *driver, uint64_t to, const struct 
 	struct node *node = arg;
 	struct hosted *hosted = hosted_of(node, driver);
 
-	if (hosted == NULL || to == node->identity.node || map_node_fenced(node_map_in_force(node), to) ||
+	if (hosted == NULL || to == node->identity.node || map_node_fenced(node_directory(node), to) ||
 		!residency_send(node, hosted, to, message))
 		return;
 	node_ledger_snapshot(node, hosted, to, message, true);

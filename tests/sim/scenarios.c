@@ -1336,6 +1336,67 @@ static void play_fence(struct world *world)
 		world_fail(world, "nothing succeeds beside a fenced region");
 }
 
+static bool region_state(struct world *world, unsigned region, enum region_state state)
+{
+	static struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_STATE;
+	change.state = (uint8_t)state;
+	strcpy(change.name, world_region_names[region]);
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK)
+		return false;
+	wait_ms(world, 6000);
+	return true;
+}
+
+/* A node hears nobody while a region that is lost by its map is had back and comes to lead meta. */
+static void play_readmitted(struct world *world)
+{
+	unsigned region = (unsigned)(world->seed % 2), deaf = 0;
+	bool led = false;
+
+	while (world->nodes[deaf].region == region)
+		deaf++;
+	world->stats.faults++;
+	wait_ms(world, 3000);
+	if (!region_state(world, region, REGION_FENCED))
+		world_fail(world, "region %u is not fenced", region);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (i == deaf)
+			continue;
+		cut(world, i, deaf);
+		cut(world, deaf, i);
+	}
+	if (!region_state(world, region, REGION_ACTIVE))
+		world_fail(world, "region %u is not readmitted", region);
+	for (unsigned other = 0; other < world->knobs.regions; other++) { /* its voters go to where none is */
+		if (other != region && other != world->nodes[deaf].region &&
+			region_state(world, other, REGION_DRAINING))
+			break;
+	}
+	for (unsigned tries = 0; tries < 20 && !led && world->failure[0] == '\0'; tries++) {
+		int leader = leader_slot_of(world, META_GROUP);
+
+		led = leader >= 0 && world->nodes[leader].region == region;
+		if (led || leader < 0) {
+			wait_ms(world, 500);
+			continue;
+		}
+		kill(world, (unsigned)leader, false);
+		wait_ms(world, 4000);
+		start(world, (unsigned)leader);
+		wait_ms(world, 500);
+	}
+	if (!led)
+		world_fail(world, "nobody of region %u gets to lead meta", region);
+	whole_again(world);
+	for (unsigned ms = 0; ms < 15000; ms += 500) { /* as each node does of itself */
+		wait_ms(world, 500);
+		found_maps(world);
+	}
+}
+
 static void replaced(struct world_knobs *knobs)
 {
 	calm(knobs);
@@ -1641,6 +1702,8 @@ static const struct scenario scenarios[] = {
 		play_cancelled },
 	{ "overtaken", "a move is cancelled, and who leads the shard then has heard of the move only", overtaking,
 		play_overtaken },
+	{ "readmitted", "a region that was lost leads meta, and somebody has not heard that it is back", fenced,
+		play_readmitted },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "follow", "leaders follow writers who move, and not those who come and go", followed, play_follow },
 };
