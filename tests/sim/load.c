@@ -309,6 +309,8 @@ static void replied(struct world *world, unsigned number, const struct message *
 		}
 		return;
 	}
+	if (message->reply.map_epoch > router_epoch(client->router))
+		ask_map(world, client); /* as the library does (fetch_heard) */
 	for (unsigned i = 0; i < OPEN_PER_CLIENT; i++) {
 		struct sim_operation *operation = &client->operations[i];
 
