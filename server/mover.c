@@ -250,11 +250,12 @@ static bool replicas_equal(const struct map_replica *a, unsigned a_count, const 
 	return true;
 }
 
-/* Proposes, for a shard that we lead, the fences that running operations want of its policy. */
+/* Proposes, for a shard that we lead, the fences that running operations want of its policy and that it has not yet.
+ * What lies behind them is counted by rebind.c. */
 static bool fence_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct cluster_map *map = node_map_in_force(node);
-	bool settled = true;
+	bool settled = true, due = elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS);
 
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
@@ -267,15 +268,14 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 		if (!map_operation_fence(map, operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
 			continue;
 		settled = false;
-		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) ||
+		if (driver_fence_of(hosted->driver, operation->id) || !due ||
 			pending_take(node, PENDING_INTERNAL, &token) == NULL)
 			continue;
 		hosted->fence_ns = node->time.now_ns;
 		fence.kind = COMMAND_FENCE;
 		fence.operation = operation->id;
 		fence.map_epoch = map->epoch;
-		driver_propose(
-			hosted->driver, &fence, 0, token, node->time); /* idempotent: applying it again counts again */
+		driver_propose(hosted->driver, &fence, 0, token, node->time); /* idempotent */
 		node_touch(node, hosted);
 	}
 	return settled;
@@ -309,48 +309,6 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 		break;
 	}
 	return settled;
-}
-
-/* A fence was applied here. The leader counts what lies behind it: the fence is in the log before the count, so no
- * write can come between. */
-void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence)
-{
-	const struct map_operation *operation = map_operation_find(node_map_in_force(node), fence->operation);
-	struct change change;
-	struct engine_iter *iter = NULL;
-	struct bytes key, value;
-	uint64_t found = 0;
-	enum status status;
-
-	if (!driver_leads(hosted->driver) || fence->kind != COMMAND_FENCE)
-		return;
-	if (operation != NULL && operation->phase != PHASE_FENCE)
-		return; /* it was counted, and is renewed (rebind.c) */
-	status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,
-		fence->exact ? bytes_of(NULL, 0) : fence->key, bytes_of(NULL, 0), &iter);
-	while (status == STATUS_OK && found < FENCE_SCAN_ROWS) {
-		status = engine_iter_next(iter, &key, &value);
-		if (status != STATUS_OK)
-			break;
-		if (fence->exact) {
-			struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
-
-			if (hash.high != fence->exact_hash[0] || hash.low != fence->exact_hash[1])
-				continue;
-		}
-		found++;
-	}
-	if (iter != NULL)
-		engine_iter_close(iter);
-	if (status != STATUS_OK && status != STATUS_END)
-		return; /* not counted: not reported; proposed again later */
-	memset(&change, 0, sizeof(change));
-	change.kind = CHANGE_FENCE_REPORT;
-	change.shard = hosted->group;
-	change.operation = fence->operation;
-	change.keys_found = found;
-	change.version = driver_version_max(hosted->driver);
-	mover_send_change(node, &change);
 }
 
 static bool move_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)

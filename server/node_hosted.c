@@ -181,10 +181,8 @@ static void on_fenced(void *arg, struct driver *driver, const struct command *fe
 	struct hosted *hosted = hosted_of(node, driver);
 
 	node->mover_wanted = true;
-	if (hosted != NULL) {
-		mover_fenced(node, hosted, fence);
+	if (hosted != NULL)
 		rebind_applied(hosted, fence);
-	}
 }
 
 static void on_flush_wanted(void *arg)

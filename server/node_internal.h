@@ -20,7 +20,7 @@ enum {
 	MOVER_PERIOD_MS = 250,	 /* while something is unsettled */
 	TICK_MS = 5000,		 /* between looks at round trips and leads */
 	LEADER_LAG_ENTRIES = 64, /* who lacks so many entries of the log may not vote or lead yet */
-	FENCE_SCAN_ROWS = 4096,	 /* keys looked at before a fence report says "at least so many" */
+	FENCE_SCAN_ROWS = 4096,	 /* keys counted before a fence report says "at least so many" */
 };
 
 /* A step of moving keys from or to a shard that is led here (rebind.c); of no more use than to go on with it. */
@@ -29,6 +29,7 @@ struct rebind {
 	uint8_t phase;
 	struct buffer *after; /* rows up to this key are dealt with; NULL: none */
 	bool ended;	      /* all are */
+	uint64_t counted;     /* FENCE: of them, what lies behind the fence */
 	uint64_t sent_ns;     /* what is out: a batch, or a proposal; 0: nothing */
 	uint64_t reported_ns;
 	/* COPY: the batch that is out */
@@ -226,7 +227,6 @@ void search_requested(
 
 /* mover.c */
 void mover_run(struct node *node);
-void mover_fenced(struct node *node, struct hosted *hosted, const struct command *fence);
 void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to a live, caught-up voter */
 void mover_send_change(struct node *node, struct change *change);
 

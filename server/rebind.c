@@ -126,13 +126,19 @@ static bool take_left(const struct cluster_map *map, const struct map_operation 
 	return true;
 }
 
-/* Rows of the operation's that this shard is to hand over, or to remove, behind where the last round ended. The packed
- * ones last until the next call. Not OK: the engine could not be read. */
+static bool take_counted(const struct cluster_map *map, const struct map_operation *operation,
+	struct gathered *gathered, const struct command_row *row)
+{
+	gathered->count += behind(map, operation, row->key);
+	return true;
+}
+
+/* Rows of the operation's that this shard is to count, to hand over, or to remove, behind where the last round ended.
+ * The packed ones last until the next call. Not OK: the engine could not be read. */
 static enum status gather(const struct cluster_map *map, struct hosted *hosted, const struct map_shard *shard,
 	const struct map_operation *operation, struct gathered *gathered)
 {
 	static uint8_t packed[COMMAND_ROWS_BYTES_MAX];
-	bool copy = operation->phase == PHASE_COPY;
 	struct engine_iter *iter = NULL;
 	struct bytes key, value;
 	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,
@@ -151,8 +157,17 @@ static enum status gather(const struct cluster_map *map, struct hosted *hosted, 
 		if (status != STATUS_OK)
 			break;
 		row = (struct command_row){ stored.version, key, stored.value };
-		taken = copy ? take_leaving(map, operation, shard, gathered, &row)
-			     : take_left(map, operation, shard, gathered, &row);
+		switch ((enum operation_phase)operation->phase) {
+		case PHASE_FENCE:
+			taken = take_counted(map, operation, gathered, &row);
+			break;
+		case PHASE_COPY:
+			taken = take_leaving(map, operation, shard, gathered, &row);
+			break;
+		default:
+			taken = take_left(map, operation, shard, gathered, &row);
+			break;
+		}
 		if (!taken)
 			break;
 		buffer_unref(gathered->last);
@@ -177,14 +192,19 @@ static void go_on_behind(struct rebind *rebind, struct gathered *gathered)
 
 /* --- what is said and proposed ------------------------------------------------------------------------- */
 
-static void report(struct node *node, struct hosted *hosted, const struct map_operation *operation, uint64_t stuck)
+/* found: FENCE: keys behind it; else: those that are stuck. */
+static void report(struct node *node, struct hosted *hosted, const struct map_operation *operation, uint64_t found)
 {
 	struct change change = { .kind = CHANGE_MOVE_REPORT,
 		.shard = hosted->group,
 		.operation = operation->id,
 		.phase = operation->phase,
-		.keys_found = stuck };
+		.keys_found = found };
 
+	if (operation->phase == PHASE_FENCE) {
+		change.kind = CHANGE_FENCE_REPORT;
+		change.version = driver_version_max(hosted->driver);
+	}
 	if (!elapsed(node, hosted->rebind.reported_ns, REPORT_MS))
 		return;
 	hosted->rebind.reported_ns = node->time.now_ns;
@@ -211,6 +231,28 @@ void rebind_applied(struct hosted *hosted, const struct command *command)
 {
 	if (command->operation == hosted->rebind.operation && command->kind != COMMAND_ADOPT)
 		hosted->rebind.sent_ns = 0;
+}
+
+/* --- FENCE --------------------------------------------------------------------------------------------- */
+
+/* The fence is in the log before the count, so no write can come between. A part of the rows at a time: an exact key is
+ * known by its hash only, so all of them are looked at. */
+static void count(
+	struct node *node, struct hosted *hosted, const struct map_shard *shard, const struct map_operation *operation)
+{
+	struct rebind *rebind = &hosted->rebind;
+	struct gathered gathered = { 0 };
+
+	if (!driver_fence_of(hosted->driver, operation->id))
+		return;
+	if (!rebind->ended && gather(node_map_in_force(node), hosted, shard, operation, &gathered) == STATUS_OK) {
+		go_on_behind(rebind, &gathered);
+		rebind->counted += gathered.count;
+		rebind->ended = gathered.ended || rebind->counted >= FENCE_SCAN_ROWS;
+	}
+	buffer_unref(gathered.last);
+	if (rebind->ended)
+		report(node, hosted, operation, rebind->counted);
 }
 
 /* --- COPY: who hands over ------------------------------------------------------------------------------ */
@@ -521,19 +563,31 @@ static void purge(
 
 /* --- a shard's step ------------------------------------------------------------------------------------ */
 
+/* The shard has a step of it to do. Fences first: to count is quick, and others may wait for whom copies. */
+static const struct map_operation *operation_awaiting(const struct cluster_map *map, const struct map_shard *shard)
+{
+	const struct map_operation *moves = NULL;
+
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *at = &map->operations[i];
+
+		if (at->kind != OPERATION_BINDING || at->phase == PHASE_WAIT || !map_operation_awaits(at, shard->id))
+			continue;
+		if (at->phase == PHASE_FENCE)
+			return at;
+		if (moves == NULL)
+			moves = at;
+	}
+	return moves;
+}
+
 bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct cluster_map *map = node_map_in_force(node);
-	const struct map_operation *operation = NULL;
+	const struct map_operation *operation = operation_awaiting(map, shard);
 	struct rebind *rebind = &hosted->rebind;
 	uint64_t term = group_status(driver_group(hosted->driver), node->time.now_ns).term;
 
-	for (uint32_t i = 0; i < map->operation_count && operation == NULL; i++) {
-		const struct map_operation *at = &map->operations[i];
-
-		if (at->kind == OPERATION_BINDING && at->phase >= PHASE_COPY && map_operation_awaits(at, shard->id))
-			operation = at;
-	}
 	if (operation == NULL || rebind->operation != operation->id || rebind->phase != operation->phase ||
 		rebind->term != term)
 		rebind_forget(hosted);
@@ -543,6 +597,9 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 	rebind->phase = operation->phase;
 	rebind->term = term;
 	switch ((enum operation_phase)operation->phase) {
+	case PHASE_FENCE:
+		count(node, hosted, shard, operation);
+		break;
 	case PHASE_COPY:
 		copy(node, hosted, shard, operation);
 		break;
@@ -558,7 +615,6 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 			propose(node, hosted, operation, &(struct command){ .kind = COMMAND_PURGE });
 		break;
 	case PHASE_NONE:
-	case PHASE_FENCE:
 	case PHASE_WAIT:
 		break;
 	}
