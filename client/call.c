@@ -151,6 +151,8 @@ void call_end(struct dom_call *call, enum status status, const char *message)
 	list_remove(&call->link);
 	call->status = public_status(status);
 	set_message(call, status, message);
+	if (status == STATUS_RESIDENCY_REFUSED)
+		fetch_doubted(client);
 	finish(call);
 }
 

@@ -230,7 +230,7 @@ struct dom_client {
 	uint64_t fetch_ns;	  /* when the last one went out */
 	uint64_t epoch_heard;	  /* newest that any answer told of */
 	uint32_t fetch_node;	  /* rotates over nodes */
-	uint32_t regions_trusted;
+	uint64_t trusted_epoch;	  /* of the map whose regions' authorities are trusted */
 
 	pthread_mutex_t lock; /* of connected and why: dom_connect waits for them */
 	pthread_cond_t resolved_cond;
@@ -249,6 +249,7 @@ void fetch_map(struct dom_client *client, struct endpoint *prefer);
 void fetch_answered(struct dom_client *client, struct endpoint *from, const struct message_map_reply *reply);
 void fetch_lost(struct dom_client *client);
 void fetch_heard(struct dom_client *client, struct endpoint *from, uint64_t epoch);
+void fetch_doubted(struct dom_client *client); /* our map forbids something: is there a newer one? */
 void fetch_next_bootstrap(struct dom_client *client);
 
 #endif

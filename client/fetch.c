@@ -53,8 +53,11 @@ void fetch_map(struct dom_client *client, struct endpoint *prefer)
 static void trust_regions(struct dom_client *client)
 {
 	const struct cluster_map *map = router_map(client->router);
-	for (; client->regions_trusted < map->region_count; client->regions_trusted++) {
-		const struct map_region *region = &map->regions[client->regions_trusted];
+	if (client->trusted_epoch == map->epoch)
+		return;
+	client->trusted_epoch = map->epoch;
+	for (uint32_t i = 0; i < map->region_count; i++) { /* again is harmless */
+		const struct map_region *region = &map->regions[i];
 		enum status status = tls_context_trust(client->tls, bytes_of(region->ca_der, region->ca_size));
 		(void)status; /* not to be used: its nodes will not be reached, which their dialling will tell */
 	}
@@ -111,6 +114,13 @@ void fetch_heard(struct dom_client *client, struct endpoint *from, uint64_t epoc
 		return;
 	if (client_now() - client->fetch_ns >= FETCH_PAUSE_MS * MS_NS)
 		fetch_map(client, epoch == client->epoch_heard ? from : NULL);
+}
+
+/* Who is refused by its own map sends nothing, and so hears of no other one. */
+void fetch_doubted(struct dom_client *client)
+{
+	if (!client->closing && !client->fetch && client_now() - client->fetch_ns >= FETCH_PAUSE_MS * MS_NS)
+		fetch_map(client, NULL);
 }
 
 /* First contact: the addresses in their order, the next as soon as one fails. */

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "client/admin.h"
 #include "client/client_internal.h"
 #include "tests/unit/policy/policies.h"
@@ -40,8 +41,9 @@ static struct node {
 	int stop_fd[2];
 	struct tls_context *tls;
 	uint16_t port;
-	void *map;
-	size_t map_size;
+	void *map, *newer; /* newer: of epoch 8, told only to who asks for maps, once it is there */
+	size_t map_size, newer_size;
+	unsigned tells_newer;
 	struct row rows[ROWS_MAX];
 	unsigned row_count;
 	uint64_t version, index;
@@ -200,9 +202,10 @@ static enum status node_received(struct connection *connection, void *arg, const
 	if (message->kind == MESSAGE_HELLO) {
 		connection_set_frame_size_max(connection, FRAME_SIZE_MAX_CLIENT);
 	} else if (message->kind == MESSAGE_MAP_REQUEST) {
-		answer.map_reply.epoch = 7;
-		if (message->map_request.epoch != 7)
-			answer.map_reply.map = bytes_of(node.map, node.map_size);
+		answer.map_reply.epoch = node.tells_newer ? 8 : 7;
+		if (message->map_request.epoch != answer.map_reply.epoch)
+			answer.map_reply.map = node.tells_newer ? bytes_of(node.newer, node.newer_size)
+								: bytes_of(node.map, node.map_size);
 		fine = connection_send(connection, &answer) == STATUS_OK;
 	} else if (message->kind == MESSAGE_ADMIN) {
 		answer.kind = MESSAGE_REPLY;
@@ -288,11 +291,11 @@ static void add_policy(struct cluster_map *map, uint64_t id, const char *name, c
 	}
 }
 
-static void make_map(void)
+static void make_map(uint64_t epoch, uint64_t closed, void **bytes, size_t *size)
 {
 	struct cluster_map *map = calloc(1, cluster_map_size(&limits));
 	map = cluster_map_init(map, &limits);
-	map->epoch = 7;
+	map->epoch = epoch;
 	map->id_next = EU_NODE;
 	map->cluster[0] = 0xac;
 	memcpy(map->name, "acme", 5);
@@ -308,15 +311,15 @@ static void make_map(void)
 	add_policy(map, EU_ONLY, "eu-only", "eu", "us", EU_NODE);
 	add_policy(map, US_ONLY, "us-only", "us", "*", US_NODE);
 	bind_prefix(map, "k/", ANYWHERE);
-	bind_prefix(map, "closed/", EU_ONLY);
+	bind_prefix(map, "closed/", closed);
 	bind_prefix(map, "us/", US_ONLY);
 	map->id_next = 10000;
 	struct packer packer;
 	pack_init(&packer, NULL, 0);
 	cluster_map_encode(map, &packer);
-	node.map_size = packer.size;
-	node.map = malloc(node.map_size);
-	pack_init(&packer, node.map, node.map_size);
+	*size = packer.size;
+	*bytes = malloc(*size);
+	pack_init(&packer, *bytes, *size);
 	cluster_map_encode(map, &packer);
 	free(map);
 }
@@ -339,7 +342,8 @@ static int set_up(void **state)
 	getsockname(evconnlistener_get_fd(node.listener), (struct sockaddr *)&any, &size);
 	node.port = ntohs(any.sin_port);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", node.port);
-	make_map();
+	make_map(7, EU_ONLY, &node.map, &node.map_size);
+	make_map(8, ANYWHERE, &node.newer, &node.newer_size);
 	assert_int_equal(pipe(node.stop_fd), 0);
 	node.stop = event_new(node.base, node.stop_fd[0], EV_READ, node_stop, NULL);
 	event_add(node.stop, NULL);
@@ -360,6 +364,7 @@ static int tear_down(void **state)
 	tls_context_free(node.tls);
 	close(node.stop_fd[0]);
 	free(node.map);
+	free(node.newer);
 	cast_end(&cast);
 	return 0;
 }
@@ -482,6 +487,22 @@ static void test_refused_here(void **state)
 		assert_int_equal(ended(dom_scan(client, text("k/"), text(""), 0, &options)), DOM_INVALID);
 	}
 	assert_int_equal(node_count(&node.requests), before);
+	dom_close(client);
+}
+
+/* Who is refused by his own map sends nothing, so nobody's answer tells him of a newer one: he asks. */
+static void test_refused_by_an_old_map(void **state)
+{
+	(void)state;
+	dom_client *client = client_of("app");
+	enum dom_status status = DOM_RESIDENCY_REFUSED;
+	assert_int_equal(ended(dom_get(client, text("closed/1"), NULL)), DOM_RESIDENCY_REFUSED);
+	node_set(&node.tells_newer, 1);
+	for (uint64_t end_ns = clock_boot_ns() + 5000000000u;
+		status == DOM_RESIDENCY_REFUSED && clock_boot_ns() < end_ns;)
+		status = ended(dom_get(client, text("closed/1"), NULL));
+	node_set(&node.tells_newer, 0);
+	assert_int_equal(status, DOM_NOT_FOUND);
 	dom_close(client);
 }
 
@@ -806,6 +827,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_operations),
 		cmocka_unit_test(test_refused_here),
+		cmocka_unit_test(test_refused_by_an_old_map),
 		cmocka_unit_test(test_a_node_elsewhere_gets_nothing),
 		cmocka_unit_test(test_a_broken_connection_applies_once),
 		cmocka_unit_test(test_time_runs_out),
