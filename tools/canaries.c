@@ -213,23 +213,27 @@ static int open_writer(struct canaries *canaries, const char *region, struct can
 	return code;
 }
 
-/* A client of --as-region, or of the first region that may write and of which there is a certificate. */
+/* A client of --as-region where that may write, else of the first region that may and of which there is a certificate.
+ */
 static int writer_of(struct canaries *canaries, uint64_t policy_id, struct canary_writer **out)
 {
 	const struct invocation *invocation = canaries->session->invocation;
 	const struct cluster_map *map = canaries->session->map;
 	const struct policy *policy = map_policy_find(map, policy_id);
+	const struct map_region *chosen = NULL;
 	char list[512];
 
 	*out = NULL;
 	for (uint32_t i = 0; policy != NULL && i < map->region_count; i++) {
 		const struct map_region *region = &map->regions[i];
+		bool preferred = invocation->as_region != NULL && map_region_find(map, invocation->as_region) == region;
 
-		if (!policy_may_write(policy, &region->site) || !have_certificate(invocation, region->name) ||
-			(invocation->as_region != NULL && map_region_find(map, invocation->as_region) != region))
-			continue;
-		return open_writer(canaries, region->name, out);
+		if ((chosen == NULL || preferred) && policy_may_write(policy, &region->site) &&
+			have_certificate(invocation, region->name))
+			chosen = region;
 	}
+	if (chosen != NULL)
+		return open_writer(canaries, chosen->name, out);
 	if (policy == NULL)
 		return fail(invocation, "DOM-M001", "the policy of a canary is gone", NULL, NULL);
 	selectors_text(&policy->write_from, list, sizeof(list));

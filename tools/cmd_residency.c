@@ -238,6 +238,11 @@ static const char *verdict_of(
 	return must > 0 ? "held" : "clean";
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return text[0] == '\0' ? json_null() : json_string(text);
+}
+
 static void add_row(struct scan *scan, uint64_t policy_id, uint32_t n)
 {
 	const struct cluster_map *map = scan->session.map;
@@ -262,14 +267,14 @@ static void add_row(struct scan *scan, uint64_t policy_id, uint32_t n)
 	set(item, "must", json_integer(must));
 	set(item, "held", json_integer(held));
 	set(item, "verdict", json_string(verdict_of(scan, node, counts, must, held)));
-	set(item, "where", json_string(text));
-	set(item, "first", json_string(file));
+	set(item, "where", text_or_null(text));
+	set(item, "first", text_or_null(file));
 	set(item, "layers", layers);
 	set(item, "files", json_integer(node->files));
 	set(item, "size_bytes", json_integer((json_int_t)node->size));
 	set(item, "log_searched", json_boolean(node->own_log));
 	set(item, "unread", json_integer(node->unread));
-	set(item, "why", json_string(!node->whole ? node->why : node->unread > 0 ? node->unread_path : ""));
+	set(item, "why", text_or_null(!node->whole ? node->why : node->unread > 0 ? node->unread_path : ""));
 	json_array_append_new(scan->items, item);
 }
 
