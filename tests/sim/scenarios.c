@@ -917,6 +917,8 @@ static void behind(struct world_knobs *knobs)
 	knobs->clients_per_region = 1;
 	knobs->disk_full = knobs->bit_flips = knobs->damages = false;
 	knobs->wide = true;
+	knobs->support_us = 1200000; /* more than the longest round trip */
+	knobs->heartbeat_us = 120000;
 }
 
 static const struct map_operation *operation_of(const struct cluster_map *map, const char *prefix)
