@@ -1465,6 +1465,22 @@ static void losing(struct world_knobs *knobs)
 /* Drained and decommissioned, though whatever moves it may be undone, and it may be had back, meanwhile. A policy that
  * was tightened so far that its shards need the lost copy to get out of where they may not be any more is taken back.
  */
+/* The answer to a change may be the one to another that was under way. */
+static bool gone(const struct world *world, uint64_t id)
+{
+	const struct cluster_map *map = NULL;
+	const struct map_node *node;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct cluster_map *own = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
+
+		if (own != NULL && (map == NULL || own->epoch > map->epoch))
+			map = own;
+	}
+	node = map == NULL ? NULL : map_node_find(map, id);
+	return map != NULL && (node == NULL || node->state == NODE_GONE);
+}
+
 static bool bury(struct world *world, unsigned slot)
 {
 	static struct change change;
@@ -1480,7 +1496,7 @@ static bool bury(struct world *world, unsigned slot)
 			change.state = removes ? 0 : NODE_DRAINING;
 			status = found_change(world, &change, 10 * (uint64_t)WORLD_SECOND);
 		}
-		if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+		if ((status == STATUS_OK || status == STATUS_NOT_FOUND) && gone(world, id))
 			return true;
 		world_log(world, "node %u is not rid of yet: change %u: %s: %s", slot, change.kind, status_name(status),
 			found_detail());
