@@ -75,6 +75,10 @@ contains() { # the last expect's output
 	printf '%s\n' "$output" | head -n 12 | sed 's/^/      /'
 }
 
+refused() { # CODE, EXIT, command
+	expect "$2" "${@:3}" && contains "code  $1"
+}
+
 # --- waiting: for something that comes true, polled, with an end ------------------------------------------------
 
 # seconds, then a command that succeeds once it is true.
