@@ -1,0 +1,213 @@
+/* tests/sim/story_drains.c: scenarios (tests/sim/scenarios.h): nodes and regions come and go. */
+#include "tests/sim/story.h"
+
+#include <string.h>
+
+#include "policy/change.h"
+#include "server/node_internal.h"
+#include "tests/sim/drains.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/found.h"
+
+static void play_drains(struct world *world)
+{
+	faults_start(world);
+}
+
+static void drained_rebinding(struct world_knobs *knobs)
+{
+	story_drained(knobs);
+	knobs->bindings = knobs->levels = true;
+}
+
+/* Policies move, nodes are drained and go, all while bindings take keys along. */
+static void play_rehomed_drains(struct world *world)
+{
+	faults_start(world);
+	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
+		faults_rebind(world);
+		story_wait_ms(world, 300 + prng_below(&world->faults, 2500));
+	}
+}
+
+static void fenced(struct world_knobs *knobs)
+{
+	story_calm(knobs);
+	knobs->nodes_per_region = 2;
+	knobs->drains = true;
+	knobs->bit_flips = knobs->damages = false;
+}
+
+/* A region is declared lost, and lives: nobody outside counts on it any more, what has another place is there, and all
+ * goes on without it. In the end it is listened to again. */
+static void play_fence(struct world *world)
+{
+	unsigned region = (unsigned)(world->seed % world->knobs.regions), outside = region == 0 ? 1 : 0;
+	uint64_t began_ns;
+	static struct change change;
+	const struct cluster_map *map;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_STATE;
+	change.state = REGION_FENCED;
+	strcpy(change.name, world_region_names[region]);
+	world->stats.faults++;
+	story_wait_ms(world, 3000);
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK) {
+		world_fail(world, "region %s is not fenced", change.name);
+		return;
+	}
+	story_wait_ms(world, 15000);
+	if (world->failure[0] != '\0')
+		return;
+	map = node_map(world->nodes[outside].node);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		for (unsigned j = 0; j < world->node_count; j++) {
+			if (world->nodes[i].region != region && world->nodes[j].region == region &&
+				liveness_alive(world->nodes[i].node->liveness, world->nodes[j].id,
+					node_now(&world->nodes[i]).now_ns))
+				world_fail(world, "node %u counts on node %u, which is of a fenced region", i, j);
+		}
+	}
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		for (unsigned r = 0; r < map->shards[i].replica_count; r++) {
+			if (story_of_world(map, &map->shards[i]) &&
+				map_node_fenced(map, map->shards[i].replicas[r].node))
+				world_fail(world, "shard %llx still has a replica in a fenced region",
+					(unsigned long long)map->shards[i].id);
+		}
+	}
+	began_ns = world->now_ns;
+	story_wait_ms(world, 10000);
+	if (world->failure[0] == '\0' && story_succeeded_since(world, began_ns) == 0)
+		world_fail(world, "nothing succeeds beside a fenced region");
+}
+
+static bool region_state(struct world *world, unsigned region, enum region_state state)
+{
+	static struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_STATE;
+	change.state = (uint8_t)state;
+	strcpy(change.name, world_region_names[region]);
+	if (found_change(world, &change, 20 * (uint64_t)WORLD_SECOND) != STATUS_OK)
+		return false;
+	story_wait_ms(world, 6000);
+	return true;
+}
+
+/* A node hears nobody while a region that is lost by its map is had back and comes to lead meta. */
+static void play_readmitted(struct world *world)
+{
+	unsigned region = (unsigned)(world->seed % 2), deaf = 0;
+	bool led = false;
+
+	while (world->nodes[deaf].region == region)
+		deaf++;
+	world->stats.faults++;
+	story_wait_ms(world, 3000);
+	if (!region_state(world, region, REGION_FENCED))
+		world_fail(world, "region %u is not fenced", region);
+	for (unsigned i = 0; i < world->node_count; i++) {
+		if (i == deaf)
+			continue;
+		story_cut(world, i, deaf);
+		story_cut(world, deaf, i);
+	}
+	if (!region_state(world, region, REGION_ACTIVE))
+		world_fail(world, "region %u is not readmitted", region);
+	for (unsigned other = 0; other < world->knobs.regions; other++) { /* its voters go to where none is */
+		if (other != region && other != world->nodes[deaf].region &&
+			region_state(world, other, REGION_DRAINING))
+			break;
+	}
+	for (unsigned tries = 0; tries < 20 && !led && world->failure[0] == '\0'; tries++) {
+		int leader = story_leader_slot_of(world, META_GROUP);
+
+		led = leader >= 0 && world->nodes[leader].region == region;
+		if (led || leader < 0) {
+			story_wait_ms(world, 500);
+			continue;
+		}
+		story_kill(world, (unsigned)leader, false);
+		story_wait_ms(world, 4000);
+		story_start(world, (unsigned)leader);
+		story_wait_ms(world, 500);
+	}
+	if (!led)
+		world_fail(world, "nobody of region %u gets to lead meta", region);
+	story_whole_again(world);
+	for (unsigned ms = 0; ms < 15000; ms += 500) { /* as each node does of itself */
+		story_wait_ms(world, 500);
+		found_maps(world);
+	}
+}
+
+static void replaced(struct world_knobs *knobs)
+{
+	story_calm(knobs);
+	knobs->nodes_per_region = 3; /* without the one that is down, and without the next, there is a place */
+	knobs->drains = true;
+	knobs->disk_full = false;
+}
+
+/* Until it is taken, or for long enough: what it asks for may have to wait for what was asked before. */
+static bool insist(struct world *world, uint8_t kind, uint64_t node, uint8_t state)
+{
+	static struct change change;
+
+	for (unsigned i = 0; i < 60 && world->failure[0] == '\0'; i++) {
+		memset(&change, 0, sizeof(change));
+		change.kind = kind;
+		change.target_node = node;
+		change.state = state;
+		if (found_change(world, &change, 10 * (uint64_t)WORLD_SECOND) == STATUS_OK)
+			return true;
+		story_wait_ms(world, 1000);
+	}
+	world_fail(world, "node %llu: change %u is never taken", (unsigned long long)node, kind);
+	return false;
+}
+
+/* A node is down, and all that it knows are replaced by others, one after the other: it finds back. */
+static void play_away(struct world *world)
+{
+	const unsigned away = (unsigned)(world->seed % world->node_count);
+
+	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_DRAINING); /* so that nothing waits for it */
+	story_wait_ms(world, 5000);
+	node_crash(world, away, false);
+	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+		const struct world_node *node = &world->nodes[i];
+		const unsigned lives = node->former_count;
+
+		if (i == away || !insist(world, CHANGE_NODE_STATE, node->id, NODE_DRAINING) ||
+			!insist(world, CHANGE_NODE_REMOVE, node->id, 0))
+			continue;
+		for (unsigned round = 0; (node->former_count == lives || node->id == 0) && round < 60; round++) {
+			story_wait_ms(world, 1000);
+			drains_replace(world);
+			found_joins(world);
+		}
+		world->stats.faults++;
+	}
+	node_start(world, away);
+	for (unsigned round = 0; round < 20 && world->failure[0] == '\0'; round++) {
+		story_wait_ms(world, 1000);
+		found_maps(world);
+	}
+	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_ACTIVE);
+}
+
+static const struct scenario scenarios[] = {
+	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", story_drained,
+		play_drains },
+	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
+		drained_rebinding, play_rehomed_drains },
+	{ "away", "all others are replaced while a node is down", replaced, play_away },
+	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
+	{ "readmitted", "a region that was lost leads meta, and somebody has not heard that it is back", fenced,
+		play_readmitted },
+};
+const struct stories stories_drains = { scenarios, sizeof(scenarios) / sizeof(scenarios[0]) };
