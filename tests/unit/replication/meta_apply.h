@@ -123,4 +123,20 @@ static inline struct cluster_map *ruled(void)
 	return map;
 }
 
+static inline struct cluster_map *reopened(struct cluster_map *map)
+{
+	struct packer packer;
+	pack_init(&packer, NULL, 0);
+	cluster_map_encode(map, &packer);
+	uint8_t *bytes = malloc(packer.size);
+	pack_init(&packer, bytes, packer.size);
+	cluster_map_encode(map, &packer);
+	struct cluster_map *copy = map_new();
+	assert_int_equal(cluster_map_decode(pack_result(&packer), copy), STATUS_OK);
+	assert_int_equal(meta_digest(copy), meta_digest(map));
+	free(bytes);
+	free(map);
+	return copy;
+}
+
 #endif
