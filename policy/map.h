@@ -250,8 +250,8 @@ const struct map_operation *map_operation_find(const struct cluster_map *map, ui
 bool map_binding_in_force(const struct cluster_map *map, const struct map_binding *binding);
 /* What a running OPERATION_BINDING wants fenced in the shards of `policy`: the prefix (borrowed from the map) or the
  * exact hash. False: nothing of that policy, or it has all its fences. */
-bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
-	bool *exact, uint64_t exact_hash[2], struct bytes *prefix);
+bool map_operation_fence(const struct map_operation *operation, uint64_t policy, bool *exact, uint64_t exact_hash[2],
+	struct bytes *prefix);
 /* What a fence of that operation, in the shards of `policy`, covers is bound to another policy by now, or to none: who
  * still comes there has an old map, or meets a node that has one. So the fence stays. Not so where it may keep out keys
  * that live there: those that a closer binding has left there; and an exact key that has no binding of its own any

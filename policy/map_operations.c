@@ -49,10 +49,9 @@ bool map_operation_awaits(const struct map_operation *operation, uint64_t shard)
 	return false;
 }
 
-bool map_operation_fence(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
-	bool *exact, uint64_t exact_hash[2], struct bytes *prefix)
+bool map_operation_fence(const struct map_operation *operation, uint64_t policy, bool *exact, uint64_t exact_hash[2],
+	struct bytes *prefix)
 {
-	(void)map;
 	if (!runs(operation) || operation->phase != PHASE_FENCE ||
 		!names(operation->sources, operation->source_count, policy))
 		return false;

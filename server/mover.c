@@ -265,7 +265,7 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 		if (operation->kind != OPERATION_BINDING || !map_operation_awaits(operation, shard->id))
 			continue;
 		memset(&fence, 0, sizeof(fence));
-		if (!map_operation_fence(map, operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
+		if (!map_operation_fence(operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
 			continue;
 		settled = false;
 		if (driver_fence_of(hosted->driver, operation->id) || !due ||

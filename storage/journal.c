@@ -539,14 +539,6 @@ bool journal_removing(const struct journal *journal, uint64_t group)
 	return false;
 }
 
-bool journal_holds(const struct journal *journal, uint64_t group)
-{
-	for (size_t i = 0; i < journal->tombstone_count; i++)
-		if (journal->tombstones[i].group == group)
-			return true;
-	return index_find(&journal->index, group) != NULL;
-}
-
 void journal_stats(const struct journal *journal, struct journal_stats *stats)
 {
 	*stats = journal->stats;

@@ -83,7 +83,8 @@ enum status journal_append_entry(struct journal *journal, const struct journal_e
 enum status journal_append_cut(struct journal *journal, uint64_t group, uint64_t from) MUST; /* from > base */
 /* A snapshot took the log's place: all entries of the group are gone, the next is index + 1. */
 enum status journal_append_reset(struct journal *journal, uint64_t group, uint64_t index, uint64_t term) MUST;
-enum status journal_append_remove(struct journal *journal, uint64_t group) MUST; /* see journal_holds */
+/* Its bytes go with the flushes that follow; journal_erase's mark says when they have. */
+enum status journal_append_remove(struct journal *journal, uint64_t group) MUST;
 /* An entry that was lost, fetched again: base < index <= last; takes the place of whatever was there. */
 enum status journal_repair_entry(struct journal *journal, const struct journal_entry *entry, struct buffer *body) MUST;
 /* Entries up to index are not needed any more (the engine has flushed them). Beyond last: up to last. */
@@ -114,8 +115,6 @@ enum status journal_read_entry(struct journal *journal, uint64_t group, uint64_t
 enum status journal_read_state(const struct journal *journal, uint64_t group, struct journal_state *state) MUST;
 /* After journal_append_remove: it is not durable yet, so a restart may find the group's log again. */
 bool journal_removing(const struct journal *journal, uint64_t group);
-/* After journal_append_remove: some segment still has bytes of the group. They go with the flushes that follow. */
-bool journal_holds(const struct journal *journal, uint64_t group);
 
 /* What means nothing any more at this call (entries trimmed, cut, reset, overwritten, of groups removed) is to leave
  * the disk: the flushes that follow write again what is still needed of every segment that may have bytes of it, and

@@ -46,10 +46,10 @@ static void test_binding_waits_for_the_fence(void **state)
 	bool exact = true;
 	uint64_t hash[2];
 	struct bytes prefix;
-	assert_true(map_operation_fence(map, operation, operation->policy, &exact, hash, &prefix));
+	assert_true(map_operation_fence(operation, operation->policy, &exact, hash, &prefix));
 	assert_false(exact);
 	assert_true(bytes_equal(prefix, bytes_text("pat/")));
-	assert_false(map_operation_fence(map, operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
+	assert_false(map_operation_fence(operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
 	/* The same again is under way; another policy has to wait. */
 	assert_int_equal(set_binding(map, binding_of("pat/", "eu")).id, result.id);
 	assert_refused(set_binding(map, binding_of("pat/", "default")), STATUS_CONFLICT, "not decided");
@@ -110,7 +110,7 @@ static void test_keys_go_along_with_the_binding(void **state)
 	assert_int_equal(operation->keys, 42);
 	assert_int_equal(operation->phase_epoch, map->epoch);
 	assert_true(map_operation_fences(operation));
-	assert_false(map_operation_fence(map, operation, usual, &exact, hash, &prefix)); /* they are there */
+	assert_false(map_operation_fence(operation, usual, &exact, hash, &prefix)); /* they are there */
 	assert_int_equal(map_operation_moves(map, operation, usual, bytes_text("pat/x"), &target), MOVE_GOES);
 	assert_int_equal(target, eu);
 	assert_int_equal(map_operation_moves(map, operation, usual, bytes_text("par/x"), &target), MOVE_STAYS);
@@ -438,11 +438,11 @@ static void test_exact_keys(void **state)
 	bool exact;
 	uint64_t hash[2];
 	struct bytes prefix;
-	assert_true(map_operation_fence(map, operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
+	assert_true(map_operation_fence(operation, map_policy_by_name(map, "eu")->id, &exact, hash, &prefix));
 	assert_true(exact);
 	assert_int_equal(hash[0], 5);
-	assert_true(map_operation_fence(map, operation, map_policy_by_name(map, "default")->id, &exact, hash, &prefix));
-	assert_false(map_operation_fence(map, operation, map_policy_by_name(map, "us")->id, &exact, hash, &prefix));
+	assert_true(map_operation_fence(operation, map_policy_by_name(map, "default")->id, &exact, hash, &prefix));
+	assert_false(map_operation_fence(operation, map_policy_by_name(map, "us")->id, &exact, hash, &prefix));
 	finish_fence(map, id);
 	assert_int_equal(map_binding_by_hash(map, (struct hash128){ 5, ~5ULL })->pending_operation, 0);
 	/* A second one stays sorted before all prefixes; failing, it goes. */
