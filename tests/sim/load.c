@@ -328,7 +328,7 @@ static void replied(struct world *world, unsigned number, const struct message *
 	}
 }
 
-static void lost(struct world *world, unsigned number, unsigned slot, bool delivered)
+static void lost(struct world *world, unsigned number, unsigned slot, uint64_t undelivered)
 {
 	for (unsigned c = 0; c < world->load_state->count; c++) {
 		struct sim_client *client = &world->load_state->clients[c];
@@ -338,6 +338,7 @@ static void lost(struct world *world, unsigned number, unsigned slot, bool deliv
 
 			for (unsigned s = 0; operation->busy && s < operation->sent_count;) {
 				uint32_t attempt = operation->sent[s].attempt;
+				bool delivered = operation->sent[s].request != undelivered;
 
 				if (operation->sent[s].slot != slot) {
 					s++;

@@ -445,6 +445,7 @@ static void io_send(void *arg, uint64_t to_id, const struct message *message)
 
 struct request {
 	unsigned client, region, slot;
+	uint64_t number;
 	struct peer_identity who;
 };
 
@@ -467,7 +468,7 @@ static void on_request(struct world *world, void *arg, uint64_t value, struct bu
 				&request->who, &message, taken_up(to));
 		node_kick(to);
 	} else if (lost_fn != NULL) {
-		lost_fn(world, request->client, request->slot, false);
+		lost_fn(world, request->client, request->slot, request->number);
 	}
 	free(request);
 }
@@ -479,7 +480,9 @@ void world_request(struct world *world, unsigned client, unsigned region, const 
 
 	if (request == NULL)
 		abort();
-	*request = (struct request){ .client = client, .region = region, .slot = slot, .who = *who };
+	*request = (struct request){
+		.client = client, .region = region, .slot = slot, .number = message->request, .who = *who
+	};
 	world_at(world, world->now_ns + network_delay_ns(world, region, world->nodes[slot].region), on_request, request,
 		client, encode(world, message));
 }
@@ -735,7 +738,7 @@ void node_crash(struct world *world, unsigned slot, bool power_cut)
 	}
 	checkers_crashed(world, node);
 	if (lost_fn != NULL)
-		lost_fn(world, UINT32_MAX, slot, true);
+		lost_fn(world, UINT32_MAX, slot, 0);
 	jobs_end(node);
 	node_close(dead);
 	node->dead = node->failed = false;

@@ -162,9 +162,9 @@ void world_heal(struct world *world);
 typedef void world_reply_fn(struct world *world, unsigned client, const struct message *reply);
 void world_request(struct world *world, unsigned client, unsigned region, const struct peer_identity *who,
 	unsigned slot, const struct message *message);
-/* The connection of a client (UINT32_MAX: of all) to this node broke; delivered: what was under way may have arrived.
- */
-typedef void world_lost_fn(struct world *world, unsigned client, unsigned slot, bool delivered);
+/* The connection of a client (UINT32_MAX: of all) to this node broke. All that was under way may have arrived, but for
+ * the request of this number (0: none). */
+typedef void world_lost_fn(struct world *world, unsigned client, unsigned slot, uint64_t undelivered);
 void world_on_reply(struct world *world, world_reply_fn *fn, world_lost_fn *lost);
 
 /* The cluster from nothing: init, joins, policies. False: it did not come up within the time. */
