@@ -311,6 +311,13 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 	return settled;
 }
 
+/* Its members are those that are wanted, and an operation waits to hear so: also when the map names the same already,
+ * as of a shard that was to go elsewhere and is to stay after all. */
+static bool has_come(const struct map_shard *shard, const struct membership *membership)
+{
+	return shard->operation != 0 && replicas_equal(shard->wanted, shard->wanted_count, membership);
+}
+
 static bool move_shard(struct node *node, struct hosted *hosted, const struct map_shard *shard)
 {
 	const struct group *group = driver_group(hosted->driver);
@@ -322,7 +329,8 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 		settled = false;
 	if (may_leave_out(shard, group_membership(group)) && !group_membership(group)->joint &&
 		group_status(group, node->time.now_ns).commit >= group_membership(group)->index &&
-		!replicas_equal(shard->replicas, shard->replica_count, group_membership(group))) {
+		(has_come(shard, group_membership(group)) ||
+			!replicas_equal(shard->replicas, shard->replica_count, group_membership(group)))) {
 		/* Whoever was voted out leaves the report to its successor: it is removed by it, and must not be before
 		 * the others have somebody else to follow. */
 		if (membership_is_voter(group_membership(group), driver_replica_id(hosted->driver)))

@@ -145,6 +145,18 @@ static void play_copies(struct world *world)
 	}
 }
 
+/* Fewer copies are wanted, and as many as before again before anybody has left. */
+static void play_turned(struct world *world)
+{
+	for (unsigned round = 0; round < 5 && world->failure[0] == '\0'; round++) {
+		story_wait_ms(world, 1000);
+		story_apply_world(world, false, 3);
+		story_wait_ms(world, prng_below(&world->faults, 60));
+		story_apply_world(world, false, 5);
+		story_wait_ms(world, 2000);
+	}
+}
+
 static void losing(struct world_knobs *knobs)
 {
 	story_drained(knobs);
@@ -372,6 +384,7 @@ static const struct scenario scenarios[] = {
 	{ "born-full", "replicas are to be made while disks are full", story_five_regions, play_born_full },
 	{ "outside", "replicas that have no place any more are asked to write", five_quiet, play_outside },
 	{ "copies", "five copies, three, five: leaders are voted out", five_copies, play_copies },
+	{ "turned", "five copies, three, and five again before anybody has left", five_quiet, play_turned },
 	{ "cancelled", "nodes are lost for ever while shards move there, and operations are cancelled", losing,
 		play_cancelled },
 	{ "overtaken", "a move is cancelled, and who leads the shard then has heard of the move only", overtaking,
