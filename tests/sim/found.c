@@ -29,6 +29,12 @@ enum status attest_region_ca(
 	return STATUS_OK;
 }
 
+/* A node asks by this number: what is answered to who was there before it comes to nobody any more. */
+static uint64_t life(const struct world_node *node)
+{
+	return 1 + node->former_count;
+}
+
 void found_replied(struct world *world, unsigned client, const struct message *reply)
 {
 	if (client >= JOIN_CLIENT) {
@@ -36,6 +42,8 @@ void found_replied(struct world *world, unsigned client, const struct message *r
 		const char *why = "";
 		enum status status;
 
+		if (reply->request != life(node))
+			return;
 		if (node->node != NULL && node->id != 0 && reply->kind == MESSAGE_MAP_REPLY) {
 			status = node_mapped(node->node, reply, node_now(node), &why);
 			world_log(world, "node %u has a map: %s %s", node->slot, status_name(status), why);
@@ -149,7 +157,7 @@ void found_change_async(struct world *world, const struct change *change)
 
 void found_maps(struct world *world)
 {
-	struct message message = { .kind = MESSAGE_MAP_REQUEST, .request = 1 };
+	struct message message = { .kind = MESSAGE_MAP_REQUEST };
 
 	for (unsigned i = 0; i < world->node_count; i++) {
 		struct world_node *node = &world->nodes[i];
@@ -157,6 +165,7 @@ void found_maps(struct world *world)
 		if (node->node == NULL || node->id == 0 || node->join_ns > world->now_ns || !node_unmapped(node->node))
 			continue;
 		node->join_ns = world->now_ns + WORLD_SECOND / 2;
+		message.request = life(node);
 		world_request(world, JOIN_CLIENT + i, node->region, &node->who,
 			(unsigned)prng_below(&world->drains, world->node_count), &message);
 	}
@@ -174,7 +183,7 @@ void found_joins(struct world *world)
 			continue;
 		node->join_ns = world->now_ns + WORLD_SECOND / 2;
 		node_join_message(node->node, &message);
-		message.request = 1;
+		message.request = life(node);
 		world_request(world, JOIN_CLIENT + i, node->region, &node->who,
 			again ? (unsigned)prng_below(&world->drains, world->node_count) : leader_slot(world, 0),
 			&message);
