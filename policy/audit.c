@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { AUDIT_REGIONS_MAX = 4 * MAP_REGIONS_MAX }; /* with those that have gone */
+
 struct audit {
 	audit_fn *fn;
 	void *arg;
@@ -12,7 +14,7 @@ struct audit {
 	uint64_t last_us; /* of the last record */
 	uint8_t cluster[16];
 	uint32_t region_count, policy_count, replica_count;
-	struct site regions[MAP_REGIONS_MAX];
+	struct site regions[AUDIT_REGIONS_MAX]; /* no two contain one another: the older of such two has gone */
 	struct audit_policy policies[MAP_POLICIES_MAX];
 	struct audit_replica replicas[MAP_SHARDS_MAX];
 };
@@ -95,15 +97,17 @@ static void take_region(struct audit *audit, const struct ledger_record *record)
 		find(audit, AUDIT_RULES, record, "the tags of a region do not decode");
 		return;
 	}
-	uint32_t at = 0;
-	while (at < audit->region_count && !place_equal(&audit->regions[at].place, &site.place))
-		at++;
-	if (at == MAP_REGIONS_MAX)
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < audit->region_count; i++) {
+		const struct site *other = &audit->regions[i];
+		if (!place_within(&other->place, site.place.text) && !place_within(&site.place, other->place.text))
+			audit->regions[kept++] = *other;
+	}
+	audit->region_count = kept;
+	if (kept == AUDIT_REGIONS_MAX)
 		find(audit, AUDIT_TOO_MANY, record, "more regions than a cluster has");
 	else
-		audit->regions[at] = site;
-	if (at == audit->region_count && at < MAP_REGIONS_MAX)
-		audit->region_count++;
+		audit->regions[audit->region_count++] = site;
 }
 
 static bool may_be(const struct policy *rules, const struct site *site, bool witness)

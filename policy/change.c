@@ -302,6 +302,7 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
+	case CHANGE_REGION_REMOVE:
 		state_encode(change, packer);
 		away_encode(change, packer);
 		return;
@@ -346,6 +347,7 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
 	case CHANGE_NODE_REMOVE:
+	case CHANGE_REGION_REMOVE:
 		state_decode(unpacker, change);
 		away_decode(unpacker, change);
 		return STATUS_OK;

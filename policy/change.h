@@ -25,8 +25,9 @@ enum change_kind {
 	CHANGE_NODE_REMOVE = 16,   /* admin: a drained node, for ever */
 	CHANGE_MOVE_REPORT = 17,   /* the shard's leader: its step of an operation's phase is done */
 	CHANGE_CANCEL = 18,	   /* admin: an operation is to go back where it can */
+	CHANGE_REGION_REMOVE = 19, /* admin: a region without nodes, of which no policy speaks */
 };
-enum { CHANGE_KIND_LAST = CHANGE_CANCEL };
+enum { CHANGE_KIND_LAST = CHANGE_REGION_REMOVE };
 
 struct change_binding {
 	bool exact;
@@ -43,7 +44,7 @@ struct change {
 	uint64_t
 		plan; /* apply only if that is the plan's id (policy/plan.h), so its outcome; 0: whatever comes of it */
 	uint64_t now_us; /* proposer's wall clock: for operations' times only */
-	/* INIT: of the cluster; REGION_STATE: of the region */
+	/* INIT: of the cluster; REGION_STATE, REGION_REMOVE: of the region */
 	char name[CLUSTER_NAME_MAX];
 	uint8_t cluster[16], hash_secret[16], admin_spki_sha256[32];
 	/* INIT, REGION_ADD */
@@ -61,7 +62,8 @@ struct change {
 	uint64_t version; /* FENCE_REPORT: no row of the shard has, or had, a higher one */
 	uint8_t replica_count;
 	struct map_replica replicas[REPLICAS_MAX];
-	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE (name): enum node_state, enum region_state */
+	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE, REGION_REMOVE (name): enum node_state, enum region_state
+	 */
 	uint8_t state;
 	/* NODE_STATE, REGION_STATE: nodes that do not answer the proposer, meta's leader. Nothing comes to them that
 	 * has another place. */

@@ -1,6 +1,6 @@
 /* replication/meta.c: see replication/meta.h: dispatch, regions, nodes and meta's own membership. Shards and
- * operations are in meta_shards.c, what drains nodes in meta_drain.c, policies and bindings in meta_rules.c, invariants
- * and digest in meta_check.c.
+ * operations are in meta_shards.c, what drains nodes in meta_drain.c, regions that go in meta_region.c, policies and
+ * bindings in meta_rules.c, invariants and digest in meta_check.c.
  *
  * Each change is judged whole before the map is touched, so a refused one has nothing to undo. The epoch grows by one
  * with each change that is taken; a report that repeats what is known is OK and is not a change. */
@@ -442,6 +442,8 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_node_state(map, change, result, changed);
 	case CHANGE_REGION_STATE:
 		return meta_apply_region_state(map, change, result, changed);
+	case CHANGE_REGION_REMOVE:
+		return meta_apply_region_remove(map, change, result);
 	case CHANGE_NODE_REMOVE:
 		return meta_apply_node_remove(map, change, result, changed);
 	case CHANGE_MOVE_REPORT:

@@ -1,6 +1,7 @@
 /* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
- * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_rules.c
- * (policies and bindings), meta_cancel.c, meta_check.c (invariants and digest). Folder-internal. */
+ * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_region.c
+ * (regions that go), meta_rules.c (policies and bindings), meta_cancel.c, meta_check.c (invariants and digest).
+ * Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -86,6 +87,9 @@ bool meta_apply_node_remove(
 bool meta_forget_gone(struct cluster_map *map, const struct change *report);
 /* Meta's voters after nodes came, went, or changed their state. */
 void meta_voters_choose(struct cluster_map *map);
+
+/* meta_region.c */
+bool meta_apply_region_remove(struct cluster_map *map, const struct change *change, struct meta_result *result);
 
 /* meta_rules.c. Whether the nodes that take replicas can carry the policy; where they carry a shard of one that they
  * can. */

@@ -54,6 +54,7 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_SHARD_LEAD:
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
+	case CHANGE_REGION_REMOVE:
 	case CHANGE_NODE_REMOVE:
 	case CHANGE_CANCEL:
 	case CHANGE_NODE_ADDRESSES: /* when nodes have moved and cannot reach each other to say so */

@@ -140,8 +140,9 @@ static bool region_note(struct node_ledger *ledger, const struct ledger_record *
 	struct recorded_region *region = region_find(ledger, &record->place);
 
 	if (region == NULL) {
-		if (ledger->region_count == MAP_REGIONS_MAX)
-			return false;
+		if (ledger->region_count == MAP_REGIONS_MAX) /* some have gone; what is missed is recorded again */
+			memmove(&ledger->regions[0], &ledger->regions[1],
+				--ledger->region_count * sizeof(ledger->regions[0]));
 		region = &ledger->regions[ledger->region_count++];
 		region->place = hash64(bytes_text(record->place.text));
 	}
@@ -674,6 +675,22 @@ static void kept_head_look(struct node *node)
 		"the ledger is shorter than the head of it that meta keeps: this data directory is an older one");
 }
 
+/* Of regions that went: when one comes back, it is recorded as if it were new, for an audit may have dropped it. */
+static void regions_forget(struct node_ledger *ledger, const struct cluster_map *map)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < ledger->region_count; i++) {
+		bool there = false;
+
+		for (uint32_t j = 0; j < map->region_count && !there; j++)
+			there = ledger->regions[i].place == hash64(bytes_text(map->regions[j].site.place.text));
+		if (there)
+			ledger->regions[kept++] = ledger->regions[i];
+	}
+	ledger->region_count = kept;
+}
+
 void node_ledger_map(struct node *node)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -685,6 +702,8 @@ void node_ledger_map(struct node *node)
 		whole = record_region(node, &map->regions[i]);
 	for (uint32_t i = 0; i < map->policy_count && whole; i++)
 		whole = record_policy(node, &map->policies[i], i);
+	if (whole && map->epoch > 0)
+		regions_forget(node->ledger, map);
 	node->ledger->map_due = !whole;
 	node->ledger->map_epoch = map->epoch;
 	kept_head_look(node);

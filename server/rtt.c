@@ -4,9 +4,45 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "server/node_internal.h"
 
-enum { RTT_VERSION = 1, RTT_CHANGE_US = 1000, RTT_BODY_MAX = 3 + 6 * MAP_REGIONS_MAX };
+enum { RTT_VERSION = 2, RTT_CHANGE_US = 1000, RTT_BODY_MAX = 11 + 6 * MAP_REGIONS_MAX };
+
+static uint64_t digest_of(const struct cluster_map *map, uint32_t count)
+{
+	uint64_t digest = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		digest = hash64_seeded(bytes_text(map->regions[i].name), digest);
+	return digest;
+}
+
+/* A region that came stands behind the others. When one went, positions mean others: what was by them is forgotten, and
+ * comes again. */
+static void regions_look(struct node *node)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	struct rtt_rows *rtt = node->rtt;
+	uint64_t digest;
+
+	if (map->epoch == rtt->map_epoch)
+		return;
+	rtt->map_epoch = map->epoch;
+	digest = digest_of(map, map->region_count);
+	if (digest == rtt->regions && map->region_count == rtt->region_count)
+		return;
+	if (map->region_count < rtt->region_count || digest_of(map, rtt->region_count) != rtt->regions) {
+		memset(rtt->heard, 0, sizeof(rtt->heard));
+		for (size_t i = 0; i < node->table_size; i++) {
+			if (node->table[i] != NULL)
+				node->table[i]->leading.count = 0; /* who writes, by region */
+		}
+	}
+	rtt->regions = digest;
+	rtt->region_count = map->region_count;
+	rtt->told_ns = rtt->matrix_ns = 0;
+}
 
 static bool over(const struct node *node, uint64_t since_ns, uint64_t ms)
 {
@@ -58,6 +94,7 @@ void rtt_tick(struct node *node)
 	struct packer packer;
 	uint16_t count = 0;
 
+	regions_look(node);
 	own_row(node, row_us);
 	if (!worth_telling(node, row_us))
 		return;
@@ -67,6 +104,7 @@ void rtt_tick(struct node *node)
 		return;
 	pack_init(&packer, body, sizeof(body));
 	pack_u8(&packer, RTT_VERSION);
+	pack_u64(&packer, node->rtt->regions);
 	pack_u16(&packer, count);
 	for (uint16_t i = 0; i < MAP_REGIONS_MAX; i++) {
 		if (row_us[i] == LATENCY_UNKNOWN)
@@ -85,7 +123,7 @@ void rtt_tick(struct node *node)
 	node->rtt->told_ns = node->time.now_ns;
 }
 
-/* A node speaks for its own region only, and regions keep their positions. */
+/* A node speaks for its own region only. */
 void rtt_received(struct node *node, uint64_t from, struct bytes body)
 {
 	const struct cluster_map *map = node_map_in_force(node);
@@ -93,8 +131,10 @@ void rtt_received(struct node *node, uint64_t from, struct bytes body)
 	struct unpacker unpacker;
 	uint16_t count;
 
+	regions_look(node);
 	unpack_init(&unpacker, body);
-	if (sender == NULL || unpack_u8(&unpacker) != RTT_VERSION) {
+	if (sender == NULL || unpack_u8(&unpacker) != RTT_VERSION ||
+		unpack_u64(&unpacker) != node->rtt->regions) { /* or it speaks of another list */
 		node->dropped++;
 		return;
 	}
@@ -104,7 +144,7 @@ void rtt_received(struct node *node, uint64_t from, struct bytes body)
 		uint32_t us = unpack_u32(&unpacker);
 		struct rtt_heard *heard;
 
-		if (unpacker.bad || region >= MAP_REGIONS_MAX || us == 0 || us == LATENCY_UNKNOWN)
+		if (unpacker.bad || region >= map->region_count || us == 0 || us == LATENCY_UNKNOWN)
 			break;
 		heard = &node->rtt->heard[sender->region][region];
 		/* Of several nodes of a region the least counts, and each may take its own word back. */
@@ -120,6 +160,7 @@ const struct rtt_matrix *rtt_matrix_now(struct node *node)
 	const struct map_node *own = map_node_find(map, node->identity.node);
 	uint32_t row_us[MAP_REGIONS_MAX];
 
+	regions_look(node);
 	if (!over(node, rtt->matrix_ns, RTT_MATRIX_MS) && rtt->matrix.count == map->region_count)
 		return &rtt->matrix;
 	rtt->matrix_ns = node->time.now_ns;

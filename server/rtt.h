@@ -4,7 +4,11 @@
  * a few bytes a region, over the peer connection, nothing of it in meta's log. What was not repeated for RTT_FRESH_MS
  * is forgotten.
  *
- * MESSAGE_ADMIN "rtt": u8 version, u16 count, then u16 region (its position in the map), u32 microseconds each.
+ * Regions are known by their position in the map, which another one's removal changes: so a row names the list that it
+ * speaks of, and of one by another list nothing is believed.
+ *
+ * MESSAGE_ADMIN "rtt": u8 version (2), u64 digest of the regions' names in order, u16 count, then u16 region (its
+ * position), u32 microseconds each.
  *
  * One thread: the node's. */
 #ifndef DOMICILE_SERVER_RTT_H
@@ -21,6 +25,8 @@ struct rtt_heard {
 	uint64_t from, heard_ns; /* node; 0: nothing */
 };
 struct rtt_rows {
+	uint64_t map_epoch, regions; /* the list of regions that all here is by: of that map; its digest */
+	uint32_t region_count;
 	uint32_t told_us[MAP_REGIONS_MAX]; /* our row as last told; LATENCY_UNKNOWN: not */
 	uint64_t told_ns;		   /* 0: never */
 	struct rtt_heard heard[MAP_REGIONS_MAX][MAP_REGIONS_MAX];

@@ -157,6 +157,31 @@ void drains_send_to(struct world *world, unsigned slot)
 	found_change_async(world, &change);
 }
 
+/* A region that has no node just now is removed; one that is not there is registered again. */
+static void change_regions(struct world *world)
+{
+	const struct cluster_map *map = newest(world);
+	static struct change change;
+
+	for (unsigned i = 0; map != NULL && i < world->knobs.regions; i++) {
+		const struct map_region *region = map_region_find(map, world_region_names[i]);
+		bool empty = region != NULL;
+
+		for (uint32_t n = 0; n < map->node_count && empty; n++)
+			empty = &map->regions[map->nodes[n].region] != region;
+		if ((region != NULL && !empty) || prng_below(&world->drains, 2) == 0)
+			continue;
+		memset(&change, 0, sizeof(change));
+		change.kind = empty ? CHANGE_REGION_REMOVE : CHANGE_REGION_ADD;
+		strcpy(change.name, world_region_names[i]);
+		found_region(&change.region, i);
+		world->removed |= 1U << i;
+		world->stats.removals += empty;
+		world_log(world, "region %s: %s", change.name, empty ? "removed" : "registered again");
+		found_change_async(world, &change);
+	}
+}
+
 static void on_drain(struct world *world, void *arg, uint64_t value, struct buffer *bytes)
 {
 	(void)arg;
@@ -167,6 +192,7 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 		world_at(world, world->now_ns + WORLD_SECOND, on_drain, NULL, 0, NULL);
 		return;
 	}
+	change_regions(world);
 	drains_replace(world);
 	found_joins(world);
 	switch (prng_below(&world->drains, 9)) {
@@ -216,12 +242,35 @@ static bool should_yield(const struct cluster_map *map, const struct hosted *hos
 	return false;
 }
 
+/* Those that were removed, when nothing is on its way any more that removes one. */
+static void register_regions(struct world *world)
+{
+	static struct change change;
+	const struct cluster_map *map;
+	enum status status;
+
+	if (world->removed == 0 || !world_run_until(world, world->now_ns + 5 * (uint64_t)WORLD_SECOND))
+		return;
+	for (unsigned i = 0; i < world->knobs.regions && (map = newest(world)) != NULL; i++) {
+		if (map_region_find(map, world_region_names[i]) != NULL)
+			continue;
+		memset(&change, 0, sizeof(change));
+		change.kind = CHANGE_REGION_ADD;
+		found_region(&change.region, i);
+		status = found_change(world, &change, 20 * (uint64_t)WORLD_SECOND);
+		if (status != STATUS_OK && status != STATUS_CONFLICT) /* somebody else had it registered */
+			world_fail(world, "region %s is not registered again: %s", world_region_names[i],
+				status_name(status));
+	}
+}
+
 void drains_readmit(struct world *world)
 {
 	static struct change change;
 	unsigned region = may_be_lost(world);
 	enum status status;
 
+	register_regions(world);
 	if (!world->knobs.drains || region == WORLD_REGIONS_MAX)
 		return;
 	memset(&change, 0, sizeof(change));

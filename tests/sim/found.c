@@ -243,7 +243,7 @@ static void policy_eu(struct policy *policy, const char *name, bool local_reads,
 		found_policy_witnessed(policy, "us");
 }
 
-static void set_region(struct map_region *region, unsigned number)
+void found_region(struct map_region *region, unsigned number)
 {
 	const char *why;
 
@@ -299,14 +299,14 @@ bool found_cluster(struct world *world)
 	memset(&change, 0, sizeof(change));
 	change.kind = CHANGE_INIT;
 	strcpy(change.name, "sim");
-	set_region(&change.region, 0);
+	found_region(&change.region, 0);
 	if (!ask(world, 0, "cluster.init", encode(&change), 10 * (uint64_t)WORLD_SECOND) || admin.status != STATUS_OK)
 		return fail_change(world, "init", admin.status);
 	world->nodes[0].id = node_id(world->nodes[0].node);
 	for (unsigned i = 1; i < world->knobs.regions; i++) {
 		memset(&change, 0, sizeof(change));
 		change.kind = CHANGE_REGION_ADD;
-		set_region(&change.region, i);
+		found_region(&change.region, i);
 		status = found_change(world, &change, 10 * (uint64_t)WORLD_SECOND);
 		if (status != STATUS_OK)
 			return fail_change(world, "region add", status);

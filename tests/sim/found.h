@@ -10,6 +10,7 @@ enum { ADMIN_CLIENT = 1000, JOIN_CLIENT = 2000 };
 
 /* init, regions, joins, the two policies and their bindings. False: it did not come up; the world has failed. */
 bool found_cluster(struct world *world);
+void found_region(struct map_region *region, unsigned number); /* to be registered */
 /* Submits a change wherever meta leads, trying for up to `for_ns` of virtual time. The last answer's status. */
 enum status found_change(struct world *world, struct change *change, uint64_t for_ns);
 const char *found_detail(void); /* why the last one was refused */

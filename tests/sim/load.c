@@ -150,6 +150,20 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 			(unsigned long long)spec->shard, (size_t)reply->row_count, found);
 }
 
+static void ask_map(struct world *world, struct sim_client *client)
+{
+	struct message message = { .kind = MESSAGE_MAP_REQUEST };
+	unsigned slot = (unsigned)prng_below(&world->load, world->node_count);
+
+	if (client->map_asked && world->now_ns - client->map_asked_ns < WORLD_SECOND / 2)
+		return;
+	client->map_asked = true;
+	client->map_asked_ns = world->now_ns;
+	message.request = ++world->load_state->request_next;
+	message.map_request.epoch = router_epoch(client->router);
+	world_request(world, client->number, client->region, &client->who, slot, &message);
+}
+
 static void finish(struct world *world, struct sim_client *client, struct sim_operation *operation,
 	const struct operation_action *action, const struct message_reply *reply)
 {
@@ -183,24 +197,13 @@ static void finish(struct world *world, struct sim_client *client, struct sim_op
 		world->stats.unknown++;
 	else
 		world->stats.refused++;
-	if (action->status == STATUS_RESIDENCY_REFUSED && record->key < world->knobs.keys)
+	if (action->status == STATUS_RESIDENCY_REFUSED && record->key < world->knobs.keys &&
+		!(world->removed >> client->region & 1)) /* who is in no region is nobody's client */
 		world_fail(world, "client %u was refused by residency where all may read and write", client->number);
 	operation->busy = false;
 	operation->generation++;
-}
-
-static void ask_map(struct world *world, struct sim_client *client)
-{
-	struct message message = { .kind = MESSAGE_MAP_REQUEST };
-	unsigned slot = (unsigned)prng_below(&world->load, world->node_count);
-
-	if (client->map_asked && world->now_ns - client->map_asked_ns < WORLD_SECOND / 2)
-		return;
-	client->map_asked = true;
-	client->map_asked_ns = world->now_ns;
-	message.request = ++world->load_state->request_next;
-	message.map_request.epoch = router_epoch(client->router);
-	world_request(world, client->number, client->region, &client->who, slot, &message);
+	if (action->status == STATUS_RESIDENCY_REFUSED && !action->answered)
+		ask_map(world, client); /* as client/fetch.c, fetch_doubted */
 }
 
 static void arm(struct world *world, struct sim_client *client, struct sim_operation *operation, uint64_t until_ns)
@@ -457,7 +460,7 @@ static void start_operation(struct world *world, struct sim_client *client, stru
 
 	if (eu)
 		key += world->knobs.keys;
-	if (load->history_count == LOAD_HISTORY_MAX)
+	if (load->history_count == LOAD_HISTORY_MAX || world->silent >> client->region & 1)
 		return;
 	if (prng_below(&world->load, 16) == 0) {
 		start_scan(world, client, operation, eu);

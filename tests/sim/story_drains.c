@@ -5,6 +5,7 @@
 
 #include "policy/change.h"
 #include "server/node_internal.h"
+#include "server/rtt.h"
 #include "tests/sim/drains.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
@@ -200,12 +201,120 @@ static void play_away(struct world *world)
 	insist(world, CHANGE_NODE_STATE, world->nodes[away].id, NODE_ACTIVE);
 }
 
+static void region_gone(struct world_knobs *knobs)
+{
+	story_calm(knobs);
+	knobs->regions = 5;
+	knobs->nodes_per_region = 2;
+	knobs->drains = true;
+	knobs->disk_full = false;
+	knobs->follow = true;
+}
+
+static bool region_change(struct world *world, uint8_t kind, unsigned region, uint8_t state, enum status wanted)
+{
+	static struct change change;
+	enum status status = STATUS_OK;
+
+	for (unsigned i = 0; i < 60 && world->failure[0] == '\0'; i++) {
+		memset(&change, 0, sizeof(change));
+		change.kind = kind;
+		change.state = state;
+		strcpy(change.name, world_region_names[region]);
+		if (kind == CHANGE_REGION_ADD)
+			found_region(&change.region, region);
+		status = found_change(world, &change, 10 * (uint64_t)WORLD_SECOND);
+		if (status == wanted)
+			return true;
+		if (wanted != STATUS_OK)
+			break;
+		story_wait_ms(world, 1000);
+	}
+	world_fail(world, "region %s: change %u: %s, wanted %s", world_region_names[region], kind, status_name(status),
+		status_name(wanted));
+	return false;
+}
+
+static uint32_t rtt_by_name(struct node *node, unsigned one, unsigned other)
+{
+	const struct cluster_map *map = node_map(node);
+	const struct map_region *a = map_region_find(map, world_region_names[one]),
+				*b = map_region_find(map, world_region_names[other]);
+
+	return a == NULL || b == NULL ? LATENCY_UNKNOWN : rtt_matrix_now(node)->us[a - map->regions][b - map->regions];
+}
+
+/* What nodes know of how far the regions are apart is of those regions still. */
+static void check_distances(struct world *world, const uint32_t before_us[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX])
+{
+	unsigned compared = 0;
+
+	for (unsigned n = 0; n < world->node_count; n++) {
+		for (unsigned i = 0; i < WORLD_REGIONS_MAX && world->nodes[n].node != NULL; i++) {
+			for (unsigned j = 0; j < i; j++) {
+				uint32_t us = rtt_by_name(world->nodes[n].node, i, j), was = before_us[i][j];
+
+				if (us == LATENCY_UNKNOWN || was == LATENCY_UNKNOWN)
+					continue;
+				compared++;
+				if (us > was + was / 4 + 5000 || was > us + us / 4 + 5000)
+					world_fail(world, "node %u has %s and %s %u us apart, and before %u", n,
+						world_region_names[i], world_region_names[j], us, was);
+			}
+		}
+	}
+	if (compared == 0)
+		world_fail(world, "nobody knows how far regions are apart");
+}
+
+/* A region is emptied and removed from the middle of the list, while all goes on; and comes again. */
+static void play_region_gone(struct world *world)
+{
+	const unsigned region = world->seed % 2 == 0 ? 2 : 4; /* not all of eu */
+	uint32_t before_us[WORLD_REGIONS_MAX][WORLD_REGIONS_MAX];
+	uint64_t began_ns;
+
+	story_wait_ms(world, 45000); /* every node has told how far it is from the others */
+	for (unsigned i = 0; i < WORLD_REGIONS_MAX; i++)
+		for (unsigned j = 0; j < WORLD_REGIONS_MAX; j++)
+			before_us[i][j] = rtt_by_name(world->nodes[0].node, i, j);
+	region_change(world, CHANGE_REGION_REMOVE, region, 0, STATUS_CONFLICT); /* nodes are there */
+	region_change(world, CHANGE_REGION_STATE, region, REGION_DRAINING, STATUS_OK);
+	world->silent = 1U << region; /* who is there is nobody's client soon */
+	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+		if (world->nodes[i].region == region)
+			insist(world, CHANGE_NODE_REMOVE, world->nodes[i].id, 0);
+	}
+	if (!region_change(world, CHANGE_REGION_REMOVE, region, 0, STATUS_OK) ||
+		!region_change(world, CHANGE_REGION_REMOVE, region, 0, STATUS_NOT_FOUND))
+		return;
+	world->stats.faults++;
+	began_ns = world->now_ns;
+	story_wait_ms(world, 45000);
+	if (world->failure[0] == '\0' && story_succeeded_since(world, began_ns) == 0)
+		world_fail(world, "nothing succeeds without a region");
+	if (world->failure[0] == '\0')
+		check_distances(world, before_us);
+	region_change(world, CHANGE_REGION_ADD, region, 0, STATUS_OK);
+	for (unsigned round = 0; round < 30 && world->failure[0] == '\0'; round++) {
+		story_wait_ms(world, 1000);
+		drains_replace(world);
+		found_joins(world);
+	}
+	story_wait_ms(world, 45000);
+	if (world->failure[0] == '\0')
+		check_distances(world, before_us);
+	world->silent = 0;
+}
+
 static const struct scenario scenarios[] = {
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", story_drained,
 		play_drains },
 	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
 		drained_rebinding, play_rehomed_drains },
 	{ "away", "all others are replaced while a node is down", replaced, play_away },
+	{ "region-gone", "a region is emptied, removed from the map and registered again, under load", region_gone,
+		play_region_gone },
 	{ "fenced", "a region that lives is declared lost, and readmitted", fenced, play_fence },
 	{ "readmitted", "a region that was lost leads meta, and somebody has not heard that it is back", fenced,
 		play_readmitted },

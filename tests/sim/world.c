@@ -777,7 +777,7 @@ void world_heal(struct world *world)
 {
 	world->healing = true;
 	world->congested = 0;
-	world->writers = 0;
+	world->writers = world->silent = 0;
 	memset(world->cut, 0, sizeof(world->cut));
 	memset(world->cut_clients, 0, sizeof(world->cut_clients));
 	for (unsigned i = 0; i < world->node_count; i++) {

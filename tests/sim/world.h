@@ -97,7 +97,7 @@ struct world_node {
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
-		drains, decommissions, cancels;
+		drains, decommissions, cancels, removals;
 	uint64_t degraded;	 /* times that a witness stood in for a copy */
 	uint64_t moved, aborted; /* changes of bindings that took keys along, or tried */
 };
@@ -122,6 +122,8 @@ struct world {
 	char failure[512];	       /* "": all is well */
 	uint64_t trace_group;	       /* verbose: print every message of this group */
 	unsigned writers;	       /* bits of the regions whose clients write; 0: all */
+	unsigned silent;	       /* bits of those whose clients ask for nothing */
+	unsigned removed;	       /* bits of those that are, or were, perhaps not in the map */
 	unsigned congested;	       /* messages take so many times longer; 0: as ever */
 	bool verbose, healing, ruined; /* ruined: a region is lost for good; no more faults */
 	struct checkers *checkers;

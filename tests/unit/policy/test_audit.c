@@ -472,12 +472,33 @@ static void no_other_encoding(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A region that was removed and another registered inside it, or around it: the newer one's tags count. */
+static void a_region_in_the_place_of_another(void **state)
+{
+	(void)state;
+	tell_started(5, "eu/ie/eu-west-1/a/n1");
+	tell_region("eu/ie/eu-west-1", "cloud=old");
+	tell_rules(7, 4, "*", "cloud=bad", "");
+	tell_region("eu/ie", "cloud=bad");
+	struct ledger_record created = { .kind = LEDGER_CREATED, .policy = 7, .shard = 9, .replica = 11 };
+	created.policy_epoch = 4;
+	tell(created);
+	assert_int_equal(finding_count, 1);
+	assert_int_equal(findings[0], AUDIT_AGAINST_RULES);
+	tell_region("eu/ie/eu-west-1", "cloud=good");
+	created.shard = 10;
+	created.replica = 12;
+	tell(created);
+	assert_int_equal(finding_count, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(a_good_life), TEST(a_copy_where_it_may_not_be),
 		TEST(a_snapshot_to_where_it_may_not_be), TEST(keys_to_where_they_may_not_be), TEST(a_witness_with_keys),
 		TEST(a_witness_where_copies_may_not_be), TEST(rules_that_change), TEST(rules_that_are_missing),
 		TEST(the_wrong_order), TEST(purges_that_were_late), TEST(purges_that_never_came),
-		TEST(nothing_to_purge), TEST(deletions_that_stayed), TEST(no_other_encoding) };
+		TEST(nothing_to_purge), TEST(deletions_that_stayed), TEST(a_region_in_the_place_of_another),
+		TEST(no_other_encoding) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,7 +170,7 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 		change->node.id = prng_next(prng);
 		random_head(prng, &change->node.ledger);
 	}
-	if (kind >= CHANGE_NODE_STATE && kind <= CHANGE_NODE_REMOVE) {
+	if ((kind >= CHANGE_NODE_STATE && kind <= CHANGE_NODE_REMOVE) || kind == CHANGE_REGION_REMOVE) {
 		change->target_node = prng_next(prng);
 		random_text(prng, change->name, sizeof(change->name));
 		change->state = (uint8_t)prng_next(prng);

@@ -241,6 +241,11 @@ static void random_change(
 	} else if (dice < 39) {
 		const char *const places[] = { "eu/fr/eu-fr-1", "us/us-west-2", "ap/ap-1" };
 		change_region(change, places[prng_below(prng, 3)], prng_chance(prng, 500000) ? "cloud=aws" : NULL);
+		if (prng_chance(prng, 500000)) {
+			memset(change, 0, sizeof(*change));
+			change->kind = CHANGE_REGION_REMOVE;
+			strcpy(change->name, map->regions[prng_below(prng, map->region_count)].name);
+		}
 	} else if (dice < 60 || map->operation_count == 0) {
 		random_report(prng, map, out);
 	} else {

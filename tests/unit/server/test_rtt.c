@@ -5,11 +5,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "base/prng.h"
 #include "server/node_internal.h"
 
@@ -136,10 +138,14 @@ static void test_told_when_it_matters(void **state)
 
 static void row(struct node *node, uint64_t from, uint16_t region, uint32_t us)
 {
-	uint8_t body[16];
+	uint8_t body[32];
 	struct packer packer;
+	uint64_t regions = 0;
+	for (uint32_t i = 0; i < node->map->region_count; i++)
+		regions = hash64_seeded(bytes_text(node->map->regions[i].name), regions);
 	pack_init(&packer, body, sizeof(body));
-	pack_u8(&packer, 1);
+	pack_u8(&packer, 2);
+	pack_u64(&packer, regions);
 	pack_u16(&packer, 1);
 	pack_u16(&packer, region);
 	pack_u32(&packer, us);
@@ -197,12 +203,12 @@ static void test_damaged_rows(void **state)
 	row(node, 2, UINT16_MAX, 1000);
 	for (unsigned i = 0; i < REGIONS; i++)
 		assert_true(rtt_matrix_now(node)->us[1][i] == LATENCY_UNKNOWN);
-	row(node, 2, REGIONS, 1000); /* a region that we have not heard of yet */
+	row(node, 2, REGIONS, 1000); /* a region that there is not */
 	assert_true(rtt_matrix_now(node)->us[1][REGIONS] == LATENCY_UNKNOWN);
-	told_by.body[0] = 2; /* a later version */
+	told_by.body[0] = 3; /* a later version */
 	rtt_received(node, 2, bytes_of(told_by.body, told_by.size));
 	assert_int_equal(node->dropped, 2);
-	told_by.body[0] = 1;
+	told_by.body[0] = 2;
 	prng_seed(&prng, 5);
 	for (unsigned run = 0; run < 5000; run++) {
 		uint8_t body[ROW_MAX];
@@ -218,12 +224,58 @@ static void test_damaged_rows(void **state)
 	node_done(other);
 }
 
+/* Positions mean regions only by the same list. */
+static void test_regions_that_go(void **state)
+{
+	(void)state;
+	struct told told, told_by;
+	struct node *node = node_of(1, &told), *other = node_of(2, &told_by);
+	struct hosted hosted = { 0 }, *table[] = { NULL, &hosted };
+	node->table = table;
+	node->table_size = 2;
+	for (unsigned i = 0; i < REGIONS; i++) {
+		snprintf(node->map->regions[i].name, REGION_NAME_MAX, "region-%u", i);
+		snprintf(other->map->regions[i].name, REGION_NAME_MAX, "region-%u", i);
+	}
+	row(node, 2, 2, 175000);
+	assert_int_equal(rtt_matrix_now(node)->us[1][2], 175000);
+	leading_wrote(&hosted.leading, 2);
+	/* One more behind them changes nothing; and is not believed of who does not know of it. */
+	strcpy(node->map->regions[REGIONS].name, "region-new");
+	node->map->region_count++;
+	node->map->epoch++;
+	assert_int_equal(rtt_matrix_now(node)->us[1][2], 175000);
+	assert_int_equal(hosted.leading.count, 1);
+	live(other, 1, (const uint32_t[]){ 0, 68000, 0, 1000, 160000 });
+	assert_int_equal(told_by.count, NODES - 1);
+	rtt_received(node, 2, bytes_of(told_by.body, told_by.size));
+	assert_int_equal(node->dropped, 1);
+	/* The first but one goes: what was the third is the second now, and nobody is taken for another. */
+	memmove(&node->map->regions[1], &node->map->regions[2], 2 * sizeof(node->map->regions[0]));
+	node->map->region_count--;
+	node->map->epoch++;
+	node->time.now_ns += 1001 * MS;
+	for (unsigned i = 0; i < REGIONS; i++)
+		for (unsigned j = 0; j < REGIONS; j++)
+			assert_true(rtt_matrix_now(node)->us[i][j] == LATENCY_UNKNOWN);
+	assert_int_equal(hosted.leading.count, 0);
+	rtt_received(node, 2, bytes_of(told_by.body, told_by.size));
+	assert_int_equal(node->dropped, 2);
+	row(node, 4, 1, 90000);
+	assert_int_equal(rtt_matrix_now(node)->us[2][1], 90000);
+	node->table = NULL;
+	node->table_size = 0;
+	node_done(node);
+	node_done(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_told_when_it_matters),
 		cmocka_unit_test(test_what_others_tell),
 		cmocka_unit_test(test_damaged_rows),
+		cmocka_unit_test(test_regions_that_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
