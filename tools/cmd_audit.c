@@ -288,11 +288,15 @@ int auditing_begin(const struct invocation *invocation, struct auditing *auditin
 		code = begin_with_cluster(invocation, auditing);
 	if (code == EXIT_OK && source == AUDIT_CLUSTER_AND_FILES)
 		code = load_files(invocation, auditing, 1);
+	if (code == EXIT_OK && source == AUDIT_CLUSTER_AND_FILES && invocation->argument_count > 1)
+		code = audit_trust(invocation, &auditing->given);
 	for (uint32_t i = 0; i < auditing->count && code == EXIT_OK; i++) {
 		struct audited *audited = &auditing->at[i];
 
 		if (audited->read)
-			chain_judge(&audited->chain, &auditing->trusted);
+			chain_judge(&audited->chain, audited->gone_us != 0 && auditing->given.count > 0
+							     ? &auditing->given
+							     : &auditing->trusted);
 		for (uint32_t j = 0; j < auditing->heads.count; j++) {
 			const struct kept_head *kept = &auditing->heads.at[j];
 
@@ -312,6 +316,7 @@ void auditing_end(struct auditing *auditing)
 	for (uint32_t i = 0; i < auditing->count; i++)
 		chain_free(&auditing->at[i].chain);
 	trusted_free(&auditing->trusted);
+	trusted_free(&auditing->given);
 	if (auditing->online)
 		session_close(&auditing->session);
 }

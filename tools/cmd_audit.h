@@ -20,6 +20,7 @@ struct auditing {
 	bool online;
 	struct session session; /* online */
 	struct trusted trusted;
+	struct trusted given; /* of files, beside a cluster: also of regions that the map has no more */
 	struct heads heads;
 	uint32_t count;
 	struct audited at[AUDITED_MAX];

@@ -1,5 +1,4 @@
-/* tools/cmd_drain.c: domctl node drain, undrain, decommission; domctl region drain, undrain, fence,
- * readmit. */
+/* tools/cmd_drain.c: domctl node drain, undrain, decommission; domctl region drain, undrain, fence, readmit, remove. */
 #include <stdio.h>
 #include <string.h>
 
@@ -98,6 +97,30 @@ int run_region_fence(const struct invocation *invocation)
 int run_region_readmit(const struct invocation *invocation)
 {
 	return change_state(invocation, CHANGE_REGION_STATE, REGION_ACTIVE, "region readmit");
+}
+
+int run_region_remove(const struct invocation *invocation)
+{
+	static struct change change;
+	struct change_answer answer;
+	const struct map_region *region;
+	struct session session;
+	int code = session_open_with_map(&session, invocation, AS_ADMIN);
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REGION_REMOVE;
+	if (code == EXIT_OK && (region = session_region(&session, invocation->arguments[0])) == NULL)
+		code = EXIT_NOT_FOUND;
+	if (code == EXIT_OK)
+		code = confirm(invocation, region->site.place.text);
+	if (code == EXIT_OK) {
+		snprintf(change.name, sizeof(change.name), "%s", region->name);
+		code = session_change(&session, &change, "region remove is refused", &answer);
+	}
+	if (code == EXIT_OK)
+		code = session_report_change(&session, "region remove", &answer);
+	session_close(&session);
+	return code;
 }
 
 int run_node_decommission(const struct invocation *invocation)

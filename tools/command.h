@@ -99,6 +99,7 @@ int run_region_drain(const struct invocation *invocation);
 int run_region_undrain(const struct invocation *invocation);
 int run_region_fence(const struct invocation *invocation);
 int run_region_readmit(const struct invocation *invocation);
+int run_region_remove(const struct invocation *invocation);
 int run_policy_lint(const struct invocation *invocation);
 int run_policy_list(const struct invocation *invocation);
 int run_policy_show(const struct invocation *invocation);

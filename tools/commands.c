@@ -211,6 +211,20 @@ const struct command commands[] = {
 		.kind = "ChangeResult",
 		.mutates = true,
 		.run = run_region_readmit },
+	{ .noun = "region",
+		.verb = "remove",
+		.arguments = "REGION",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_REGION,
+		.summary = "take a region without nodes out of the cluster",
+		.detail = "Takes --confirm REGION. Refused while a node is there, or a policy names what nothing but "
+			  "this\n"
+			  "region is. Certificates of its authority count for nothing from then on.",
+		.example = "domctl region remove us-east-1 --confirm us-east-1",
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_region_remove },
 
 	{ .noun = "node",
 		.verb = "list",

@@ -29,7 +29,7 @@ VERB(key_cas) VERB(key_rebind) VERB(key_scan) VERB(key_where) VERB(key_explain) 
 VERB(operation_show) VERB(operation_wait) VERB(operation_cancel) VERB(cert_create_ca) VERB(cert_create_node)
 VERB(cert_create_client) VERB(cert_create_admin) VERB(cert_revoke) VERB(cert_list) VERB(cert_show) VERB(cert_verify)
 VERB(audit_heads) VERB(audit_show) VERB(audit_verify) VERB(audit_proof) VERB(audit_check) VERB(report_residency)
-VERB(residency_scan) VERB(version) VERB(help) VERB(completion) VERB(complete) VERB(docs)
+VERB(residency_scan) VERB(region_remove) VERB(version) VERB(help) VERB(completion) VERB(complete) VERB(docs)
 	/* clang-format on */
 
 	enum { WORDS_MAX = 32 };
