@@ -221,6 +221,7 @@ static void check_operations(const struct cluster_map *map)
 			assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
 		assert((operation->kind == OPERATION_BINDING) == (operation->phase != PHASE_NONE));
 		assert(operation->phase_epoch <= map->epoch);
+		assert(operation->region == 0 || operation->region < map->region_count);
 		if (i > 0)
 			assert(map->operations[i - 1].id < operation->id);
 		if (operation->state != OPERATION_RUNNING)

@@ -77,13 +77,32 @@ static bool judge_nodes(const struct cluster_map *map, const struct map_region *
 	return true;
 }
 
+static bool drains(const struct map_operation *operation, uint32_t region)
+{
+	return operation->kind == OPERATION_DRAIN && operation->node == 0 && operation->region == region;
+}
+
+/* Who cancels it would have the region back. */
+static bool judge_operations(const struct cluster_map *map, const struct map_region *region, struct meta_result *result)
+{
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		if (operation->state == OPERATION_RUNNING && drains(operation, (uint32_t)(region - map->regions)))
+			return meta_refuse(result, STATUS_CONFLICT, 0,
+				TEXTS("operation ", meta_number(operation->id).text, " that drains region ",
+					region->name, " is not over"),
+				TEXTS("wait for it: domctl operation wait ", meta_number(operation->id).text));
+	}
+	return true;
+}
+
 bool meta_apply_region_remove(struct cluster_map *map, const struct change *change, struct meta_result *result)
 {
 	const struct map_region *region = map_region_find(map, change->name);
 	if (!region)
 		return meta_refuse(result, STATUS_NOT_FOUND, 0, TEXTS("there is no region ", change->name),
 			TEXTS("domctl region list shows those there are"));
-	if (!judge_nodes(map, region, result))
+	if (!judge_nodes(map, region, result) || !judge_operations(map, region, result))
 		return false;
 	for (uint32_t i = 0; i < map->policy_count; i++)
 		if (!judge_policy(map, region, &map->policies[i], result))
@@ -97,6 +116,13 @@ bool meta_apply_region_remove(struct cluster_map *map, const struct change *chan
 	for (uint32_t i = 0; i < map->node_count; i++) {
 		assert(map->nodes[i].region != at);
 		map->nodes[i].region = (uint16_t)(map->nodes[i].region - (map->nodes[i].region > at));
+	}
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		struct map_operation *operation = &map->operations[i];
+		if (drains(operation, at))
+			operation->region = 0; /* over: only who cancels it would ask */
+		else
+			operation->region = (uint16_t)(operation->region - (operation->region > at));
 	}
 	return true;
 }

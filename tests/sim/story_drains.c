@@ -289,6 +289,7 @@ static void play_region_gone(struct world *world)
 		!region_change(world, CHANGE_REGION_REMOVE, region, 0, STATUS_NOT_FOUND))
 		return;
 	world->stats.faults++;
+	world->stats.removals++;
 	began_ns = world->now_ns;
 	story_wait_ms(world, 45000);
 	if (world->failure[0] == '\0' && story_succeeded_since(world, began_ns) == 0)

@@ -160,12 +160,41 @@ static void test_the_last_of_those_it_names(void **state)
 	free(map);
 }
 
+static uint64_t running_drain(const struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->operation_count; i++)
+		if (map->operations[i].kind == OPERATION_DRAIN && map->operations[i].state == OPERATION_RUNNING)
+			return map->operations[i].id;
+	return 0;
+}
+
+static void test_drains_of_others_stay_theirs(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policy = policy_of("p", "*", 3, SPREAD_NODE);
+	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
+	empty(map, "eu-central-1");
+	struct change drain = { .kind = CHANGE_REGION_STATE, .state = REGION_DRAINING };
+	strcpy(drain.name, "eu-north-1");
+	assert_int_equal(apply(map, &drain).status, STATUS_OK);
+	uint64_t id = running_drain(map);
+	assert_int_not_equal(id, 0);
+	assert_int_equal(remove_region(map, "eu-central-1").status, STATUS_OK);
+	assert_int_equal(map_region_find(map, "eu-north-1")->state, REGION_DRAINING);
+	struct change cancel = { .kind = CHANGE_CANCEL, .operation = id, .now_us = 9000 };
+	assert_int_equal(apply(map, &cancel).status, STATUS_OK);
+	assert_int_equal(map_region_find(map, "eu-north-1")->state, REGION_ACTIVE);
+	free(map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_without_nodes_it_goes),
 		cmocka_unit_test(test_what_rules_name_stays),
 		cmocka_unit_test(test_the_last_of_those_it_names),
+		cmocka_unit_test(test_drains_of_others_stay_theirs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
