@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { CHANGE_FORMAT = 5, FLAG_DRY_RUN = 1 };
+enum { CHANGE_FORMAT = 6, FLAG_DRY_RUN = 1 };
 static_assert(sizeof(double) == sizeof(uint64_t), "coordinates travel as the bits of a double");
 
 static void pack_double(struct packer *packer, double value)
@@ -312,6 +312,11 @@ void change_encode(const struct change *change, struct packer *packer)
 	case CHANGE_CANCEL:
 		pack_u64(packer, change->operation);
 		return;
+	case CHANGE_SHARD_SPLIT:
+	case CHANGE_SHARD_MERGE:
+		pack_u64(packer, change->shard);
+		pack_u64(packer, change->merged);
+		return;
 	}
 	assert(false); /* a kind that nobody made */
 }
@@ -356,6 +361,11 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 		return STATUS_OK;
 	case CHANGE_CANCEL:
 		change->operation = unpack_u64(unpacker);
+		return STATUS_OK;
+	case CHANGE_SHARD_SPLIT:
+	case CHANGE_SHARD_MERGE:
+		change->shard = unpack_u64(unpacker);
+		change->merged = unpack_u64(unpacker);
 		return STATUS_OK;
 	}
 	return STATUS_UNSUPPORTED;

@@ -26,8 +26,10 @@ enum change_kind {
 	CHANGE_MOVE_REPORT = 17,   /* the shard's leader: its step of an operation's phase is done */
 	CHANGE_CANCEL = 18,	   /* admin: an operation is to go back where it can */
 	CHANGE_REGION_REMOVE = 19, /* admin: a region without nodes, of which no policy speaks */
+	CHANGE_SHARD_SPLIT = 20,   /* admin */
+	CHANGE_SHARD_MERGE = 21,   /* admin: `merged` goes into `shard` */
 };
-enum { CHANGE_KIND_LAST = CHANGE_REGION_REMOVE };
+enum { CHANGE_KIND_LAST = CHANGE_SHARD_MERGE };
 
 struct change_binding {
 	bool exact;
@@ -60,6 +62,7 @@ struct change {
 	 * (operation) */
 	uint64_t shard, operation, generation, membership_index, target_node, keys_found;
 	uint64_t version; /* FENCE_REPORT: no row of the shard has, or had, a higher one */
+	uint64_t merged;  /* SHARD_MERGE: the shard that goes */
 	uint8_t replica_count;
 	struct map_replica replicas[REPLICAS_MAX];
 	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE, REGION_REMOVE (name): enum node_state, enum region_state

@@ -301,7 +301,8 @@ const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t pol
 	for (uint32_t end = map->shard_count; first < end;) {
 		uint32_t middle = first + (end - first) / 2;
 		const struct map_shard *shard = &map->shards[middle];
-		bool beyond = shard->policy != policy ? shard->policy > policy : shard->hash_first > hash;
+		bool beyond = shard->policy != policy ? shard->policy > policy
+						      : map_shard_empty(shard) || shard->hash_first > hash;
 		if (beyond)
 			end = middle;
 		else
@@ -310,7 +311,7 @@ const struct map_shard *map_shard_of(const struct cluster_map *map, uint64_t pol
 	if (first == 0)
 		return NULL;
 	const struct map_shard *shard = &map->shards[first - 1];
-	return shard->policy == policy && hash >= shard->hash_first && hash <= shard->hash_last ? shard : NULL;
+	return shard->policy == policy && map_shard_has(shard, hash) ? shard : NULL;
 }
 
 /* --- bindings ---------------------------------------------------------------------------------------------- */

@@ -18,8 +18,9 @@ enum {
 	MAP_BINDINGS_MAX = 10000,
 	MAP_SHARDS_MAX = 8192,
 	MAP_OPERATIONS_MAX = 256,
-	SHARDS_PER_POLICY = 8,
-	BINDING_PREFIX_MAX = 256, /* bytes */
+	SHARDS_PER_POLICY = 8,	    /* that a policy begins with */
+	SHARDS_PER_POLICY_MAX = 64, /* split, and not merged, from these */
+	BINDING_PREFIX_MAX = 256,   /* bytes */
 	REGION_NAME_MAX = 64,
 	CERTIFICATE_SIZE_MAX = 2048,
 	ADDRESS_TEXT_MAX = 128,
@@ -31,6 +32,7 @@ enum {
 	POLICY_VERSIONS_MAX = 8, /* of one policy */
 	MAP_FORMERS_MAX = 256,	 /* nodes that were decommissioned */
 };
+#define SHARD_WIDTH_MIN ((uint64_t)1 << 52) /* hashes of a shard, at least */
 
 /* What a node, or all nodes of a region, are there for; kept by meta. Who is drained gets no new replica and no lead,
  * and its replicas go elsewhere. */
@@ -93,10 +95,12 @@ struct map_replica {
 };
 struct map_shard {
 	uint64_t id, policy;
-	uint64_t hash_first, hash_last; /* inclusive */
-	uint64_t generation;		/* +1 with each reported change of membership, and when a move goes elsewhere */
-	uint64_t membership_index;	/* log index of the membership that `replicas` reports; 0: as born */
-	uint64_t wanted_epoch;		/* of the map since which `wanted` is what it is */
+	uint64_t hash_first,
+		hash_last;	   /* inclusive; UINT64_MAX, 0: none yet (map_shard_empty), it is being split off */
+	uint64_t range_epoch;	   /* of the map since which it has this range */
+	uint64_t generation;	   /* +1 with each reported change of membership, and when a move goes elsewhere */
+	uint64_t membership_index; /* log index of the membership that `replicas` reports; 0: as born */
+	uint64_t wanted_epoch;	   /* of the map since which `wanted` is what it is */
 	uint8_t replica_count, wanted_count;
 	/* The first member_count: in force as last reported. Behind them, as learners or witnesses, who were wanted
 	 * since and are not any more: they may have become members, so they are named until a report is without them.
@@ -112,29 +116,51 @@ struct map_shard {
 	uint64_t lead_wanted; /* node asked to lead by an administrator; 0: by policy */
 	uint64_t operation;   /* that moves it; 0: none */
 };
+/* It is there for an OPERATION_SPLIT, and no key lives in it. */
+static inline bool map_shard_empty(const struct map_shard *shard)
+{
+	return shard->hash_first > shard->hash_last;
+}
+static inline bool map_shard_has(const struct map_shard *shard, uint64_t hash)
+{
+	return hash >= shard->hash_first && hash <= shard->hash_last;
+}
 enum operation_kind {
 	OPERATION_POLICY = 1,
 	OPERATION_BINDING = 2,
 	OPERATION_PLACE = 3,
 	OPERATION_DRAIN = 4, /* of shards of any policies, without a list: those whose `operation` it is */
+	OPERATION_SPLIT = 5, /* the upper hashes of a shard become one of their own */
+	OPERATION_MERGE = 6, /* a shard's hashes go to its neighbour, and the shard goes */
 };
+/* A range of hashes goes from one shard to another of the same policy. */
+static inline bool operation_of_range(uint8_t kind)
+{
+	return kind == OPERATION_SPLIT || kind == OPERATION_MERGE;
+}
+/* By phases. */
+static inline bool operation_moves_keys(uint8_t kind)
+{
+	return kind == OPERATION_BINDING || operation_of_range(kind);
+}
 /* The shards that it moves or fences are listed in shards_done; else it moves those whose `operation` it is. */
 static inline bool operation_lists_shards(uint8_t kind)
 {
 	return kind != OPERATION_DRAIN;
 }
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
-/* Of an OPERATION_BINDING; replication/meta.h says what happens in each. The binding is decided on up to the switch,
- * that is up to the end of CLOSE or SEAL. */
+/* Of one that moves keys; replication/meta.h says what happens in each. Where they live changes at the switch, that is
+ * at the end of CLOSE or SEAL. */
 enum operation_phase {
-	PHASE_NONE = 0, /* other kinds */
-	PHASE_FENCE = 1,
-	PHASE_WAIT = 2, /* for those that decide on some of its keys more closely; no shard has a step to do */
-	PHASE_COPY = 3,
-	PHASE_CLOSE = 4,
-	PHASE_SEAL = 5,	 /* CLOSE of one that has no keys to copy; also when it is done */
-	PHASE_PURGE = 6, /* the new binding is in force; also of one that is done, and moved keys */
-	PHASE_ABORT = 7, /* the old one is; also of one that failed after it had begun to copy */
+	PHASE_NONE = 0,	 /* other kinds */
+	PHASE_BIRTH = 1, /* SPLIT: the new shard is awaited, before anybody has to wait for it */
+	PHASE_FENCE = 2,
+	PHASE_WAIT = 3, /* for those that decide on some of its keys more closely; no shard has a step to do */
+	PHASE_COPY = 4,
+	PHASE_CLOSE = 5,
+	PHASE_SEAL = 6,	 /* CLOSE of one that has no keys to copy; also when it is done */
+	PHASE_PURGE = 7, /* the new binding, or ranges, are in force; also of one that is done, and moved keys */
+	PHASE_ABORT = 8, /* the old ones are; also of one that failed after it had begun to copy */
 };
 struct map_operation {
 	uint64_t id;
@@ -149,12 +175,16 @@ struct map_operation {
 	uint16_t region;
 	/* Where it lists its shards, their ids: all `steps` of them, those that are done (the first steps_done) before
 	 * those that are not. */
-	uint64_t shards_done[SHARDS_PER_POLICY * OPERATION_POLICIES_MAX];
-	/* OPERATION_BINDING: */
+	uint64_t shards_done[SHARDS_PER_POLICY_MAX * OPERATION_POLICIES_MAX];
+	/* That moves keys: */
 	uint8_t phase;	      /* enum operation_phase; steps are of this phase */
 	uint64_t phase_epoch; /* of the map in which it began */
 	uint64_t keys;	      /* counted behind the fences */
 	uint64_t version;     /* no row that lay behind the fences, ever, has a higher one */
+	/* SPLIT, MERGE: */
+	uint64_t shard_from, shard_to;
+	uint64_t hash_first, hash_last; /* that go */
+	/* BINDING: */
 	uint8_t source_count, target_count;
 	uint64_t sources[OPERATION_POLICIES_MAX]; /* policies whose shards are fenced */
 	uint64_t targets[OPERATION_POLICIES_MAX]; /* policies to which keys may go; from COPY or SEAL on */
@@ -193,7 +223,7 @@ struct cluster_map {
 	struct map_node *nodes;
 	struct policy *policies;
 	struct map_binding *bindings;	  /* sorted by map_binding_compare, no two equal */
-	struct map_shard *shards;	  /* sorted by (policy, hash_first) */
+	struct map_shard *shards;	  /* sorted by (policy, hash_first), empty ones by id */
 	struct map_operation *operations; /* newest last; the oldest ended ones make room */
 	struct policy_version *versions;  /* newest last; the oldest make room */
 	struct map_former *formers;	  /* newest last; the oldest make room */
@@ -262,6 +292,10 @@ bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t
 bool map_operation_fences(const struct map_operation *operation);
 /* The shard has its step of the operation's phase yet to do. */
 bool map_operation_awaits(const struct map_operation *operation, uint64_t shard);
+/* A running OPERATION_SPLIT or MERGE wants its hashes fenced in this shard. */
+bool map_operation_fences_range(const struct map_operation *operation, uint64_t shard);
+/* Of a fenced range no hash is the shard's (NULL: it is gone) any more: the fence stays, for who has an old map. */
+bool map_range_moved(const struct map_shard *shard, uint64_t hash_first, uint64_t hash_last);
 /* Whether a running OPERATION_BINDING moves this key of `policy`, while the binding is not yet switched, and where to.
  */
 enum map_move {
@@ -271,15 +305,20 @@ enum map_move {
 };
 enum map_move map_operation_moves(const struct cluster_map *map, const struct map_operation *operation, uint64_t policy,
 	struct bytes key, uint64_t *target);
+/* Of any that moves keys, asked in a shard that they may leave: MOVE_GOES to *to; NULL: no shard there has the hash. */
+enum map_move map_operation_moves_from(const struct cluster_map *map, const struct map_operation *operation,
+	const struct map_shard *from, struct bytes key, const struct map_shard **to);
+/* By the map, the key lives in this shard. */
+bool map_lives_in(const struct cluster_map *map, const struct map_shard *shard, struct bytes key);
 /* The key could be bound by both: one prefix begins with the other. An exact key may have any prefix. */
 bool map_operation_overlaps(
 	const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix);
 /* ... and of the two `inner` is the closer one. */
 bool map_operation_inside(const struct map_operation *inner, const struct map_operation *outer);
-/* A key with the prefix (of any, if empty) may be on its way between policies, or have its rows in both; also when that
+/* A key with the prefix (of any, if empty) may be on its way between shards, or have its rows in two; also when that
  * is over, for states that may be old. */
 bool map_moves_under(const struct cluster_map *map, struct bytes prefix);
-/* Equal as long as no operation has put another binding in force meanwhile. */
+/* Equal as long as no operation has moved keys meanwhile. */
 uint64_t map_switches(const struct cluster_map *map);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and
  * every exact one (whose key is not known). In order of id; the count, or max + 1 when there are more than max. */

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAP_VERSION = 9 };
+enum { MAP_VERSION = 10 };
 enum { OPERATION_SHARDS_MAX = sizeof(((struct map_operation *)0)->shards_done) / sizeof(uint64_t) };
 
 static void pack_double(struct packer *packer, double value)
@@ -207,6 +207,7 @@ static void shard_encode(const struct map_shard *shard, struct packer *packer)
 	pack_u64(packer, shard->policy);
 	pack_u64(packer, shard->hash_first);
 	pack_u64(packer, shard->hash_last);
+	pack_u64(packer, shard->range_epoch);
 	pack_u64(packer, shard->generation);
 	pack_u64(packer, shard->membership_index);
 	pack_u64(packer, shard->wanted_epoch);
@@ -229,8 +230,9 @@ static void shard_decode(struct unpacker *unpacker, struct map_shard *shard)
 	shard->policy = unpack_u64(unpacker);
 	shard->hash_first = unpack_u64(unpacker);
 	shard->hash_last = unpack_u64(unpacker);
-	if (shard->hash_first > shard->hash_last)
+	if (map_shard_empty(shard) && (shard->hash_first != UINT64_MAX || shard->hash_last != 0))
 		unpacker->bad = true;
+	shard->range_epoch = unpack_u64(unpacker);
 	shard->generation = unpack_u64(unpacker);
 	shard->membership_index = unpack_u64(unpacker);
 	shard->wanted_epoch = unpack_u64(unpacker);
@@ -273,6 +275,13 @@ static void move_encode(const struct map_operation *operation, struct packer *pa
 	pack_u64(packer, operation->phase_epoch);
 	pack_u64(packer, operation->keys);
 	pack_u64(packer, operation->version);
+	if (operation_of_range(operation->kind)) {
+		pack_u64(packer, operation->shard_from);
+		pack_u64(packer, operation->shard_to);
+		pack_u64(packer, operation->hash_first);
+		pack_u64(packer, operation->hash_last);
+		return;
+	}
 	policies_encode(operation->sources, operation->source_count, packer);
 	policies_encode(operation->targets, operation->target_count, packer);
 	pack_u8(packer, operation->exact ? 1 : 0);
@@ -284,10 +293,19 @@ static void move_encode(const struct map_operation *operation, struct packer *pa
 
 static void move_decode(struct unpacker *unpacker, struct map_operation *operation)
 {
-	operation->phase = unpack_bounded(unpacker, PHASE_FENCE, PHASE_ABORT);
+	operation->phase = unpack_bounded(unpacker, PHASE_BIRTH, PHASE_ABORT);
 	operation->phase_epoch = unpack_u64(unpacker);
 	operation->keys = unpack_u64(unpacker);
 	operation->version = unpack_u64(unpacker);
+	if (operation_of_range(operation->kind)) {
+		operation->shard_from = unpack_u64(unpacker);
+		operation->shard_to = unpack_u64(unpacker);
+		operation->hash_first = unpack_u64(unpacker);
+		operation->hash_last = unpack_u64(unpacker);
+		if (operation->hash_first > operation->hash_last)
+			unpacker->bad = true;
+		return;
+	}
 	operation->source_count = policies_decode(unpacker, operation->sources);
 	operation->target_count = policies_decode(unpacker, operation->targets);
 	operation->exact = unpack_bounded(unpacker, 0, 1) == 1;
@@ -301,7 +319,7 @@ static void move_decode(struct unpacker *unpacker, struct map_operation *operati
 
 static void operation_encode(const struct map_operation *operation, struct packer *packer)
 {
-	uint8_t done = OPERATION_SHARDS_MAX;
+	uint16_t done = OPERATION_SHARDS_MAX;
 	while (done > 0 && operation->shards_done[done - 1] == 0)
 		done--;
 	pack_u64(packer, operation->id);
@@ -317,17 +335,17 @@ static void operation_encode(const struct map_operation *operation, struct packe
 	pack_u8(packer, operation->cancelled);
 	pack_u64(packer, operation->node);
 	pack_u16(packer, operation->region);
-	pack_u8(packer, done);
+	pack_u16(packer, done);
 	for (unsigned i = 0; i < done; i++)
 		pack_u64(packer, operation->shards_done[i]);
-	if (operation->kind == OPERATION_BINDING)
+	if (operation_moves_keys(operation->kind))
 		move_encode(operation, packer);
 }
 
 static void operation_decode(struct unpacker *unpacker, struct map_operation *operation)
 {
 	operation->id = unpack_u64(unpacker);
-	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_DRAIN);
+	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_MERGE);
 	operation->state = unpack_bounded(unpacker, OPERATION_RUNNING, OPERATION_FAILED);
 	operation->policy = unpack_u64(unpacker);
 	operation->binding_policy = unpack_u64(unpacker);
@@ -339,10 +357,12 @@ static void operation_decode(struct unpacker *unpacker, struct map_operation *op
 	operation->cancelled = unpack_bounded(unpacker, 0, 1) == 1;
 	operation->node = unpack_u64(unpacker);
 	operation->region = unpack_u16(unpacker);
-	uint8_t done = unpack_bounded(unpacker, 0, OPERATION_SHARDS_MAX);
-	for (unsigned i = 0; i < done; i++)
+	uint16_t done = unpack_u16(unpacker);
+	if (done > OPERATION_SHARDS_MAX)
+		unpacker->bad = true;
+	for (unsigned i = 0; !unpacker->bad && i < done; i++)
 		operation->shards_done[i] = unpack_u64(unpacker);
-	if (operation->kind == OPERATION_BINDING)
+	if (operation_moves_keys(operation->kind))
 		move_decode(unpacker, operation);
 }
 
@@ -438,7 +458,9 @@ static bool shards_in_order(const struct map_shard *before, const struct map_sha
 {
 	if (before->policy != after->policy)
 		return before->policy < after->policy;
-	return before->hash_last < after->hash_first;
+	if (map_shard_empty(before))
+		return map_shard_empty(after) && before->id < after->id;
+	return map_shard_empty(after) || before->hash_last < after->hash_first;
 }
 
 /* The newest, as many as there is room for: nothing else hangs on them. */

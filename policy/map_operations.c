@@ -34,9 +34,16 @@ static bool runs(const struct map_operation *operation)
 	return operation->kind == OPERATION_BINDING && operation->state == OPERATION_RUNNING;
 }
 
+static bool in_range(const struct map_operation *operation, struct bytes key)
+{
+	uint64_t hash = hash_key(key);
+	return hash >= operation->hash_first && hash <= operation->hash_last;
+}
+
 bool map_operation_fences(const struct map_operation *operation)
 {
-	return runs(operation) && operation->phase != PHASE_ABORT;
+	return operation_moves_keys(operation->kind) && operation->state == OPERATION_RUNNING &&
+	       operation->phase != PHASE_ABORT;
 }
 
 bool map_operation_awaits(const struct map_operation *operation, uint64_t shard)
@@ -60,6 +67,20 @@ bool map_operation_fence(const struct map_operation *operation, uint64_t policy,
 	exact_hash[1] = operation->exact ? operation->hash.low : 0;
 	*prefix = bytes_of(operation->prefix, operation->prefix_size);
 	return true;
+}
+
+bool map_operation_fences_range(const struct map_operation *operation, uint64_t shard)
+{
+	return operation_of_range(operation->kind) && operation->state == OPERATION_RUNNING &&
+	       operation->phase == PHASE_FENCE && operation->shard_from == shard;
+}
+
+bool map_range_moved(const struct map_shard *shard, uint64_t hash_first, uint64_t hash_last)
+{
+	assert(hash_first <= hash_last);
+	if (!shard || map_shard_empty(shard))
+		return true;
+	return hash_last < shard->hash_first || hash_first > shard->hash_last;
 }
 
 /* Of this operation. */
@@ -91,6 +112,30 @@ enum map_move map_operation_moves(const struct cluster_map *map, const struct ma
 	return *target == policy ? MOVE_STAYS : MOVE_GOES;
 }
 
+enum map_move map_operation_moves_from(const struct cluster_map *map, const struct map_operation *operation,
+	const struct map_shard *from, struct bytes key, const struct map_shard **to)
+{
+	uint64_t target;
+	assert(operation_moves_keys(operation->kind));
+	*to = NULL;
+	if (operation_of_range(operation->kind)) {
+		if (from->id != operation->shard_from || !in_range(operation, key))
+			return MOVE_STAYS;
+		*to = map_shard_find(map, operation->shard_to);
+		return MOVE_GOES;
+	}
+	enum map_move move = map_operation_moves(map, operation, from->policy, key, &target);
+	if (move == MOVE_GOES)
+		*to = map_shard_of(map, target, key);
+	return move;
+}
+
+bool map_lives_in(const struct cluster_map *map, const struct map_shard *shard, struct bytes key)
+{
+	const struct map_binding *binding = map_binding_of(map, key);
+	return binding && binding->policy == shard->policy && map_shard_has(shard, hash_key(key));
+}
+
 bool map_operation_overlaps(const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix)
 {
 	if (operation->exact && exact)
@@ -113,6 +158,9 @@ bool map_moves_under(const struct cluster_map *map, struct bytes prefix)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
+		/* Also of one that has ended: a replica that lags has not removed them yet. */
+		if (operation_of_range(operation->kind) && operation->phase >= PHASE_COPY)
+			return true;
 		bool rows = operation->phase == PHASE_PURGE || operation->phase == PHASE_ABORT;
 		if ((rows || (runs(operation) && operation->phase >= PHASE_COPY)) &&
 			map_operation_overlaps(operation, false, (struct hash128){ 0 }, prefix))

@@ -450,6 +450,10 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_move_report(map, change, result, changed);
 	case CHANGE_CANCEL:
 		return meta_apply_cancel(map, change, result, changed);
+	case CHANGE_SHARD_SPLIT:
+		return meta_apply_shard_split(map, change, result);
+	case CHANGE_SHARD_MERGE:
+		return meta_apply_shard_merge(map, change, result);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));

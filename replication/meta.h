@@ -46,6 +46,11 @@
  *    if there is no key.
  *  - SHARD_PLACE: nodes must be allowed, counts as the policy says (refused with the rule otherwise);
  *    OPERATION_PLACE. CONFLICT while the shard moves.
+ *  - SHARD_SPLIT: the upper half of a shard's hashes goes to a new shard on the same nodes; OPERATION_SPLIT. BIRTH: the
+ *    new one has a leader; then FENCE to PURGE as of a binding, between the two. SHARD_MERGE: all of a shard's hashes
+ *    go to its neighbour in the same policy, which is wanted on the same nodes; OPERATION_MERGE. At the switch the
+ *    shard leaves the map. CONFLICT while an operation moves one of them, or keys of their policy; BINDING_* that
+ *    would move such keys are refused meanwhile.
  *  - SHARD_REPORT: generation one above (else CONFLICT: stale); replicas as in the committed membership. When
  *    they equal wanted, the operation's step is done; when all its steps are done, the operation is.
  *  - ... of a shard that is wanted elsewhere before it has come to where it was wanted: who was to come may be a member

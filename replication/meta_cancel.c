@@ -6,7 +6,7 @@
  * place, the operation has failed, and is marked as cancelled.
  *
  * A policy that has changed is in force at once, and copies follow it: they do not go back while it says otherwise. A
- * binding is as before at once, until the switch; from there on it only goes forward. */
+ * binding, or a shard, is as before at once, until the switch; from there on it only goes forward. */
 #include "replication/meta_internal.h"
 
 #include <assert.h>
@@ -131,7 +131,7 @@ static bool refuse_policy(
 			before != 0 ? meta_number(before).text : "EPOCH"));
 }
 
-static bool cancel_binding(struct cluster_map *map, struct map_operation *operation, const struct change *change,
+static bool cancel_keys(struct cluster_map *map, struct map_operation *operation, const struct change *change,
 	struct meta_result *result)
 {
 	if (operation->phase == PHASE_ABORT)
@@ -140,8 +140,8 @@ static bool cancel_binding(struct cluster_map *map, struct map_operation *operat
 			TEXTS("wait until it is: domctl operation wait ", meta_number(operation->id).text));
 	if (operation->phase >= PHASE_PURGE)
 		return meta_refuse(result, STATUS_CONFLICT, 0,
-			TEXTS("its keys live where the new binding says, and it only goes forward"),
-			TEXTS("wait until it is done, then bind them back: domctl operation wait ",
+			TEXTS("its keys live where they were to go, and it only goes forward"),
+			TEXTS("wait until it is done, then move them back: domctl operation wait ",
 				meta_number(operation->id).text));
 	if (change->dry_run)
 		return true;
@@ -171,7 +171,9 @@ bool meta_apply_cancel(struct cluster_map *map, const struct change *change, str
 	case OPERATION_POLICY:
 		return refuse_policy(map, operation, result);
 	case OPERATION_BINDING:
-		return cancel_binding(map, operation, change, result);
+	case OPERATION_SPLIT:
+	case OPERATION_MERGE:
+		return cancel_keys(map, operation, change, result);
 	case OPERATION_PLACE:
 		return cancel_place(map, operation, change->dry_run, result);
 	case OPERATION_DRAIN:

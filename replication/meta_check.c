@@ -120,12 +120,54 @@ static void check_shard(const struct cluster_map *map, const struct map_shard *s
 	const struct map_operation *operation = map_operation_find(map, shard->operation);
 	assert(operation);
 	assert(operation->state == OPERATION_RUNNING);
-	assert(operation->kind != OPERATION_BINDING);
+	assert(!operation_moves_keys(operation->kind));
 	if (operation_lists_shards(operation->kind))
 		assert(operation->policy == shard->policy);
 }
 
-/* Each policy's shards cover the whole ring, without gap or overlap. */
+/* It covers nothing, and a split that is not switched yet is to change that. */
+static void check_empty(const struct cluster_map *map, const struct map_shard *shard)
+{
+	unsigned splits = 0;
+	assert(shard->hash_first == UINT64_MAX);
+	assert(shard->hash_last == 0);
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		splits += operation->kind == OPERATION_SPLIT && operation->state == OPERATION_RUNNING &&
+			  operation->phase < PHASE_PURGE && operation->shard_to == shard->id;
+	}
+	assert(splits == 1);
+}
+
+/* The hashes of a running split or merge are where its phase says. */
+static void check_range(const struct cluster_map *map, const struct map_operation *operation)
+{
+	const struct map_shard *from = map_shard_find(map, operation->shard_from),
+			       *to = map_shard_find(map, operation->shard_to);
+	const bool split = operation->kind == OPERATION_SPLIT, switched = operation->phase == PHASE_PURGE;
+	const struct map_shard *owner = switched ? to : from;
+	assert(from);
+	assert(to);
+	assert(from->policy == operation->policy);
+	assert(to->policy == operation->policy);
+	assert(!map_shard_empty(from));
+	assert(map_shard_has(owner, operation->hash_first));
+	assert(owner->hash_last == operation->hash_last);
+	assert(split || !switched);
+	assert(!split || operation->phase != PHASE_ABORT);
+	assert(map_shard_empty(to) == (split && !switched));
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *other = &map->operations[i];
+		if (other == operation || other->state != OPERATION_RUNNING || !operation_of_range(other->kind))
+			continue;
+		assert(other->shard_from != from->id);
+		assert(other->shard_from != to->id);
+		assert(other->shard_to != from->id);
+		assert(other->shard_to != to->id);
+	}
+}
+
+/* Each policy's shards cover the whole ring, without gap or overlap; those of no hash stand behind them. */
 static void check_shards(const struct cluster_map *map)
 {
 	for (uint32_t i = 0; i < map->shard_count; i++) {
@@ -135,17 +177,26 @@ static void check_shards(const struct cluster_map *map)
 		check_shard(map, shard);
 		if (before)
 			assert(before->policy <= shard->policy);
+		assert(shard->range_epoch <= map->epoch);
+		if (map_shard_empty(shard)) {
+			check_empty(map, shard);
+			assert(before && before->policy == shard->policy);
+			assert(!map_shard_empty(before) || before->id < shard->id);
+			continue;
+		}
+		assert(shard->hash_last - shard->hash_first >= SHARD_WIDTH_MIN - 1);
 		if (before && before->policy == shard->policy)
-			assert(before->hash_last + 1 == shard->hash_first);
+			assert(!map_shard_empty(before) && before->hash_last + 1 == shard->hash_first);
 		else
 			assert(shard->hash_first == 0);
-		if (!after || after->policy != shard->policy)
+		if (!after || after->policy != shard->policy || map_shard_empty(after))
 			assert(shard->hash_last == UINT64_MAX);
 	}
 	for (uint32_t i = 0; i < map->policy_count; i++) {
 		uint32_t count;
 		meta_shards_of(map, map->policies[i].id, &count);
 		assert(count > 0);
+		assert(count <= SHARDS_PER_POLICY_MAX);
 		check_id(map, map->policies[i].id);
 		assert(map->policies[i].epoch <= map->epoch);
 		for (uint32_t j = 0; j < i; j++) {
@@ -219,14 +270,15 @@ static void check_operations(const struct cluster_map *map)
 		assert(operation->steps_done <= operation->steps);
 		if (operation->state != OPERATION_FAILED)
 			assert((operation->steps_done == operation->steps) == (operation->state == OPERATION_DONE));
-		assert((operation->kind == OPERATION_BINDING) == (operation->phase != PHASE_NONE));
+		assert(operation_moves_keys(operation->kind) == (operation->phase != PHASE_NONE));
 		assert(operation->phase_epoch <= map->epoch);
 		assert(operation->region == 0 || operation->region < map->region_count);
 		if (i > 0)
 			assert(map->operations[i - 1].id < operation->id);
 		if (operation->state != OPERATION_RUNNING)
 			continue;
-		for (uint32_t j = 0; operation->phase >= PHASE_COPY && j < map->operation_count; j++) {
+		bool keys_of_prefix = operation->kind == OPERATION_BINDING && operation->phase >= PHASE_COPY;
+		for (uint32_t j = 0; keys_of_prefix && j < map->operation_count; j++) {
 			const struct map_operation *other = &map->operations[j];
 			if (other->kind == OPERATION_BINDING && other->state == OPERATION_RUNNING)
 				assert(!map_operation_inside(other, operation));
@@ -236,7 +288,9 @@ static void check_operations(const struct cluster_map *map)
 			served += map->bindings[j].pending_operation == operation->id;
 		for (uint32_t j = 0; j < map->shard_count; j++)
 			served += map->shards[j].operation == operation->id;
-		if (operation->kind == OPERATION_BINDING)
+		if (operation_of_range(operation->kind))
+			check_range(map, operation);
+		else if (operation->kind == OPERATION_BINDING)
 			assert(served == (operation->phase < PHASE_PURGE));
 		else
 			assert(served == operation->steps - operation->steps_done);
@@ -407,6 +461,7 @@ static void mix_shard(struct digest *digest, const struct map_shard *shard)
 	mix_u64(digest, shard->policy);
 	mix_u64(digest, shard->hash_first);
 	mix_u64(digest, shard->hash_last);
+	mix_u64(digest, shard->range_epoch);
 	mix_u64(digest, shard->generation);
 	mix_u64(digest, shard->membership_index);
 	mix_u64(digest, shard->wanted_epoch);
@@ -439,6 +494,10 @@ static void mix_operation(struct digest *digest, const struct map_operation *ope
 	mix_u64(digest, operation->phase_epoch);
 	mix_u64(digest, operation->keys);
 	mix_u64(digest, operation->version);
+	mix_u64(digest, operation->shard_from);
+	mix_u64(digest, operation->shard_to);
+	mix_u64(digest, operation->hash_first);
+	mix_u64(digest, operation->hash_last);
 	mix(digest, operation->sources, sizeof(operation->sources));
 	mix(digest, operation->targets, sizeof(operation->targets));
 	mix_u64(digest, operation->exact);

@@ -1,7 +1,7 @@
 /* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
  * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_region.c
- * (regions that go), meta_rules.c (policies and bindings), meta_cancel.c, meta_check.c (invariants and digest).
- * Folder-internal. */
+ * (regions that go), meta_rules.c (policies and bindings), meta_rebind.c (keys that move), meta_split.c (shards that
+ * split and merge), meta_cancel.c, meta_check.c (invariants and digest). Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -67,6 +67,7 @@ bool meta_apply_move_report(
 /* An operation that has begun: it asks the shards of these policies for fences. */
 void meta_rebind_begin(struct cluster_map *map, struct map_operation *operation, const struct map_binding *binding,
 	const uint64_t sources[], unsigned count);
+void meta_range_begin(struct cluster_map *map, struct map_operation *operation); /* a split or a merge */
 /* The operation that moves keys which the binding could cover, or removes what it left; NULL. */
 const struct map_operation *meta_rebind_under_way(const struct cluster_map *map, const struct map_binding *binding);
 /* Before the switch: all is as before, and what was copied is removed. False: it can only go forward. */
@@ -74,6 +75,18 @@ bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation
 
 /* meta_cancel.c */
 bool meta_apply_cancel(struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
+
+/* meta_split.c */
+bool meta_apply_shard_split(struct cluster_map *map, const struct change *change, struct meta_result *result);
+bool meta_apply_shard_merge(struct cluster_map *map, const struct change *change, struct meta_result *result);
+/* A shard of this policy (0: of any) is being split or merged; NULL. */
+const struct map_operation *meta_range_under_way(const struct cluster_map *map, uint64_t policy);
+void meta_range_say(struct map_operation *operation);			 /* what its phase is about, into its text */
+void meta_range_stays(struct map_operation *operation, const char *why); /* ... that it came to nothing */
+/* From the next epoch on its hashes are where they were to go. */
+void meta_range_switch(struct cluster_map *map, const struct map_operation *operation, uint64_t now_us);
+/* Of a split that has ended in vain. */
+void meta_range_drop_child(struct cluster_map *map, const struct map_operation *operation);
 
 /* meta_drain.c */
 bool meta_apply_node_state(
@@ -96,6 +109,8 @@ bool meta_apply_region_remove(struct cluster_map *map, const struct change *chan
 bool meta_policy_placeable(const struct cluster_map *map, const struct policy *policy, struct meta_result *result);
 struct placement meta_shard_placement(
 	const struct cluster_map *map, const struct policy *policy, const struct map_shard *current);
+/* What its first members are born with, whom `replicas` names. */
+void meta_shard_birth(const struct cluster_map *map, const struct policy *policy, struct map_shard *shard);
 bool meta_apply_rules(struct cluster_map *map, const struct change *change, struct meta_result *result);
 /* The operation's binding is no longer pending: it is what was to come, or (failed) what it was. */
 void meta_binding_settle(struct cluster_map *map, const struct map_operation *operation, bool failed);

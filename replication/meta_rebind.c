@@ -1,5 +1,5 @@
 /* replication/meta_rebind.c: an OPERATION_BINDING from its first fence to its end: what the leaders of its shards
- * report takes it from phase to phase.
+ * report takes it from phase to phase. Splits and merges go the same way, with less to decide (meta_split.c).
  *
  *   FENCE --- no keys ---------> SEAL ------ the switch --------------------------------> done
  *     | keys            all copied   |      no copy comes any more   nothing left behind
@@ -29,13 +29,17 @@ static void phase_begin(
 	struct cluster_map *map, struct map_operation *operation, enum operation_phase phase, const uint64_t policies[])
 {
 	unsigned count = policies == operation->sources ? operation->source_count : operation->target_count;
-	assert(count > 0);
+	bool range = operation_of_range(operation->kind);
+	assert(range || count > 0);
 	operation->state = OPERATION_RUNNING;
 	operation->ended_us = 0;
 	operation->phase = (uint8_t)phase;
 	operation->phase_epoch = map->epoch + 1;
 	operation->steps = operation->steps_done = 0;
 	memset(operation->shards_done, 0, sizeof(operation->shards_done));
+	if (range)
+		meta_operation_add_shard(
+			operation, policies == operation->sources ? operation->shard_from : operation->shard_to);
 	for (unsigned i = 0; i < count; i++) {
 		uint32_t shard_count;
 		const struct map_shard *shards = meta_shards_of(map, policies[i], &shard_count);
@@ -56,6 +60,15 @@ void meta_rebind_begin(struct cluster_map *map, struct map_operation *operation,
 	operation->prefix_size = binding->prefix_size;
 	memcpy(operation->prefix, binding->prefix, binding->prefix_size);
 	phase_begin(map, operation, PHASE_FENCE, operation->sources);
+}
+
+void meta_range_begin(struct cluster_map *map, struct map_operation *operation)
+{
+	if (operation->kind == OPERATION_SPLIT)
+		phase_begin(map, operation, PHASE_BIRTH, operation->targets);
+	else
+		phase_begin(map, operation, PHASE_FENCE, operation->sources);
+	meta_range_say(operation);
 }
 
 const struct map_operation *meta_rebind_under_way(const struct cluster_map *map, const struct map_binding *binding)
@@ -281,10 +294,19 @@ static void wake(struct cluster_map *map, uint64_t now_us)
 }
 
 /* The old binding is in force at once. */
-static void give_up(struct cluster_map *map, struct map_operation *operation, const char *why)
+static void give_up(struct cluster_map *map, struct map_operation *operation, const char *why, uint64_t now_us)
 {
-	assert(operation->phase >= PHASE_COPY);
+	assert(operation->phase >= PHASE_COPY || operation_of_range(operation->kind));
 	assert(operation->phase < PHASE_PURGE);
+	if (operation_of_range(operation->kind)) {
+		phase_begin(map, operation, PHASE_ABORT, operation->targets);
+		meta_range_stays(operation, why);
+		if (operation->kind == OPERATION_SPLIT) { /* what was copied goes with the new shard */
+			end(operation, OPERATION_FAILED, now_us);
+			meta_range_drop_child(map, operation);
+		}
+		return;
+	}
 	meta_binding_settle(map, operation, true);
 	phase_begin(map, operation, PHASE_ABORT, operation->targets);
 	say(operation, TEXTS(" stays as it was: ", why));
@@ -292,12 +314,12 @@ static void give_up(struct cluster_map *map, struct map_operation *operation, co
 
 bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
 {
-	assert(operation->kind == OPERATION_BINDING);
+	assert(operation_moves_keys(operation->kind));
 	assert(operation->state == OPERATION_RUNNING);
-	if (operation->phase >= PHASE_PURGE)
+	if (operation->phase == PHASE_PURGE || operation->phase == PHASE_ABORT)
 		return false;
-	if (operation->phase == PHASE_COPY || operation->phase == PHASE_CLOSE) {
-		give_up(map, operation, "it was cancelled");
+	if (operation_of_range(operation->kind) || operation->phase == PHASE_COPY || operation->phase == PHASE_CLOSE) {
+		give_up(map, operation, "it was cancelled", now_us);
 	} else { /* nothing was copied */
 		meta_binding_settle(map, operation, true);
 		say(operation, TEXTS(" stays as it was: it was cancelled"));
@@ -307,8 +329,48 @@ bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation
 	return true;
 }
 
+/* A split or a merge has nobody to wait for, and one shard on each side. */
+static void range_phase_end(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
+{
+	switch ((enum operation_phase)operation->phase) {
+	case PHASE_BIRTH:
+		phase_begin(map, operation, PHASE_FENCE, operation->sources);
+		break;
+	case PHASE_FENCE: /* keys or not: the records of sessions go too */
+		phase_begin(map, operation, PHASE_COPY, operation->sources);
+		break;
+	case PHASE_COPY:
+		phase_begin(map, operation, PHASE_CLOSE, operation->targets);
+		break;
+	case PHASE_CLOSE:
+		meta_range_switch(map, operation, now_us);
+		phase_begin(map, operation, PHASE_PURGE, operation->sources);
+		if (operation->kind == OPERATION_MERGE) { /* what it had goes with its replicas */
+			operation->steps_done = operation->steps;
+			end(operation, OPERATION_DONE, now_us);
+		}
+		break;
+	case PHASE_PURGE:
+		end(operation, OPERATION_DONE, now_us);
+		break;
+	case PHASE_ABORT:
+		end(operation, OPERATION_FAILED, now_us);
+		break;
+	case PHASE_WAIT:
+	case PHASE_SEAL:
+	case PHASE_NONE:
+		assert(false); /* of bindings only */
+	}
+	if (operation->phase != PHASE_ABORT)
+		meta_range_say(operation);
+}
+
 static void phase_end(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
 {
+	if (operation_of_range(operation->kind)) {
+		range_phase_end(map, operation, now_us);
+		return;
+	}
 	switch ((enum operation_phase)operation->phase) {
 	case PHASE_FENCE:
 		fenced(map, operation, now_us);
@@ -333,6 +395,7 @@ static void phase_end(struct cluster_map *map, struct map_operation *operation, 
 		end(operation, OPERATION_FAILED, now_us);
 		return;
 	case PHASE_WAIT:
+	case PHASE_BIRTH:
 	case PHASE_NONE:
 		break;
 	}
@@ -360,9 +423,9 @@ static struct map_operation *reported(struct cluster_map *map, const struct chan
 	if (!operation || operation->state != OPERATION_RUNNING)
 		return NULL; /* over, and maybe forgotten */
 	bool asked = false;
-	for (uint32_t i = 0; operation->kind == OPERATION_BINDING && i < operation->steps; i++)
+	for (uint32_t i = 0; operation_moves_keys(operation->kind) && i < operation->steps; i++)
 		asked |= operation->shards_done[i] == change->shard;
-	if (operation->kind == OPERATION_BINDING && operation->phase != phase)
+	if (operation_moves_keys(operation->kind) && operation->phase != phase)
 		return NULL; /* late */
 	if (!asked) {
 		*good = meta_refuse(result, STATUS_INVALID, 0,
@@ -406,7 +469,7 @@ bool meta_apply_move_report(
 {
 	bool good;
 	struct map_operation *operation = NULL;
-	if (change->phase < PHASE_COPY)
+	if (change->phase < PHASE_COPY && change->phase != PHASE_BIRTH)
 		return meta_refuse(result, STATUS_INVALID, 0, TEXTS("no step of moving keys is reported that way"),
 			TEXTS("report the phase that the operation is in"));
 	operation = reported(map, change, (enum operation_phase)change->phase, result, &good);
@@ -415,8 +478,11 @@ bool meta_apply_move_report(
 		return good;
 	if (change->phase < PHASE_PURGE && change->keys_found > 0)
 		give_up(map, operation,
-			"a key of it would be covered by no binding, or by a policy that allows more than the one "
-			"around it, or was refused where it goes");
+			operation_of_range(operation->kind) ? "a key of it was refused where it goes"
+							    : "a key of it would be covered by no binding, or by a "
+							      "policy that allows more than the "
+							      "one around it, or was refused where it goes",
+			change->now_us);
 	else
 		step(map, operation, change);
 	return true;

@@ -567,7 +567,7 @@ struct placement meta_shard_placement(
 	return placement;
 }
 
-static void shard_birth(const struct cluster_map *map, const struct policy *policy, struct map_shard *shard)
+void meta_shard_birth(const struct cluster_map *map, const struct policy *policy, struct map_shard *shard)
 {
 	struct membership membership;
 	bool formed = placement_membership(map, policy, shard->replicas, shard->replica_count, &membership);
@@ -589,10 +589,11 @@ static void shards_create(struct cluster_map *map, const struct policy *policy)
 		shard->policy = policy->id;
 		shard->hash_first = i * width;
 		shard->hash_last = i * width + (width - 1);
+		shard->range_epoch = map->epoch + 1;
 		meta_shard_want(map, shard, &placement);
 		memcpy(shard->replicas, shard->wanted, sizeof(shard->replicas));
 		shard->replica_count = shard->member_count = shard->wanted_count;
-		shard_birth(map, policy, shard);
+		meta_shard_birth(map, policy, shard);
 		assert(map->shard_count == 0 || map->shards[map->shard_count - 1].policy <= policy->id);
 		map->shard_count++;
 	}
@@ -771,6 +772,32 @@ static bool judge_moves(const struct trial *trial)
 	return true;
 }
 
+/* While hashes go from one shard to another, no key comes to the policy's shards, or leaves them. */
+static bool judge_ranges(const struct trial *trial)
+{
+	for (uint32_t i = 0; i < trial->map->binding_count; i++) {
+		const struct map_binding *binding = &trial->map->bindings[i];
+		if (!is_marked(binding))
+			continue;
+		bool unset = trial->change->kind == CHANGE_BINDING_UNSET;
+		const struct policy *to =
+			unset ? NULL : map_policy_by_name(trial->map, mark_of(trial, binding)->policy);
+		struct fenced fenced = fenced_by(trial, binding);
+		const struct map_operation *operation = NULL;
+		if (fenced.count > 0 && (unset || to)) /* unset: to any policy */
+			operation = meta_range_under_way(trial->map, unset ? 0 : to->id);
+		for (unsigned j = 0; !operation && j < fenced.count; j++)
+			operation = meta_range_under_way(trial->map, fenced.policies[j]);
+		if (operation)
+			return meta_refuse(trial->result, STATUS_CONFLICT, mark_of(trial, binding)->line,
+				TEXTS("operation ", meta_number(operation->id).text,
+					" splits or merges a shard that keys of ", name_of(binding).text, " may be in"),
+				TEXTS("wait until it is done: domctl operation wait ",
+					meta_number(operation->id).text));
+	}
+	return true;
+}
+
 static bool judge_counts(const struct change *change, struct meta_result *result)
 {
 	bool one = change->kind == CHANGE_BINDING_SET || change->kind == CHANGE_BINDING_UNSET;
@@ -789,7 +816,8 @@ bool meta_apply_rules(struct cluster_map *map, const struct change *change, stru
 	bool good = true;
 	for (uint32_t i = 0; good && i < change->binding_count; i++)
 		good = mark_binding(&trial, i);
-	good = good && judge_moves(&trial) && judge_tighten(&trial) && judge_room(&trial, moving);
+	good = good && judge_moves(&trial) && judge_ranges(&trial) && judge_tighten(&trial) &&
+	       judge_room(&trial, moving);
 	if (!good || change->dry_run) {
 		unmark(map);
 		return good;

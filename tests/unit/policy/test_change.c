@@ -166,6 +166,10 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 			change->away[change->away_count++] = prng_next(prng);
 	if (kind == CHANGE_CANCEL)
 		change->operation = prng_next(prng);
+	if (kind == CHANGE_SHARD_SPLIT || kind == CHANGE_SHARD_MERGE) {
+		change->shard = prng_next(prng);
+		change->merged = prng_next(prng);
+	}
 	if (kind == CHANGE_LEDGER_HEAD) {
 		change->node.id = prng_next(prng);
 		random_head(prng, &change->node.ledger);

@@ -43,7 +43,7 @@ static inline struct meta_result report_move(
 static inline void finish_phase(struct cluster_map *map, uint64_t id, enum operation_phase phase)
 {
 	const struct map_operation *operation = map_operation_find(map, id);
-	uint64_t shards[SHARDS_PER_POLICY * OPERATION_POLICIES_MAX];
+	uint64_t shards[SHARDS_PER_POLICY_MAX * OPERATION_POLICIES_MAX];
 	uint32_t count = operation->steps;
 	assert_int_equal(operation->phase, phase);
 	memcpy(shards, operation->shards_done, sizeof(shards));

@@ -30,20 +30,27 @@ static struct policy random_policy(struct prng *prng)
 /* Keys that clients of the random runs write and delete. */
 static const char *const keys[] = { "a1", "ab1", "abc1", "b1", "bc1", "bcd1", "c1", "d1" };
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
-enum { STORE_POLICIES_MAX = 16 };
+enum { STORE_SHARDS_MAX = 1024 };
 struct store {
 	uint64_t version[KEYS]; /* 0: the key is not there */
 	uint64_t last;
-	uint64_t rows[KEYS][STORE_POLICIES_MAX]; /* version of the row that the policy's shards have; 0: none */
+	unsigned shard_count;
+	struct {
+		uint64_t id;
+		uint64_t rows[KEYS]; /* version of the row that the shard has; 0: none */
+	} shards[STORE_SHARDS_MAX];
 };
 
-/* Policies stay where they are in the map. */
-static unsigned slot_of(const struct cluster_map *map, uint64_t policy)
+/* What the shard has of the key. */
+static uint64_t *row_in(struct store *store, uint64_t shard, unsigned key)
 {
-	const struct policy *found = map_policy_find(map, policy);
-	assert_non_null(found);
-	assert_true(found - map->policies < STORE_POLICIES_MAX);
-	return (unsigned)(found - map->policies);
+	unsigned at = 0;
+	while (at < store->shard_count && store->shards[at].id != shard)
+		at++;
+	assert_true(at < STORE_SHARDS_MAX);
+	store->shard_count += at == store->shard_count;
+	store->shards[at].id = shard;
+	return &store->shards[at].rows[key];
 }
 
 static struct change_binding random_binding(struct prng *prng)
@@ -96,38 +103,32 @@ static void random_report(struct prng *prng, const struct cluster_map *map, stru
 static bool is_behind(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
 {
 	struct hash128 keyed = hash_keyed(key, map->hash_secret);
+	if (operation_of_range(operation->kind))
+		return hash_key(key) >= operation->hash_first && hash_key(key) <= operation->hash_last;
 	if (operation->exact)
 		return keyed.high == operation->hash.high && keyed.low == operation->hash.low;
 	return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
-}
-
-/* The row that this shard has of the key; NULL: the key is another shard's. */
-static uint64_t *row_at(const struct cluster_map *map, struct store *store, const struct map_shard *shard, unsigned key)
-{
-	bool here = map_shard_of(map, shard->policy, bytes_text(keys[key])) == shard;
-	return here ? &store->rows[key][slot_of(map, shard->policy)] : NULL;
 }
 
 /* What an honest shard does and finds, in its step of the operation. */
 static uint64_t shard_works(const struct cluster_map *map, struct store *store, const struct map_operation *operation,
 	const struct map_shard *shard)
 {
-	uint64_t found = 0, target;
+	uint64_t found = 0;
 	for (unsigned i = 0; i < KEYS; i++) {
 		struct bytes key = bytes_text(keys[i]);
-		uint64_t *row = row_at(map, store, shard, i);
-		if (!row || *row == 0 || !is_behind(map, operation, key))
+		uint64_t *row = row_in(store, shard->id, i);
+		const struct map_shard *to = NULL;
+		if (*row == 0 || !is_behind(map, operation, key))
 			continue;
-		const struct map_binding *binding = map_binding_of(map, key);
-		bool lives = binding && binding->policy == shard->policy;
 		enum map_move move = operation->phase == PHASE_COPY
-					     ? map_operation_moves(map, operation, shard->policy, key, &target)
+					     ? map_operation_moves_from(map, operation, shard, key, &to)
 					     : MOVE_STAYS;
 		if (operation->phase == PHASE_FENCE || move == MOVE_NOWHERE)
 			found++;
-		else if (move == MOVE_GOES && store->rows[i][slot_of(map, target)] < *row)
-			store->rows[i][slot_of(map, target)] = *row;
-		else if (operation->phase >= PHASE_PURGE && !lives)
+		else if (move == MOVE_GOES && *row_in(store, to->id, i) < *row)
+			*row_in(store, to->id, i) = *row;
+		else if (operation->phase >= PHASE_PURGE && !map_lives_in(map, shard, key))
 			*row = 0;
 	}
 	return found;
@@ -139,7 +140,7 @@ static void random_step(
 	const struct map_operation *operation = &map->operations[prng_below(prng, map->operation_count)];
 	for (unsigned i = 0; i < 4 && operation->state != OPERATION_RUNNING; i++)
 		operation = &map->operations[prng_below(prng, map->operation_count)];
-	if (operation->kind != OPERATION_BINDING) {
+	if (!operation_moves_keys(operation->kind)) {
 		random_report(prng, map, out);
 		return;
 	}
@@ -151,7 +152,7 @@ static void random_step(
 	if (prng_chance(prng, 20000))
 		out->change.operation = map->id_next;
 	const struct map_shard *shard = map_shard_find(map, out->change.shard);
-	if (prng_chance(prng, 20000))
+	if (!shard || prng_chance(prng, 20000)) /* gone, and the operation over */
 		shard = &map->shards[prng_below(prng, map->shard_count)];
 	out->change.shard = shard->id;
 	if (map_operation_awaits(operation, shard->id))
@@ -168,19 +169,54 @@ static void random_writes(struct prng *prng, const struct cluster_map *map, stru
 	const struct map_binding *binding = map_binding_of(map, bytes_text(keys[at]));
 	if (!binding || map_binding_pending_of(map, bytes_text(keys[at])))
 		return;
+	const struct map_shard *shard = map_shard_of(map, binding->policy, bytes_text(keys[at]));
+	for (uint32_t i = 0; i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+		if (operation_of_range(operation->kind) && operation->shard_from == shard->id &&
+			map_operation_fences(operation) && operation->phase > PHASE_FENCE &&
+			is_behind(map, operation, bytes_text(keys[at])))
+			return;
+	}
 	store->version[at] = prng_chance(prng, 300000) ? ++store->last : 0;
-	store->rows[at][slot_of(map, binding->policy)] = store->version[at];
+	*row_in(store, shard->id, at) = store->version[at];
 }
 
 /* No change of bindings leaves a key behind where nobody looks for it, or brings one back that was deleted. */
-static void check_reachable(const struct cluster_map *map, const struct store *store)
+static void check_reachable(const struct cluster_map *map, struct store *store)
 {
+	bool moves = false;
 	for (unsigned i = 0; i < KEYS; i++) {
 		const struct map_binding *binding = map_binding_of(map, bytes_text(keys[i]));
 		if (store->version[i] != 0)
 			assert_non_null(binding);
 		if (binding)
-			assert_int_equal(store->rows[i][slot_of(map, binding->policy)], store->version[i]);
+			assert_int_equal(*row_in(store, map_shard_of(map, binding->policy, bytes_text(keys[i]))->id, i),
+				store->version[i]);
+	}
+	for (uint32_t i = 0; i < map->operation_count; i++)
+		moves |= operation_moves_keys(map->operations[i].kind) &&
+			 map->operations[i].state == OPERATION_RUNNING && map->operations[i].phase >= PHASE_COPY;
+	/* When nothing is under way each is in one shard. */
+	for (uint32_t i = 0; !moves && i < map->shard_count; i++)
+		for (unsigned j = 0; j < KEYS; j++)
+			if (*row_in(store, map->shards[i].id, j) != 0)
+				assert_true(map_lives_in(map, &map->shards[i], bytes_text(keys[j])));
+}
+
+/* Of a shard that some key is in, and its neighbour. */
+static void random_range(struct prng *prng, const struct cluster_map *map, struct change *change)
+{
+	const struct map_shard *shard = &map->shards[prng_below(prng, map->shard_count)];
+	const struct map_shard *of_key = map_shard_of(map, shard->policy, bytes_text(keys[prng_below(prng, KEYS)]));
+	bool next = of_key + 1 < map->shards + map->shard_count;
+	change->kind = prng_chance(prng, 500000) ? CHANGE_SHARD_SPLIT : CHANGE_SHARD_MERGE;
+	change->shard = of_key->id;
+	if (change->kind == CHANGE_SHARD_SPLIT)
+		return;
+	change->merged = next ? of_key[1].id : map->id_next;
+	if (prng_chance(prng, 500000)) {
+		change->shard = change->merged;
+		change->merged = of_key->id;
 	}
 }
 
@@ -236,8 +272,9 @@ static void random_change(
 	} else if (dice < 39 && prng_chance(prng, 500000)) {
 		change->kind = CHANGE_CANCEL;
 		change->operation = map->operation_count == 0 || prng_chance(prng, 100000)
-					    ? map->id_next
-					    : map->operations[prng_below(prng, map->operation_count)].id;
+	} else if (dice < 43) {
+		random_range(prng, map, change);
+		? map->id_next : map->operations[prng_below(prng, map->operation_count)].id;
 	} else if (dice < 39) {
 		const char *const places[] = { "eu/fr/eu-fr-1", "us/us-west-2", "ap/ap-1" };
 		change_region(change, places[prng_below(prng, 3)], prng_chance(prng, 500000) ? "cloud=aws" : NULL);
@@ -275,7 +312,8 @@ static void run_random(uint64_t seed, unsigned *accepted, unsigned *refused)
 	prng_seed(&prng, seed);
 	struct cluster_map *map = cluster(), *other = cluster();
 	static struct random_change change, again;
-	struct store store = { 0 };
+	static struct store store;
+	memset(&store, 0, sizeof(store));
 	for (unsigned i = 0; i < 250; i++) {
 		random_writes(&prng, map, &store);
 		random_change(&prng, map, &store, &change);
