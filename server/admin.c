@@ -52,6 +52,8 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_BINDING_UNSET:
 	case CHANGE_SHARD_PLACE:
 	case CHANGE_SHARD_LEAD:
+	case CHANGE_SHARD_SPLIT:
+	case CHANGE_SHARD_MERGE:
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
 	case CHANGE_REGION_REMOVE:

@@ -66,10 +66,8 @@ static const struct policy *judge_key(
 
 	if (fits && ask->operation != OPERATION_SCAN) {
 		const struct map_binding *binding = map_binding_of(map, ask->key);
-		uint64_t hash = hash_key(ask->key);
 
-		fits = binding != NULL && binding->policy == ask->policy && hash >= shard->hash_first &&
-		       hash <= shard->hash_last;
+		fits = binding != NULL && binding->policy == ask->policy && map_shard_has(shard, hash_key(ask->key));
 	}
 	if (!fits) {
 		if (behind)

@@ -45,7 +45,7 @@ static bool young_enough(const struct node *node, const struct hosted *hosted, c
 	return pending->level == READ_NEAREST || age <= pending->staleness_max_ms;
 }
 
-/* A binding that changed may have brought keys here: what the state was before that is no answer by it. */
+/* Keys may have come here from another shard: what the state was before that is no answer by the map. */
 static bool since_switch(const struct node *node, const struct hosted *hosted)
 {
 	return driver_fresh_ns(hosted->driver) >= node->switched_ns;
@@ -125,6 +125,9 @@ static bool fence_covers(const struct node *node, const struct command *fence, c
 {
 	struct bytes key = buffer_bytes(pending->key);
 
+	if (fence->range)
+		return pending->kind == PENDING_SCAN ||
+		       (hash_key(key) >= fence->hash_first && hash_key(key) <= fence->hash_last);
 	if (fence->exact) {
 		struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
 
@@ -144,13 +147,24 @@ static enum status judge_fences(const struct node *node, const struct hosted *ho
 	for (uint32_t i = 0; driver_fence_at(hosted->driver, i, &fence); i++) {
 		if (!fence_covers(node, &fence, pending))
 			continue;
-		if (!map_fence_moved(node_map_in_force(node), fence.operation, hosted->policy, fence.exact,
-			    fence.exact_hash, fence.key))
+		if (!mover_fence_moved(node, hosted, &fence))
 			return STATUS_BUSY;
+		if (fence.range && pending->kind == PENDING_SCAN)
+			continue; /* by the range of the shard, below */
 		if (pending->kind == PENDING_READ || pending->map_epoch < node_map_in_force(node)->epoch)
 			return STATUS_STALE_MAP;
 	}
 	return STATUS_OK;
+}
+
+/* Whoever scans by a map in which the shard has other hashes asks too many shards, or too few. */
+static bool range_differs(const struct node *node, const struct hosted *hosted, const struct pending *pending)
+{
+	const struct map_shard *shard = map_shard_find(node_map_in_force(node), hosted->group);
+
+	if (pending->kind != PENDING_SCAN)
+		return false;
+	return shard == NULL || map_shard_empty(shard) || pending->map_epoch < shard->range_epoch;
 }
 
 /* Which rows of ours live here, our map must say; and it must be the asker's, who left others to other shards. Of one
@@ -170,12 +184,14 @@ static bool refused(struct node *node, const struct hosted *hosted, const struct
 {
 	enum status fences = judge_fences(node, hosted, pending);
 
+	if (fences == STATUS_OK && range_differs(node, hosted, pending))
+		fences = STATUS_STALE_MAP;
 	if (map_too_old(node, hosted, pending))
 		gateway_reply(node, pending->connection, pending->request, STATUS_BUSY,
 			"this node has not heard of that map yet");
 	else if (fences != STATUS_OK)
 		gateway_reply(node, pending->connection, pending->request, fences,
-			fences == STATUS_BUSY ? "a binding of the key is being changed" : "a newer map is in force");
+			fences == STATUS_BUSY ? "the key is being moved to another shard" : "a newer map is in force");
 	else
 		return false;
 	return true;
@@ -266,18 +282,11 @@ static enum status scan_take(struct scan_rows *rows, struct bytes key, const str
 	return STATUS_OK;
 }
 
-/* Rows that come or go with a binding live where it says, and are shown by nobody else. */
-static bool shown(const struct cluster_map *map, const struct hosted *hosted, struct bytes key)
-{
-	const struct map_binding *binding = map_binding_of(map, key);
-
-	return binding != NULL && binding->policy == hosted->policy;
-}
-
 static enum status scan_fill(
 	const struct node *node, const struct hosted *hosted, const struct pending *pending, struct scan_rows *rows)
 {
 	const struct cluster_map *map = node_map_in_force(node);
+	const struct map_shard *shard = map_shard_find(map, hosted->group);
 	bool moves = map_moves_under(map, buffer_bytes(pending->key));
 	struct engine_iter *iter;
 	struct bytes key, value;
@@ -293,7 +302,8 @@ static enum status scan_fill(
 		status = engine_iter_next(iter, &key, &value);
 		if (status != STATUS_OK)
 			break;
-		if (moves && !shown(map, hosted, key))
+		/* Rows on their way live where the map says, and are shown by nobody else. */
+		if (moves && !map_lives_in(map, shard, key))
 			continue;
 		if (rows->count == pending->limit ||
 			(rows->count > 0 && rows->size + key.size + value.size > SCAN_BYTES_MAX)) {

@@ -731,6 +731,8 @@ uint64_t driver_digest(const struct driver *driver)
 		const struct fence *fence = &driver->fences[i];
 		digest = hash64_seeded(bytes_of(&fence->operation, sizeof(fence->operation)), digest);
 		digest = hash64_seeded(buffer_bytes(fence->prefix), digest);
+		digest = hash64_seeded(bytes_of(&fence->hash_first, sizeof(fence->hash_first)), digest);
+		digest = hash64_seeded(bytes_of(&fence->hash_last, sizeof(fence->hash_last)), digest);
 	}
 	return driver->sessions ? digest ^ session_digest(driver->sessions) : digest;
 }

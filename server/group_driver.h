@@ -176,6 +176,9 @@ uint64_t driver_write_epoch(const struct driver *driver);
  * with `retry`, retries without a record are answered as unknown. */
 bool driver_closed_at(const struct driver *driver, uint64_t map_epoch, uint64_t version, bool retry);
 uint64_t driver_version_max(const struct driver *driver); /* no row has a higher one */
+bool driver_evicted_ever(const struct driver *driver);	  /* a client's records are no longer here */
+/* A row of ENGINE_SPACE_SESSIONS. */
+enum status driver_session_decode(struct bytes row, struct session_result *result) MUST;
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2]);
 /* Values in the engine: version (u64 LE) before the bytes. */
 struct stored_value {

@@ -103,6 +103,24 @@ static enum status write_apply(struct driver *driver, struct apply *apply, struc
 
 /* --- keys of a changed binding ------------------------------------------------------------------------ */
 
+/* What that shard answered is answered here too. To who asks how far this log was then: by now, it was. */
+static void inherit(struct driver *driver, struct apply *apply, const struct applying *at)
+{
+	struct unpacker records;
+	struct command_record record;
+	struct session_result known;
+	unpack_init(&records, at->command.value);
+	while (command_record_next(&records, &record)) {
+		struct session_result result = { .client = record.client,
+			.sequence = record.sequence,
+			.version = record.version,
+			.index = at->entry.index,
+			.status = record.status };
+		if (session_check(driver->sessions, record.client, record.sequence, 0, false, &known) == SESSION_NEW)
+			state_record(driver, apply->batch, &result);
+	}
+}
+
 /* A leader that has not heard how an operation went on may propose what was right once. Its map says so: whatever
  * moves keys here, or ends that, was judged by a map at least as new as all before it. */
 static enum status move_apply(struct driver *driver, struct apply *apply, struct applying *at)
@@ -117,11 +135,14 @@ static enum status move_apply(struct driver *driver, struct apply *apply, struct
 	}
 	driver->move_epoch = command->map_epoch;
 	state_put_move(driver, apply->batch);
-	/* Writes of those keys were applied by a shard that has the records of them. */
-	if (command->kind == COMMAND_ADOPT || (command->kind == COMMAND_CLOSE && command->retry))
+	/* Writes of those keys were applied by a shard that has the records of them, or has forgotten them. */
+	if (command->retry)
 		session_set_evicted_ever(driver->sessions);
+	if (command->kind == COMMAND_INHERIT)
+		inherit(driver, apply, at);
 	unpack_init(&rows, command->value);
-	while (status == STATUS_OK && command_row_next(command->kind, &rows, &row)) {
+	while (status == STATUS_OK && command->kind != COMMAND_INHERIT &&
+		command_row_next(command->kind, &rows, &row)) {
 		uint64_t current = 0;
 		status = version_of(driver, apply, row.key, &current);
 		if (status == STATUS_OK && command->kind == COMMAND_ADOPT && current < row.version)

@@ -44,7 +44,8 @@ enum {
 	JOURNAL_PENDING_BYTES =
 		24 << 20, /* waiting for the disk: nothing more is taken (the journal refuses at 64 MiB) */
 	JOURNAL_INDEX_BYTES = 240 << 20,
-	FENCES_MAX = 16384, /* one for each prefix that was bound away from here: above the bindings a cluster takes */
+	FENCES_MAX =
+		16384, /* one for each prefix that was bound away, or range split off: above the bindings there are */
 	NODES_KNOWN_MAX = 2 * REPLICAS_MAX,
 	SNAPSHOT_CHUNK_BYTES = 256 << 10,
 	SNAPSHOT_WINDOW = 8,
@@ -56,8 +57,9 @@ enum {
 
 struct fence {
 	uint64_t operation, map_epoch;
-	bool exact;
+	bool exact, range; /* else of a prefix */
 	uint64_t exact_hash[2];
+	uint64_t hash_first, hash_last;
 	struct buffer *prefix; /* NULL: the empty prefix, every key */
 };
 

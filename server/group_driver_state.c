@@ -119,14 +119,21 @@ static enum status fence_keep(struct driver *driver, const struct command *comma
 	if (!fences)
 		return STATUS_NO_MEMORY;
 	driver->fences = fences;
-	struct buffer *prefix = command->exact ? NULL : buffer_copy(command->key);
-	if (!command->exact && !prefix)
+	bool of_prefix = !command->exact && !command->range;
+	struct buffer *prefix = of_prefix ? buffer_copy(command->key) : NULL;
+	if (of_prefix && !prefix)
 		return STATUS_NO_MEMORY;
 	uint32_t at = driver->fence_count;
 	for (; at > 0 && fences[at - 1].operation > command->operation; at--)
 		fences[at] = fences[at - 1];
-	fences[at] = (struct fence){ command->operation, command->map_epoch, command->exact,
-		{ command->exact_hash[0], command->exact_hash[1] }, prefix };
+	fences[at] = (struct fence){ .operation = command->operation,
+		.map_epoch = command->map_epoch,
+		.exact = command->exact,
+		.range = command->range,
+		.exact_hash = { command->exact_hash[0], command->exact_hash[1] },
+		.hash_first = command->hash_first,
+		.hash_last = command->hash_last,
+		.prefix = prefix };
 	driver->fence_count++;
 	return STATUS_OK;
 }
@@ -169,7 +176,9 @@ bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t
 {
 	for (uint32_t i = 0; i < driver->fence_count; i++) {
 		const struct fence *fence = &driver->fences[i];
-		if (!fence->exact && bytes_starts_with(key, buffer_bytes(fence->prefix)))
+		if (!fence->exact && !fence->range && bytes_starts_with(key, buffer_bytes(fence->prefix)))
+			return true;
+		if (fence->range && hash_key(key) >= fence->hash_first && hash_key(key) <= fence->hash_last)
 			return true;
 		if (fence->exact && exact_hash && memcmp(fence->exact_hash, exact_hash, sizeof(fence->exact_hash)) == 0)
 			return true;
@@ -198,7 +207,10 @@ bool driver_fence_at(const struct driver *driver, uint32_t at, struct command *c
 		.operation = fence->operation,
 		.map_epoch = fence->map_epoch,
 		.exact = fence->exact,
+		.range = fence->range,
 		.exact_hash = { fence->exact_hash[0], fence->exact_hash[1] },
+		.hash_first = fence->hash_first,
+		.hash_last = fence->hash_last,
 		.key = buffer_bytes(fence->prefix) };
 	return true;
 }
@@ -234,21 +246,32 @@ void state_record(struct driver *driver, struct engine_batch *batch, const struc
 	engine_batch_put(batch, ENGINE_SPACE_SESSIONS, bytes_of(key, sizeof(key)), pack_result(&packer));
 }
 
-static enum status session_row(struct driver *driver, struct bytes row)
+bool driver_evicted_ever(const struct driver *driver)
+{
+	return driver->sessions && session_evicted_ever(driver->sessions);
+}
+
+enum status driver_session_decode(struct bytes row, struct session_result *result)
 {
 	struct unpacker unpacker;
 	unpack_init(&unpacker, row);
 	uint8_t version = unpack_u8(&unpacker);
-	struct session_result result = { 0 };
-	result.client = unpack_u64(&unpacker);
-	result.sequence = unpack_u64(&unpacker);
-	result.version = unpack_u64(&unpacker);
-	result.index = unpack_u64(&unpacker);
-	result.status = unpack_u32(&unpacker);
-	if (!unpack_end(&unpacker) || version == 0 || result.client == 0)
+	*result = (struct session_result){ .client = unpack_u64(&unpacker) };
+	result->sequence = unpack_u64(&unpacker);
+	result->version = unpack_u64(&unpacker);
+	result->index = unpack_u64(&unpacker);
+	result->status = unpack_u32(&unpacker);
+	if (!unpack_end(&unpacker) || version == 0 || result->client == 0)
 		return STATUS_CORRUPT;
-	if (version != ROW_VERSION)
-		return STATUS_UNSUPPORTED;
+	return version == ROW_VERSION ? STATUS_OK : STATUS_UNSUPPORTED;
+}
+
+static enum status session_row(struct driver *driver, struct bytes row)
+{
+	struct session_result result;
+	enum status status = driver_session_decode(row, &result);
+	if (status != STATUS_OK)
+		return status;
 	return session_restore(driver->sessions, &result) ? STATUS_OK : STATUS_CORRUPT;
 }
 

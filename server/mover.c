@@ -8,14 +8,16 @@
  * step: a new leader, or a restarted one, goes on where the last one stopped. Nothing here is urgent; it runs after a
  * change of map, role or membership, and every MOVER_PERIOD_MS while something is unsettled.
  *
+ * A replica of a shard that the map does not name any more is removed: it was merged, or never came to be.
+ *
  * Where a shard is wanted may change on the way. Two rules keep a replica's files until no membership can name it any
  * more, for they may hold what was acknowledged:
  *  - each membership says by which map it was made, and who leads by an older one changes nothing;
  *  - a report leaves out only who is not in a membership made since the shard is wanted where it is: if need be, the
  *    same one is made again.
  *
- * Fences: a binding that would re-home keys waits until the shards that hold them now refuse them and have counted
- * them. How they then move: rebind.c. */
+ * Fences: an operation that moves keys waits until the shards that hold them now refuse them and have counted them. How
+ * they then move: rebind.c. */
 #include "server/node_internal.h"
 
 #include <assert.h>
@@ -262,10 +264,14 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 		struct command fence;
 		uint64_t token;
 
-		if (operation->kind != OPERATION_BINDING || !map_operation_awaits(operation, shard->id))
+		if (!operation_moves_keys(operation->kind) || !map_operation_awaits(operation, shard->id))
 			continue;
 		memset(&fence, 0, sizeof(fence));
-		if (!map_operation_fence(operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
+		fence.range = map_operation_fences_range(operation, shard->id);
+		fence.hash_first = fence.range ? operation->hash_first : 0;
+		fence.hash_last = fence.range ? operation->hash_last : 0;
+		if (!fence.range &&
+			!map_operation_fence(operation, shard->policy, &fence.exact, fence.exact_hash, &fence.key))
 			continue;
 		settled = false;
 		if (driver_fence_of(hosted->driver, operation->id) || !due ||
@@ -281,7 +287,16 @@ static bool fence_shard(struct node *node, struct hosted *hosted, const struct m
 	return settled;
 }
 
-static bool unfence(struct node *node, struct hosted *hosted, const struct map_shard *shard)
+bool mover_fence_moved(const struct node *node, const struct hosted *hosted, const struct command *fence)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+
+	if (fence->range)
+		return map_range_moved(map_shard_find(map, hosted->group), fence->hash_first, fence->hash_last);
+	return map_fence_moved(map, fence->operation, hosted->policy, fence->exact, fence->exact_hash, fence->key);
+}
+
+static bool unfence(struct node *node, struct hosted *hosted)
 {
 	struct command fence;
 	bool settled = true;
@@ -294,8 +309,7 @@ static bool unfence(struct node *node, struct hosted *hosted, const struct map_s
 			continue;
 		if (node_map_in_force(node)->epoch < fence.map_epoch)
 			continue;
-		if (map_fence_moved(node_map_in_force(node), fence.operation, shard->policy, fence.exact,
-			    fence.exact_hash, fence.key))
+		if (mover_fence_moved(node, hosted, &fence))
 			continue; /* its keys live elsewhere now: whoever still comes here has an old map */
 		settled = false;
 		if (!elapsed(node, hosted->fence_ns, REPORT_PERIOD_MS) ||
@@ -337,7 +351,7 @@ static bool move_shard(struct node *node, struct hosted *hosted, const struct ma
 			report_shard(node, hosted, shard);
 		settled = false;
 	}
-	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted, shard))
+	if (!fence_shard(node, hosted, shard) || !unfence(node, hosted))
 		settled = false;
 	if (!rebind_run(node, hosted, shard))
 		settled = false;
@@ -544,6 +558,29 @@ static bool host_shard(struct node *node, const struct map_shard *shard)
 	return status == STATUS_OK;
 }
 
+/* Shards that left the map, which is at least as new as any that this directory acted on. Nobody misses a leader. */
+static bool leave_gone(struct node *node)
+{
+	const struct cluster_map *map = node_map_in_force(node);
+	bool settled = true;
+	uint64_t group;
+
+	for (size_t i = 0; i < node->table_size; i++) {
+		struct hosted *hosted = node->table[i];
+
+		if (hosted == NULL || hosted == node->meta || hosted->named_epoch == map->epoch)
+			continue;
+		settled = false;
+		if (hosted->doomed || take_epoch(node))
+			hosted->doomed = hosted->gone = true;
+	}
+	for (uint32_t at = 0; node_ledger_here(node, &at, &group);)
+		if (group != META_GROUP && node_hosted(node, group) == NULL && map_shard_find(map, group) == NULL &&
+			node_ledger_unborn(node, group, 0))
+			erasure_take_gone(node);
+	return settled;
+}
+
 /* What others should dial, as configured here: told to meta until the map says the same. From then on until the next
  * start the map's word counts: an administrator may have changed it, and two who correct one another never end. */
 static bool addresses_settled(struct node *node)
@@ -630,6 +667,8 @@ void mover_run(struct node *node)
 		if (!host_shard(node, shard))
 			settled = false;
 		hosted = node_hosted(node, shard->id);
+		if (hosted != NULL)
+			hosted->named_epoch = map->epoch;
 		if (hosted == NULL || hosted->doomed)
 			continue;
 		if (leading_noticed(node, hosted, shard))
@@ -637,6 +676,8 @@ void mover_run(struct node *node)
 		if (driver_leads(hosted->driver) && !move_shard(node, hosted, shard))
 			settled = false;
 	}
+	if (!node->failed && !leave_gone(node))
+		settled = false;
 	if (node->meta != NULL && driver_leads(node->meta->driver) && !move_meta(node))
 		settled = false;
 	if (gone && !node->failed && may_stop(node)) {

@@ -86,9 +86,10 @@ static void sweep_doomed(struct node *node)
 	for (size_t i = 0; i < node->table_size;) {
 		struct hosted *hosted = node->table[i];
 
-		/* A leader that was voted out hands over first: it leads no more within an election time. */
+		/* A leader that was voted out hands over first: it leads no more within an election time. Where the
+		 * whole shard is gone there is nobody to hand over to. */
 		if (hosted != NULL && hosted->doomed && hosted->reading == 0 && hosted != node->meta &&
-			!driver_leads(hosted->driver))
+			(hosted->gone || !driver_leads(hosted->driver)))
 			node_unhost(node, hosted); /* another may have moved into slot i */
 		else
 			i++;

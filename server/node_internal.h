@@ -36,6 +36,8 @@ struct rebind {
 	uint64_t number;	/* 0: none */
 	struct buffer *next;	/* `after` and `ended` when it has arrived */
 	bool last, refused;	/* refused: it is never taken there */
+	bool records;		/* the batch is of session records, */
+	bool inherited;		/* all of which are there */
 	uint64_t shard, leader; /* to which it goes, and the node that leads that, if known */
 	uint64_t asked;		/* the node that has it */
 	uint32_t tries;
@@ -49,6 +51,8 @@ struct hosted {
 	struct list turns;	 /* in node->turns or node->later while it needs one */
 	uint32_t reading;	 /* jobs on threads that may block: it stays until they are done */
 	bool queued, doomed;	 /* doomed: destroy at the end of the turn */
+	bool gone;		 /* so is the shard */
+	uint64_t named_epoch;	 /* of the last map that was seen to name the shard */
 	uint64_t reported_index; /* membership index last reported to meta */
 	uint64_t reported_ns;
 	uint64_t transfer_ns; /* last hand-over asked */
@@ -227,6 +231,8 @@ void search_requested(
 
 /* mover.c */
 void mover_run(struct node *node);
+/* Nothing behind this fence of ours lives here any more, by our map; the fence stays for who has an older one. */
+bool mover_fence_moved(const struct node *node, const struct hosted *hosted, const struct command *fence);
 void mover_hand_over(struct node *node, struct hosted *hosted); /* gives the lead to a live, caught-up voter */
 void mover_send_change(struct node *node, struct change *change);
 

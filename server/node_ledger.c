@@ -502,6 +502,18 @@ bool node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted)
 	return any;
 }
 
+bool node_ledger_here(const struct node *node, uint32_t *at, uint64_t *group)
+{
+	const struct node_ledger *ledger = node->ledger;
+
+	while (*at < ledger->replica_count && ledger->replicas[*at].gone)
+		++*at;
+	if (*at == ledger->replica_count)
+		return false;
+	*group = ledger->replicas[(*at)++].group;
+	return true;
+}
+
 /* --- erasure ----------------------------------------------------------------------------------------- */
 
 bool node_ledger_gone(const struct node *node, uint32_t *at, struct ledger_gone *gone)

@@ -62,6 +62,8 @@ uint32_t node_ledger_erase_within_s(const struct node *node, uint64_t policy, ui
 /* Nothing of this shard is here, and only `wanted` (0: none) may come: what was recorded for another is taken back.
  * True: something was. */
 bool node_ledger_unborn(struct node *node, uint64_t group, uint64_t wanted);
+/* The groups of replicas that are recorded as here, *at being the next to look at: from 0 until false. */
+bool node_ledger_here(const struct node *node, uint32_t *at, uint64_t *group);
 /* Of every message of a group that passed the doors: the first chunk of a snapshot is recorded, except of a witness's,
  * in which there is nothing. */
 void node_ledger_snapshot(

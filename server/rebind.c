@@ -1,10 +1,13 @@
-/* server/rebind.c: keys whose binding changes go from the shards of one policy to those of another
- * (replication/meta_rebind.c has the phases).
+/* server/rebind.c: keys go from one shard to another: from the shards of a policy to those of another when their
+ * binding changes, from a shard to another of its policy when shards split or merge (replication/meta_rebind.c and
+ * meta_split.c have the phases).
  *
+ *  - BIRTH: the new shard's leader says that there is one.
  *  - COPY: the leader of a shard that they leave reads them behind its fence, which it renews first, since nothing
  *    changes behind it but by operations inside this one, and those have ended; and sends
  *    them in batches, one at a time, to the leader of the shard that they come to, which proposes them (ADOPT) and
- *    answers when they are applied. Both write it into their ledgers first.
+ *    answers when they are applied. Both write it into their ledgers first. When shards split or merge, what the shard
+ *    knows of its clients' writes goes before (INHERIT): who sends one again gets the same answer.
  *  - CLOSE, SEAL: the leader of a shard that they come to ends that (CLOSE), in its log, before anybody may write them
  *    there.
  *  - PURGE: the leader of a shard that they left removes them through its log; ABORT: of those that they came to in
@@ -55,20 +58,16 @@ struct gathered {
 	uint64_t shard;	     /* COPY: that all of them go to */
 	bool ended;	     /* there are no others */
 	bool stuck;	     /* COPY: one cannot go anywhere */
+	bool records;	     /* they are of sessions */
 	struct buffer *last; /* key up to which all were looked at; NULL: none was */
 };
-
-static bool lives_here(const struct cluster_map *map, struct bytes key, uint64_t policy)
-{
-	const struct map_binding *binding = map_binding_of(map, key);
-
-	return binding != NULL && binding->policy == policy;
-}
 
 static bool behind(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
 {
 	struct hash128 hash;
 
+	if (operation_of_range(operation->kind))
+		return hash_key(key) >= operation->hash_first && hash_key(key) <= operation->hash_last;
 	if (!operation->exact)
 		return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
 	hash = hash_keyed(key, map->hash_secret);
@@ -97,9 +96,8 @@ static bool loosens(const struct cluster_map *map, const struct map_operation *o
 static bool take_leaving(const struct cluster_map *map, const struct map_operation *operation,
 	const struct map_shard *shard, struct gathered *gathered, const struct command_row *row)
 {
-	uint64_t target;
-	enum map_move move = map_operation_moves(map, operation, shard->policy, row->key, &target);
-	const struct map_shard *to = move == MOVE_GOES ? map_shard_of(map, target, row->key) : NULL;
+	const struct map_shard *to;
+	enum map_move move = map_operation_moves_from(map, operation, shard, row->key, &to);
 
 	if (move == MOVE_STAYS)
 		return true;
@@ -118,7 +116,7 @@ static bool take_leaving(const struct cluster_map *map, const struct map_operati
 static bool take_left(const struct cluster_map *map, const struct map_operation *operation,
 	const struct map_shard *shard, struct gathered *gathered, const struct command_row *row)
 {
-	if (lives_here(map, row->key, shard->policy) || !behind(map, operation, row->key))
+	if (map_lives_in(map, shard, row->key) || !behind(map, operation, row->key))
 		return true;
 	if (gathered->count == COMMAND_ROWS_MAX || !command_row_add(COMMAND_PURGE, &gathered->rows, row))
 		return false;
@@ -169,6 +167,42 @@ static enum status gather(const struct cluster_map *map, struct hosted *hosted, 
 			break;
 		}
 		if (!taken)
+			break;
+		buffer_unref(gathered->last);
+		gathered->last = buffer_copy(key);
+		if (gathered->last == NULL)
+			status = STATUS_NO_MEMORY;
+	}
+	if (iter != NULL)
+		engine_iter_close(iter);
+	gathered->ended = status == STATUS_END;
+	return status == STATUS_END ? STATUS_OK : status;
+}
+
+/* The session records of a shard whose hashes go, all of them: which key each is of nobody knows. Behind the fence none
+ * of a key that goes is added. */
+static enum status gather_records(
+	struct hosted *hosted, const struct map_operation *operation, struct gathered *gathered)
+{
+	static uint8_t packed[COMMAND_ROWS_BYTES];
+	struct engine_iter *iter = NULL;
+	struct bytes key, row;
+	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_SESSIONS, bytes_of(NULL, 0),
+		buffer_bytes(hosted->rebind.after), &iter);
+
+	*gathered = (struct gathered){ .records = true, .shard = operation->shard_to };
+	pack_init(&gathered->rows, packed, sizeof(packed));
+	while (status == STATUS_OK) {
+		struct session_result result = { 0 };
+		struct command_record record;
+
+		status = engine_iter_next(iter, &key, &row);
+		if (status == STATUS_OK)
+			status = driver_session_decode(row, &result);
+		if (status != STATUS_OK)
+			break;
+		record = (struct command_record){ result.client, result.sequence, result.version, result.status };
+		if (!command_record_add(&gathered->rows, &record))
 			break;
 		buffer_unref(gathered->last);
 		gathered->last = buffer_copy(key);
@@ -328,11 +362,14 @@ static void hand_over(
 		.map_epoch = map->epoch,
 		.version = driver_version_max(hosted->driver),
 		.number = ++node->adopt_number,
+		.records = gathered->records,
+		.evicted = gathered->records && driver_evicted_ever(hosted->driver),
 		.rows = pack_result(&gathered->rows) };
 	rebind->asked = to;
 	rebind->number = message.adopt.number;
 	rebind->sent_ns = node->time.now_ns;
 	rebind->last = gathered->ended;
+	rebind->records = gathered->records;
 	buffer_unref(rebind->next);
 	rebind->next = gathered->last;
 	gathered->last = NULL;
@@ -363,6 +400,7 @@ static void copy(
 {
 	struct rebind *rebind = &hosted->rebind;
 	struct gathered gathered = { 0 };
+	enum status status = STATUS_OK;
 
 	if (!fenced_anew(node, hosted, operation))
 		return;
@@ -377,11 +415,15 @@ static void copy(
 		report(node, hosted, operation, 1);
 		return;
 	}
-	if (!rebind->ended && gather(node_map_in_force(node), hosted, shard, operation, &gathered) != STATUS_OK) {
+	if (operation_of_range(operation->kind) && !rebind->inherited)
+		status = gather_records(hosted, operation, &gathered);
+	else if (!rebind->ended)
+		status = gather(node_map_in_force(node), hosted, shard, operation, &gathered);
+	if (status != STATUS_OK) {
 		buffer_unref(gathered.last);
 		return; /* another copy may lead soon, or this one is mended: later */
 	}
-	if (gathered.count > 0) {
+	if (gathered.count > 0 || gathered.records) {
 		hand_over(node, hosted, operation, &gathered);
 	} else {
 		go_on_behind(rebind, &gathered);
@@ -405,7 +447,12 @@ void rebind_adopted(struct node *node, uint64_t from, const struct message *mess
 		buffer_unref(rebind->after);
 		rebind->after = rebind->next;
 		rebind->next = NULL;
-		rebind->ended = rebind->last;
+		rebind->inherited = rebind->inherited || (rebind->records && rebind->last);
+		rebind->ended = rebind->last && !rebind->records;
+		if (rebind->records && rebind->last) { /* now the keys */
+			buffer_unref(rebind->after);
+			rebind->after = NULL;
+		}
 		rebind->tries = 0;
 		node->mover_wanted = true;
 		return;
@@ -452,7 +499,7 @@ static enum status judge(
 	struct command_row row;
 	unsigned count = 0;
 
-	if (operation == NULL || operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING ||
+	if (operation == NULL || !operation_moves_keys(operation->kind) || operation->state != OPERATION_RUNNING ||
 		operation->phase != PHASE_COPY)
 		return map->epoch < adopt->map_epoch ? STATUS_BUSY : STATUS_STALE_MAP;
 	if (source == NULL || !holds(source, from))
@@ -462,13 +509,24 @@ static enum status judge(
 	if (far_ahead(node, adopt->version))
 		return STATUS_INVALID;
 	unpack_init(&rows, adopt->rows);
+	if (adopt->records) {
+		struct command_record record;
+
+		if (!operation_of_range(operation->kind) || operation->shard_from != source->id ||
+			operation->shard_to != shard->id)
+			return STATUS_RESIDENCY_REFUSED;
+		while (command_record_next(&rows, &record))
+			if (far_ahead(node, record.version) || !status_known(record.status))
+				return STATUS_INVALID;
+		return rows.bad || adopt->rows.size > COMMAND_ROWS_BYTES ? STATUS_INVALID : STATUS_OK;
+	}
 	for (; command_row_next(COMMAND_ADOPT, &rows, &row); count++) {
-		uint64_t target;
+		const struct map_shard *to;
 
 		if (row.version > adopt->version)
 			return STATUS_INVALID;
-		if (map_operation_moves(map, operation, source->policy, row.key, &target) != MOVE_GOES ||
-			map_shard_of(map, target, row.key) != shard || loosens(map, operation, row.key))
+		if (map_operation_moves_from(map, operation, source, row.key, &to) != MOVE_GOES || to != shard ||
+			loosens(map, operation, row.key))
 			return STATUS_RESIDENCY_REFUSED;
 	}
 	return rows.bad || count > COMMAND_ROWS_MAX ? STATUS_INVALID : STATUS_OK;
@@ -510,6 +568,13 @@ void rebind_adopt(struct node *node, uint64_t from, const struct message *messag
 	pending->connection = from;
 	pending->request = adopt->number;
 	pending->group = adopt->source;
+	if (adopt->records) {
+		command.kind = COMMAND_INHERIT;
+		command.retry = adopt->evicted;
+	} else { /* of another policy: the records stay where they are */
+		command.retry =
+			map_operation_find(node_map_in_force(node), adopt->operation)->kind == OPERATION_BINDING;
+	}
 	driver_propose(hosted->driver, &command, 0, token, node->time);
 	node_touch(node, hosted);
 }
@@ -525,9 +590,9 @@ void rebind_proposed(struct node *node, const struct hosted *hosted, const struc
 
 static void close_copies(struct node *node, struct hosted *hosted, const struct map_operation *operation)
 {
-	struct command close = {
-		.kind = COMMAND_CLOSE, .version = operation->version, .retry = operation->phase == PHASE_CLOSE
-	};
+	struct command close = { .kind = COMMAND_CLOSE,
+		.version = operation->version,
+		.retry = operation->phase == PHASE_CLOSE && operation->kind == OPERATION_BINDING };
 
 	if (far_ahead(node, operation->version))
 		report(node, hosted, operation, 1);
@@ -571,7 +636,7 @@ static const struct map_operation *operation_awaiting(const struct cluster_map *
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *at = &map->operations[i];
 
-		if (at->kind != OPERATION_BINDING || at->phase == PHASE_WAIT || !map_operation_awaits(at, shard->id))
+		if (!operation_moves_keys(at->kind) || at->phase == PHASE_WAIT || !map_operation_awaits(at, shard->id))
 			continue;
 		if (at->phase == PHASE_FENCE)
 			return at;
@@ -597,6 +662,10 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 	rebind->phase = operation->phase;
 	rebind->term = term;
 	switch ((enum operation_phase)operation->phase) {
+	case PHASE_BIRTH:
+		if (driver_takes_writes(hosted->driver))
+			report(node, hosted, operation, 0);
+		break;
 	case PHASE_FENCE:
 		count(node, hosted, shard, operation);
 		break;

@@ -116,6 +116,8 @@ static void adopt_encode(const struct message_adopt *adopt, struct packer *packe
 	pack_u64(packer, adopt->map_epoch);
 	pack_u64(packer, adopt->version);
 	pack_u64(packer, adopt->number);
+	pack_u8(packer, adopt->records);
+	pack_u8(packer, adopt->evicted);
 	limited_encode(packer, adopt->rows, COMMAND_ROWS_BYTES_MAX);
 }
 
@@ -127,6 +129,8 @@ static void adopt_decode(struct unpacker *unpacker, struct message_adopt *adopt)
 	adopt->map_epoch = unpack_u64(unpacker);
 	adopt->version = unpack_u64(unpacker);
 	adopt->number = unpack_u64(unpacker);
+	adopt->records = unpack_flag(unpacker);
+	adopt->evicted = unpack_flag(unpacker);
 	adopt->rows = unpack_bytes(unpacker, COMMAND_ROWS_BYTES_MAX);
 }
 

@@ -35,7 +35,7 @@ enum {
 };
 
 #define META_GROUP ((uint64_t)1)
-enum { PROTOCOL_VERSION = 6 }; /* in HELLO; an unknown newer one is refused by name */
+enum { PROTOCOL_VERSION = 7 }; /* in HELLO; an unknown newer one is refused by name */
 
 enum entry_kind {
 	ENTRY_NOOP = 1,	      /* a leader's first entry in its term */
@@ -225,7 +225,9 @@ struct message_adopt {
 	uint64_t map_epoch;	/* of the sender's map */
 	uint64_t version;	/* no row of the source has a higher one */
 	uint64_t number;	/* echoed */
-	struct bytes rows;	/* as an ADOPT command carries them */
+	bool records;		/* of sessions, as an INHERIT command carries them; else rows, as an ADOPT does */
+	bool evicted;		/* records: there were others */
+	struct bytes rows;
 };
 struct message_adopt_reply {
 	uint64_t source, number;

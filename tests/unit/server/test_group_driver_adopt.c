@@ -178,6 +178,97 @@ static void test_a_retry_where_the_key_has_come_is_unknown(void **state)
 	assert_converged(&cluster, SLOT_SHARD);
 }
 
+static struct command inherited(uint64_t map_epoch, struct command_record record, bool evicted)
+{
+	struct packer packer;
+	pack_init(&packer, packed, sizeof(packed));
+	assert_true(command_record_add(&packer, &record));
+	return (struct command){ .kind = COMMAND_INHERIT,
+		.operation = 40,
+		.map_epoch = map_epoch,
+		.retry = evicted,
+		.value = pack_result(&packer) };
+}
+
+/* A shard was split: a write that was applied in the one is sent again to the other. */
+static void test_what_was_answered_there_is_answered_here(void **state)
+{
+	(void)state;
+	struct command own = by(put("own", "1"), 98, 70, false);
+	struct command applied = by(put("k", "x"), 99, 4, true), lost = by(put("k", "y"), 99, 5, true);
+	struct command old = by(put("own", "0"), 98, 6, true);
+	assert_int_equal(commit(&cluster, &own).status, STATUS_OK);
+	struct command records = inherited(7, (struct command_record){ 99, 4, 1234, STATUS_OK }, false);
+	uint64_t index = commit(&cluster, &records).index;
+	struct driver_outcome answer = commit(&cluster, &applied);
+	assert_true(answer.duplicate);
+	assert_int_equal(answer.version, 1234);
+	assert_int_equal(answer.index, index); /* of this log, or a session would wait for it here */
+	assert_int_equal(version_at(1, "k"), 0);
+	/* What has no record there was applied nowhere. */
+	assert_int_equal(commit(&cluster, &lost).status, STATUS_OK);
+	/* Records of our own are newer, or as good. */
+	records = inherited(7, (struct command_record){ 98, 6, 55, STATUS_OK }, false);
+	assert_int_equal(commit(&cluster, &records).status, STATUS_OK);
+	assert_int_equal(commit(&cluster, &old).status, STATUS_UNKNOWN_OUTCOME);
+	records = inherited(7, (struct command_record){ 99, 4, 77, STATUS_OK }, false); /* sent again */
+	assert_int_equal(commit(&cluster, &records).status, STATUS_OK);
+	assert_int_equal(commit(&cluster, &applied).version, 1234);
+	/* By an older map nothing comes. */
+	records = inherited(6, (struct command_record){ 99, 8, 66, STATUS_OK }, true);
+	assert_int_equal(commit(&cluster, &records).status, STATUS_STALE_MAP);
+	lost.sequence = 8;
+	assert_int_equal(commit(&cluster, &lost).status, STATUS_OK);
+	assert_converged(&cluster, SLOT_SHARD);
+	node_stop(&cluster.nodes[1], true);
+	node_start(&cluster.nodes[1]);
+	assert_converged(&cluster, SLOT_SHARD);
+	/* The other shard had forgotten some: then having no record proves nothing. */
+	records = inherited(7, (struct command_record){ 99, 9, 88, STATUS_NOT_FOUND }, true);
+	assert_int_equal(commit(&cluster, &records).status, STATUS_OK);
+	lost.sequence = 10;
+	assert_int_equal(commit(&cluster, &lost).status, STATUS_UNKNOWN_OUTCOME);
+	assert_converged(&cluster, SLOT_SHARD);
+}
+
+/* Of a range, to its last hash. */
+static void test_a_fence_of_a_range(void **state)
+{
+	(void)state;
+	uint64_t hash = hash_key(bytes_text("k"));
+	struct command fence = { .kind = COMMAND_FENCE,
+		.operation = 40,
+		.map_epoch = 7,
+		.range = true,
+		.hash_first = hash,
+		.hash_last = hash };
+	struct command in = put("k", "1"), lifted = { .kind = COMMAND_UNFENCE, .operation = 40, .map_epoch = 9 };
+	assert_int_equal(commit(&cluster, &fence).status, STATUS_OK);
+	assert_int_equal(commit(&cluster, &in).status, STATUS_STALE_MAP);
+	for (unsigned i = 0; i < 20; i++) { /* the others go on */
+		char key[8];
+		snprintf(key, sizeof(key), "x%u", i);
+		struct command out = put(key, "1");
+		assert_int_equal(commit(&cluster, &out).status, STATUS_OK);
+	}
+	node_stop(&cluster.nodes[1], true);
+	node_start(&cluster.nodes[1]);
+	assert_true(driver_fenced(cluster.nodes[1].drivers[SLOT_SHARD], bytes_text("k"), NULL));
+	assert_int_equal(commit(&cluster, &lifted).status, STATUS_OK);
+	in.map_epoch = 9;
+	assert_int_equal(commit(&cluster, &in).status, STATUS_OK);
+	fence.hash_first++;
+	fence.hash_last = UINT64_MAX;
+	assert_int_equal(commit(&cluster, &fence).status, STATUS_OK);
+	assert_int_equal(commit(&cluster, &in).status, STATUS_OK);
+	fence.operation++;
+	fence.hash_first = 0;
+	fence.hash_last = hash - 1;
+	assert_int_equal(commit(&cluster, &fence).status, STATUS_OK);
+	assert_int_equal(commit(&cluster, &in).status, STATUS_OK);
+	assert_converged(&cluster, SLOT_SHARD);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +278,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_versions_begin_above_those_of_before, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_purge_is_of_one_version, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_retry_where_the_key_has_come_is_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_was_answered_there_is_answered_here, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_fence_of_a_range, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

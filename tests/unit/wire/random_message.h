@@ -240,7 +240,8 @@ static void any_node_message(struct random_source *source, struct message *messa
 		break;
 	case MESSAGE_ADOPT:
 		message->adopt = (struct message_adopt){ any64(source), any64(source), any64(source), any64(source),
-			any64(source), any64(source), any_bytes(source, 300) };
+			any64(source), any64(source), any64(source) % 2 == 1, any64(source) % 2 == 1,
+			any_bytes(source, 300) };
 		break;
 	case MESSAGE_ADOPT_REPLY:
 		message->adopt_reply =

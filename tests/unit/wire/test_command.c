@@ -18,6 +18,8 @@ static const struct command full = {
 	.version = 5,
 	.operation = 6,
 	.exact_hash = { 7, 8 },
+	.hash_first = 9,
+	.hash_last = 10,
 	.key = { "k", 1 },
 	.value = { "val", 3 },
 };
@@ -32,7 +34,7 @@ static size_t encode(const struct command *command, uint8_t *data, size_t capaci
 }
 
 /* What must come back of `full` for this kind. */
-static struct command expected_of(uint8_t kind, bool exact)
+static struct command expected_of(uint8_t kind, bool exact, bool range)
 {
 	struct command expected = { .kind = kind, .map_epoch = full.map_epoch };
 	if (kind <= COMMAND_CAS) {
@@ -50,7 +52,11 @@ static struct command expected_of(uint8_t kind, bool exact)
 		expected.version = full.version;
 	if (kind == COMMAND_FENCE) {
 		expected.exact = exact;
-		if (exact) {
+		expected.range = range;
+		if (range) {
+			expected.hash_first = 9;
+			expected.hash_last = 10;
+		} else if (exact) {
 			expected.exact_hash[0] = 7;
 			expected.exact_hash[1] = 8;
 		} else {
@@ -71,6 +77,9 @@ static void assert_commands(const struct command *a, const struct command *b)
 	assert_int_equal(a->map_epoch, b->map_epoch);
 	assert_int_equal(a->version, b->version);
 	assert_int_equal(a->operation, b->operation);
+	assert_int_equal(a->range, b->range);
+	assert_int_equal(a->hash_first, b->hash_first);
+	assert_int_equal(a->hash_last, b->hash_last);
 	assert_int_equal(a->exact_hash[0], b->exact_hash[0]);
 	assert_int_equal(a->exact_hash[1], b->exact_hash[1]);
 	assert_true(bytes_equal(a->key, b->key));
@@ -81,11 +90,13 @@ static void test_kinds(void **state)
 {
 	(void)state;
 	for (uint8_t kind = COMMAND_PUT; kind <= COMMAND_UNFENCE; kind++) {
-		for (unsigned exact = 0; exact < 2; exact++) {
-			struct command command = full, decoded, expected = expected_of(kind, exact);
+		for (unsigned way = 0; way < 3; way++) {
+			const bool exact = way == 1, range = way == 2;
+			struct command command = full, decoded, expected = expected_of(kind, exact, range);
 			uint8_t data[256];
 			command.kind = kind;
 			command.exact = exact;
+			command.range = range;
 			size_t size = encode(&command, data, sizeof(data));
 			assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
 			assert_commands(&decoded, &expected);
@@ -109,15 +120,17 @@ static void test_refusals(void **state)
 	uint8_t data[256];
 	command.kind = COMMAND_DELETE;
 	size_t size = encode(&command, data, sizeof(data));
-	data[0] = 2;
+	data[0] = 3;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_UNSUPPORTED);
 	data[0] = 0;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
-	data[0] = 1;
-	data[1] = COMMAND_PURGE + 1;
+	data[0] = 2;
+	data[1] = COMMAND_INHERIT + 1;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_UNSUPPORTED);
 	data[1] = COMMAND_DELETE;
 	data[2] = 1 << 1; /* exact has no meaning here */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	data[2] = 1 << 2; /* nor has a range */
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
 	data[2] = 1 << 7;
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
@@ -127,6 +140,21 @@ static void test_refusals(void **state)
 	data[3 + 8 + 24 + 1] = (KEY_SIZE_MAX + 1) >> 8; /* the key's length, beyond the limit and the body */
 	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
 	assert_int_equal(decoded.kind, 0);
+}
+
+static void test_a_range_is_one(void **state)
+{
+	(void)state;
+	struct command command = { .kind = COMMAND_FENCE, .range = true, .hash_first = 5, .hash_last = 5 }, decoded;
+	uint8_t data[256];
+	size_t size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	data[size - 8] = 4; /* it would end before it begins */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	data[size - 8] = 6;
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	data[2] |= 1 << 1; /* and exact */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
 }
 
 static void test_largest(void **state)
@@ -186,6 +214,43 @@ static void test_rows(void **state)
 	}
 }
 
+static void test_records(void **state)
+{
+	(void)state;
+	static uint8_t packed[COMMAND_ROWS_BYTES], data[1 << 20];
+	const struct command_record records[] = { { 1, 2, 3, 0 }, { 4, 5, 6, STATUS_NOT_FOUND } };
+	struct command command = { .kind = COMMAND_INHERIT, .operation = 9, .map_epoch = 4, .retry = true }, decoded;
+	struct command_record record;
+	struct packer packer;
+	struct unpacker left;
+	pack_init(&packer, packed, sizeof(packed));
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(command_record_add(&packer, &records[i]));
+	command.value = pack_result(&packer);
+	size_t size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+	assert_commands(&decoded, &command);
+	assert_int_equal(command_rows(bytes_of(data, size)), 0);
+	unpack_init(&left, decoded.value);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(command_record_next(&left, &record));
+		assert_memory_equal(&record, &records[i], offsetof(struct command_record, status) + 4);
+	}
+	assert_false(command_record_next(&left, &record));
+	assert_false(left.bad);
+	for (size_t cut = 0; cut < size; cut++)
+		assert_int_equal(command_decode(bytes_of(data, cut), &decoded), STATUS_CORRUPT);
+	data[size - 28] = 0; /* of no client */
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_CORRUPT);
+	unsigned count = 2;
+	while (command_record_add(&packer, &records[0]))
+		count++;
+	assert_int_equal(count, COMMAND_ROWS_BYTES / 28);
+	command.value = pack_result(&packer);
+	size = encode(&command, data, sizeof(data));
+	assert_int_equal(command_decode(bytes_of(data, size), &decoded), STATUS_OK);
+}
+
 static void test_rows_are_bounded(void **state)
 {
 	(void)state;
@@ -213,8 +278,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_a_range_is_one),
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_rows_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
