@@ -170,8 +170,10 @@ static enum status settle(struct operation_machine *operation)
 		operation->router, spec->key, is_write(operation), spec->guard, &target, operation->text);
 	if (status != STATUS_OK)
 		return status;
-	if (operation_may_have_been_proposed(operation) && target.shard != operation->target.shard)
-		return STATUS_UNKNOWN_OUTCOME; /* another shard does not know what that one applied */
+	/* A shard of another policy does not know what that one applied. One of the same was split off, or merged with
+	 * it, and has its records. */
+	if (operation_may_have_been_proposed(operation) && target.policy != operation->target.policy)
+		return STATUS_UNKNOWN_OUTCOME;
 	operation->target = target;
 	return STATUS_OK;
 }

@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "client/client_internal.h"
 
-enum { SCAN_POLICIES_MAX = 32, SCAN_PARTS_MAX = SCAN_POLICIES_MAX * SHARDS_PER_POLICY * 2, PLANS_MAX = 8 };
+enum { SCAN_POLICIES_MAX = 32, SCAN_PARTS_MAX = SCAN_POLICIES_MAX * SHARDS_PER_POLICY_MAX, PLANS_MAX = 8 };
 
 struct page {
 	struct page *next;
@@ -328,7 +328,7 @@ static uint32_t count_parts(const struct cluster_map *map, const uint64_t polici
 	uint32_t parts = 0;
 	for (uint32_t i = 0; i < map->shard_count; i++)
 		for (unsigned j = 0; j < count; j++)
-			parts += map->shards[i].policy == policies[j];
+			parts += map->shards[i].policy == policies[j] && !map_shard_empty(&map->shards[i]);
 	return parts;
 }
 
@@ -339,7 +339,7 @@ static void fill_parts(struct dom_call *call, const uint64_t policies[], unsigne
 	uint32_t at = 0;
 	for (uint32_t i = 0; i < map->shard_count; i++)
 		for (unsigned j = 0; j < count; j++) {
-			if (map->shards[i].policy != policies[j])
+			if (map->shards[i].policy != policies[j] || map_shard_empty(&map->shards[i]))
 				continue;
 			struct scan_part *part = &scan->parts[at++];
 			run_init(&part->run, call);

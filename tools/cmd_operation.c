@@ -27,13 +27,13 @@ static const struct column left_columns[] = { { .title = "ID", .field = "id", .r
 
 static json_t *operation_item(const struct session *session, const struct map_operation *operation)
 {
-	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain" },
+	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain", "split", "merge" },
 				 *const states[] = { "?", "running", "done", "failed" },
 				 *const cancelled[] = { "?", "cancelling", "done", "cancelled" };
 	json_t *item = json_object();
 
 	set(item, "id", json_id(operation->id));
-	set(item, "operation_kind", json_string(operation->kind < 5 ? kinds[operation->kind] : "?"));
+	set(item, "operation_kind", json_string(operation->kind < 7 ? kinds[operation->kind] : "?"));
 	set(item, "state",
 		json_string(operation->state >= 4  ? "?"
 			    : operation->cancelled ? cancelled[operation->state]
@@ -101,7 +101,7 @@ static void add_left(struct session *session, const struct map_operation *operat
 	static struct statuses statuses;
 	const struct cluster_map *map = session->map;
 	uint64_t left = 0, whole = 0, now_us = clock_wall_us();
-	bool known = true, moves = operation->state == OPERATION_RUNNING && operation->kind != OPERATION_BINDING;
+	bool known = true, moves = operation->state == OPERATION_RUNNING && !operation_moves_keys(operation->kind);
 
 	if (moves) {
 		session_statuses(session, STATUS_TIMEOUT_MS, &statuses);

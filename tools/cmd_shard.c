@@ -1,4 +1,4 @@
-/* tools/cmd_shard.c: domctl shard list, show, lead, place. */
+/* tools/cmd_shard.c: domctl shard list, show, lead, place, split, merge. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +33,19 @@ static json_t *hex_id(uint64_t value)
 	return json_string(text);
 }
 
+/* That moves it, or splits or merges it; 0: none. */
+static uint64_t operation_of(const struct cluster_map *map, const struct map_shard *shard)
+{
+	for (uint32_t i = 0; shard->operation == 0 && i < map->operation_count; i++) {
+		const struct map_operation *operation = &map->operations[i];
+
+		if (operation->state == OPERATION_RUNNING && operation_of_range(operation->kind) &&
+			(operation->shard_from == shard->id || operation->shard_to == shard->id))
+			return operation->id;
+	}
+	return shard->operation;
+}
+
 json_t *shard_item(const struct session *session, const struct statuses *statuses, const struct map_shard *shard)
 {
 	json_t *item = json_object(), *nodes = json_array(), *regions = json_array(), *labels = json_array();
@@ -41,6 +54,7 @@ json_t *shard_item(const struct session *session, const struct statuses *statuse
 	uint64_t leader = statuses_leader(statuses, shard->id);
 	char label[PLACE_TEXT_MAX];
 	unsigned voters = 0;
+	uint64_t operation;
 
 	for (unsigned i = 0; i < shard->replica_count; i++) {
 		const char *region = region_of_node(session->map, shard->replicas[i].node);
@@ -57,8 +71,8 @@ json_t *shard_item(const struct session *session, const struct statuses *statuse
 	}
 	set(item, "id", json_id(shard->id));
 	set(item, "policy", json_string(policy_name_of(session->map, shard->policy)));
-	set(item, "hash_first", hex_id(shard->hash_first));
-	set(item, "hash_last", hex_id(shard->hash_last));
+	set(item, "hash_first", map_shard_empty(shard) ? json_null() : hex_id(shard->hash_first));
+	set(item, "hash_last", map_shard_empty(shard) ? json_null() : hex_id(shard->hash_last));
 	set(item, "copies", json_integer(voters));
 	set(item, "copies_wanted", json_integer(policy == NULL ? 0 : policy->copies));
 	set(item, "generation", json_integer((json_int_t)shard->generation));
@@ -71,7 +85,8 @@ json_t *shard_item(const struct session *session, const struct statuses *statuse
 	set(item, "nodes", nodes);
 	set(item, "labels", labels);
 	set(item, "sizes", sizes);
-	set(item, "operation", shard->operation == 0 ? json_null() : json_id(shard->operation));
+	operation = operation_of(session->map, shard);
+	set(item, "operation", operation == 0 ? json_null() : json_id(operation));
 	return item;
 }
 
@@ -168,9 +183,13 @@ int run_shard_show(const struct invocation *invocation)
 		set(item, "replicas", replica_details(&session, &statuses, shard));
 		json_array_append_new(items, item);
 		if (!output_machine(invocation, "Shard", session_cluster(&session), items, "id")) {
-			printf("shard %s of policy %s, hashes %s to %s, %llu of %llu copies, leader %s\n",
-				field_text(item, "id"), field_text(item, "policy"), field_text(item, "hash_first"),
-				field_text(item, "hash_last"), (unsigned long long)field_u64(item, "copies"),
+			char hashes[64] = "no hashes yet";
+
+			if (!map_shard_empty(shard))
+				snprintf(hashes, sizeof(hashes), "hashes %016llx to %016llx",
+					(unsigned long long)shard->hash_first, (unsigned long long)shard->hash_last);
+			printf("shard %s of policy %s, %s, %llu of %llu copies, leader %s\n", field_text(item, "id"),
+				field_text(item, "policy"), hashes, (unsigned long long)field_u64(item, "copies"),
 				(unsigned long long)field_u64(item, "copies_wanted"), field_text(item, "leader"));
 			output_table(
 				stdout, json_object_get(item, "replicas"), columns, invocation->output == OUTPUT_WIDE);
@@ -279,4 +298,41 @@ int run_shard_place(const struct invocation *invocation)
 	}
 	session_close(&session);
 	return code;
+}
+
+/* Of the shards that are named. */
+static int change_shards(const struct invocation *invocation, uint8_t kind, const char *what, const char *verb)
+{
+	static struct change change;
+	struct change_answer answer;
+	const struct map_shard *shards[2] = { NULL, NULL };
+	struct session session;
+	int code = session_open_with_map(&session, invocation, AS_ADMIN);
+
+	for (uint32_t i = 0; code == EXIT_OK && i < invocation->argument_count; i++) {
+		shards[i] = session_shard(&session, invocation->arguments[i]);
+		if (shards[i] == NULL)
+			code = EXIT_NOT_FOUND;
+	}
+	if (code == EXIT_OK) {
+		memset(&change, 0, sizeof(change));
+		change.kind = kind;
+		change.shard = shards[0]->id;
+		change.merged = shards[1] == NULL ? 0 : shards[1]->id;
+		code = session_change(&session, &change, what, &answer);
+		if (code == EXIT_OK)
+			code = session_report_change(&session, verb, &answer);
+	}
+	session_close(&session);
+	return code;
+}
+
+int run_shard_split(const struct invocation *invocation)
+{
+	return change_shards(invocation, CHANGE_SHARD_SPLIT, "the shard is not split", "shard split");
+}
+
+int run_shard_merge(const struct invocation *invocation)
+{
+	return change_shards(invocation, CHANGE_SHARD_MERGE, "the shards are not merged", "shard merge");
 }

@@ -121,6 +121,8 @@ int run_shard_show(const struct invocation *invocation);
 int run_shard_of(const struct invocation *invocation);
 int run_shard_lead(const struct invocation *invocation);
 int run_shard_place(const struct invocation *invocation);
+int run_shard_split(const struct invocation *invocation);
+int run_shard_merge(const struct invocation *invocation);
 int run_key_get(const struct invocation *invocation);
 int run_key_put(const struct invocation *invocation);
 int run_key_delete(const struct invocation *invocation);

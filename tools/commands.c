@@ -514,6 +514,38 @@ const struct command commands[] = {
 		.kind = "ChangeResult",
 		.mutates = true,
 		.run = run_shard_place },
+	{ .noun = "shard",
+		.verb = "split",
+		.arguments = "ID",
+		.argument_min = 1,
+		.argument_max = 1,
+		.complete = COMPLETE_SHARD,
+		.summary = "make two shards of one",
+		.detail =
+			"The upper half of its hashes goes to a new shard on the same nodes. Keys of that half wait "
+			"while\n"
+			"they are copied. A policy has at most 64 shards. Refused (exit 16) while an operation moves\n"
+			"the shard, or keys of its policy.",
+		.example = "domctl shard split 12",
+		.flags = FLAGS(&flag_wait, &flag_detach),
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_shard_split },
+	{ .noun = "shard",
+		.verb = "merge",
+		.arguments = "ID ID",
+		.argument_min = 2,
+		.argument_max = 2,
+		.complete = COMPLETE_SHARD,
+		.summary = "make one shard of two neighbours",
+		.detail = "The second one's keys go to the first, and the second goes. Its keys wait while they are "
+			  "copied.\n"
+			  "The two must be of one policy, next to each other, and on the same nodes.",
+		.example = "domctl shard merge 12 40",
+		.flags = FLAGS(&flag_wait, &flag_detach),
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_shard_merge },
 
 	{ .noun = "key",
 		.verb = "get",
@@ -646,10 +678,10 @@ const struct command commands[] = {
 		.summary = "end an operation before it is done",
 		.detail = "A placement or a drain: shards that have not come to where they were to be go back to where "
 			  "they were,\n"
-			  "or go on where they may not; what was drained is had back. A binding, until its keys live\n"
-			  "where it says: all is as before. A changed policy is in force at once: `policy rollback` "
-			  "takes\n"
-			  "it back. Exit 16 when it is too late, or has ended.",
+			  "or go on where they may not; what was drained is had back. A binding, a split or a\n"
+			  "merge, until its keys live where they are to go: all is as before. A changed policy is in "
+			  "force at\n"
+			  "once: `policy rollback` takes it back. Exit 16 when it is too late, or has ended.",
 		.example = "domctl operation cancel 57 --wait",
 		.flags = FLAGS(&flag_wait, &flag_detach),
 		.kind = "ChangeResult",

@@ -342,6 +342,33 @@ static void test_never_to_another_shard(void **state)
 	}
 }
 
+/* The key's shard was split, or merged: who has the key now has the records of its writes. */
+static void test_to_a_shard_that_inherits(void **state)
+{
+	(void)state;
+	const uint64_t hash = hash_key(bytes_text("else"));
+	for (unsigned upper = 0; upper < 2; upper++) {
+		struct bench bench;
+		bench_start(&bench, OPERATION_PUT, "else");
+		const uint64_t before = sent(&bench).shard, sequence = sent(&bench).sequence;
+		lose(&bench, true);
+		struct cluster_map *map = world_map();
+		map->epoch = 8;
+		map->shards[0].hash_last = map->shards[0].id == before ? hash - 1 : hash;
+		map->shards[1].hash_first = map->shards[0].hash_last + 1;
+		assert_int_equal(map->shards[0].policy, EVERYWHERE);
+		assert_int_equal(world_learn(bench.router, map), STATUS_OK);
+		lose(&bench, upper == 1);
+		assert_int_equal(bench.action.kind, OPERATION_SEND);
+		struct message_request ask = sent(&bench);
+		assert_int_not_equal(ask.shard, before);
+		assert_int_equal(ask.sequence, sequence);
+		assert_true(ask.retry);
+		free(map);
+		bench_end(&bench);
+	}
+}
+
 /* A read was sent to two shards, since its key was bound to another policy meanwhile: the answer of the first is one.
  */
 static void test_whose_answer_it_is(void **state)
@@ -1064,6 +1091,7 @@ int main(void)
 		cmocka_unit_test(test_hints),
 		cmocka_unit_test(test_newer_map),
 		cmocka_unit_test(test_never_to_another_shard),
+		cmocka_unit_test(test_to_a_shard_that_inherits),
 		cmocka_unit_test(test_whose_answer_it_is),
 		cmocka_unit_test(test_refused_before_a_byte_leaves),
 		cmocka_unit_test(test_deadlines),
