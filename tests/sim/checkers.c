@@ -374,9 +374,15 @@ bool checkers_settled(const struct world *world)
 		const struct cluster_map *map = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
 
 		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
-			if (map->operations[j].kind == OPERATION_BINDING &&
+			if (operation_moves_keys(map->operations[j].kind) &&
 				map->operations[j].state == OPERATION_RUNNING)
 				return false;
+		}
+		for (size_t j = 0; map != NULL && j < world->nodes[i].node->table_size; j++) {
+			const struct hosted *hosted = world->nodes[i].node->table[j];
+
+			if (hosted != NULL && hosted->group != META_GROUP && map_shard_find(map, hosted->group) == NULL)
+				return false; /* it was merged */
 		}
 	}
 	return true;
@@ -390,11 +396,8 @@ static void look_at_rows(struct world *world, const struct world_node *node, con
 	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS, none, none, &iter);
 
 	while (status == STATUS_OK) {
-		const struct map_binding *binding;
-
 		status = engine_iter_next(iter, &key, &value);
-		binding = status == STATUS_OK ? map_binding_of(map, key) : NULL;
-		if (status == STATUS_OK && (binding == NULL || binding->policy != hosted->policy))
+		if (status == STATUS_OK && !map_lives_in(map, map_shard_find(map, hosted->group), key))
 			world_fail(world, "a row of %.*s lies in shard %llx of node %u, and does not live there",
 				(int)key.size, (const char *)key.data, (unsigned long long)hosted->group, node->slot);
 	}

@@ -22,9 +22,9 @@ void checkers_search(struct world *world);
 void checkers_ledgers(struct world *world);
 /* All replicas of each group have applied the same and are equal. False: not (yet). */
 bool checkers_converged(struct world *world);
-/* No binding is being changed, by the map of any node. */
+/* No keys move, by the map of any node, and none has a replica of a shard that is gone. */
 bool checkers_settled(const struct world *world);
-/* Then: every row of every replica lives there by the bindings in force; counts what was moved. */
+/* Then: every row of every replica lives there by the map; counts what was moved. */
 void checkers_homes(struct world *world);
 void checkers_describe(struct world *world);		/* verbose: every replica's state */
 uint64_t checkers_committed(const struct world *world); /* entries seen committed */

@@ -11,6 +11,7 @@
 #include "tests/sim/engine_model.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
+#include "tests/sim/ranges.h"
 
 static bool running, flipped;
 
@@ -372,11 +373,14 @@ void faults_start(struct world *world)
 		world_at(world, world->now_ns + ms(4000), on_damage, NULL, 0, NULL);
 	if (world->knobs.drains)
 		drains_start(world);
+	if (world->knobs.ranges)
+		ranges_start(world);
 	faults_start_compactions(world);
 }
 
 void faults_stop(struct world *world)
 {
 	drains_stop(world);
+	ranges_stop(world);
 	running = false;
 }

@@ -28,7 +28,7 @@ struct sim_operation {
 	uint64_t timer_ns;
 };
 
-enum { SEEN_MAX = 64 };
+enum { SEEN_MAX = 512 };
 struct seen { /* a session: how far an answer of the shard was */
 	uint64_t shard, index;
 };
@@ -56,7 +56,7 @@ struct load {
 };
 
 static const struct map_limits limits = {
-	.regions = 8, .nodes = 32, .policies = 8, .bindings = 32, .shards = 64, .operations = 256
+	.regions = 8, .nodes = 32, .policies = 8, .bindings = 32, .shards = 256, .operations = 256
 };
 
 static void carry_out(struct world *world, struct sim_client *client, struct sim_operation *operation,
@@ -92,7 +92,7 @@ static uint64_t *seen_of(struct sim_client *client, uint64_t shard)
 		if (client->seen[i].shard == shard)
 			return &client->seen[i].index;
 	}
-	abort(); /* limits.shards of them */
+	abort(); /* those that split and merge make new ones, a few in a second */
 }
 
 static struct load_record *record_new(struct load *load, const struct sim_client *client, uint8_t operation)
@@ -114,8 +114,10 @@ static void scanned(struct world *world, struct sim_client *client, struct sim_o
 	struct load_record scan = load->history[operation->record];
 	unsigned found = 0;
 
-	/* A node with a newer map may hold keys that the client's map places elsewhere: where they left it is told. */
-	if (reply->more || spec->map_epoch != router_epoch(client->router) || reply->map_epoch > spec->map_epoch)
+	/* A node with a newer map may hold keys that the client's map binds to another policy: where they left it is
+	 * told. To which shard of the policy they belong it and the client agree on, or it does not answer. */
+	if (reply->more || spec->map_epoch != router_epoch(client->router) ||
+		(world->knobs.bindings && reply->map_epoch > spec->map_epoch))
 		return;
 	for (unsigned key = 0; key < 2 * world->knobs.keys && load->history_count < LOAD_HISTORY_MAX; key++) {
 		struct router_target target;
@@ -431,12 +433,12 @@ static void start_scan(struct world *world, struct sim_client *client, struct si
 			spec.policy = map->policies[i].id;
 	}
 	for (uint32_t i = 0; i < map->shard_count; i++)
-		count += map->shards[i].policy == spec.policy;
+		count += map->shards[i].policy == spec.policy && !map_shard_empty(&map->shards[i]);
 	if (count == 0)
 		return;
 	chosen = (unsigned)prng_below(&world->load, count);
 	for (uint32_t i = 0; i < map->shard_count; i++) {
-		if (map->shards[i].policy == spec.policy && chosen-- == 0)
+		if (map->shards[i].policy == spec.policy && !map_shard_empty(&map->shards[i]) && chosen-- == 0)
 			spec.shard = map->shards[i].id;
 	}
 	spec.map_epoch = router_epoch(client->router);

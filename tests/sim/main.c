@@ -62,12 +62,12 @@ static void heal_and_check(struct world *world)
 		if (world->now_ns > end_ns) {
 			checkers_describe(world);
 			drains_describe(world);
-			world_fail(world,
-				!load_idle(world)     ? "operations never end after healing"
-				: !drains_done(world) ? "an operation never ends after healing, or what was drained "
-							"still holds replicas, or leads"
-				: !checkers_settled(world) ? "the change of a binding does not end after healing"
-							   : "replicas do not become equal after healing");
+			world_fail(world, !load_idle(world) ? "operations never end after healing"
+					  : !drains_done(world)
+						  ? "an operation never ends after healing, or what was drained "
+						    "still holds replicas, or leads"
+					  : !checkers_settled(world) ? "keys that move do not arrive after healing"
+								     : "replicas do not become equal after healing");
 			return;
 		}
 		if (!world_run_until(world, world->now_ns + WORLD_SECOND / 2))
@@ -145,13 +145,14 @@ static void report(const struct totals *totals, double seconds)
 		stats->messages, stats->dropped);
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
-	       ", bindings %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64 " given up), drains %" PRIu64
-	       ", cancellations %" PRIu64 ", decommissions %" PRIu64 ", regions removed %" PRIu64
-	       ", engines damaged %" PRIu64 "; logs compacted %" PRIu64 "; witnesses stood in %" PRIu64 " times\n",
+	       ", bindings %" PRIu64 ", splits and merges %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64
+	       " given up), drains %" PRIu64 ", cancellations %" PRIu64 ", decommissions %" PRIu64
+	       ", regions removed %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
+	       "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
-		stats->transfers, stats->moves, stats->rebinds, stats->moved, stats->aborted, stats->drains,
-		stats->cancels, stats->decommissions, stats->removals, stats->damages, stats->compactions,
-		stats->degraded);
+		stats->transfers, stats->moves, stats->rebinds, stats->ranges, stats->moved, stats->aborted,
+		stats->drains, stats->cancels, stats->decommissions, stats->removals, stats->damages,
+		stats->compactions, stats->degraded);
 }
 
 /* Seeds first, first + step, ... One child of --jobs. */

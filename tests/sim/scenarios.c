@@ -6,7 +6,7 @@
 #include "tests/sim/story.h"
 
 static const struct stories *const themes[] = { &stories_faults, &stories_witness, &stories_moves, &stories_leads,
-	&stories_drains, &stories_bindings, &stories_erasure };
+	&stories_drains, &stories_bindings, &stories_ranges, &stories_erasure };
 
 const struct scenario *scenario_at(unsigned index)
 {

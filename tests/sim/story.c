@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "policy/change.h"
+#include "server/node_internal.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/found.h"
 #include "tests/sim/load.h"
 
@@ -99,7 +101,7 @@ void story_calm(struct world_knobs *knobs)
 	knobs->nodes_per_region = 1;
 	knobs->copies = 3;
 	knobs->loss_ppm = knobs->duplicate_ppm = 0;
-	knobs->compactions = knobs->bindings = knobs->witness = false;
+	knobs->compactions = knobs->bindings = knobs->witness = knobs->ranges = false;
 	knobs->erase_within_s = 0;
 }
 
@@ -160,6 +162,40 @@ bool story_of_world(const struct cluster_map *map, const struct map_shard *shard
 void story_drained(struct world_knobs *knobs)
 {
 	knobs->nodes_per_region = 2;
-	knobs->disk_full = false;
+	knobs->disk_full = knobs->ranges = false;
 	knobs->drains = knobs->crashes = knobs->partitions = knobs->splits = knobs->moves = knobs->overlap = true;
+}
+
+void story_one_cannot_go(struct world *world)
+{
+	for (unsigned i = 0; i < world->node_count; i++) {
+		struct node *node = world->nodes[i].node;
+		const struct cluster_map *map = node == NULL ? NULL : node_map(node);
+
+		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
+			const struct map_operation *operation = &map->operations[j];
+			struct change change = { .kind = CHANGE_MOVE_REPORT,
+				.operation = operation->id,
+				.phase = PHASE_COPY,
+				.keys_found = 1 };
+
+			if (operation->state != OPERATION_RUNNING || operation->phase != PHASE_COPY)
+				continue;
+			change.shard = operation->shards_done[operation->steps_done];
+			if (node_hosted(node, change.shard) == NULL)
+				continue;
+			mover_send_change(node, &change);
+			node_kick(&world->nodes[i]);
+			return;
+		}
+	}
+}
+
+void story_rehomed_drains(struct world *world)
+{
+	faults_start(world);
+	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
+		faults_rebind(world);
+		story_wait_ms(world, 300 + prng_below(&world->faults, 2500));
+	}
 }

@@ -15,6 +15,7 @@ extern const struct stories stories_moves;
 extern const struct stories stories_leads;
 extern const struct stories stories_drains;
 extern const struct stories stories_bindings;
+extern const struct stories stories_ranges;
 extern const struct stories stories_erasure;
 
 void story_wait_ms(struct world *world, uint64_t ms);
@@ -36,5 +37,9 @@ void story_name_leader(struct world *world, uint64_t shard, uint64_t node);
 bool story_of_world(const struct cluster_map *map, const struct map_shard *shard);
 /* As a draw, with what matters to who comes and goes. */
 void story_drained(struct world_knobs *knobs);
+/* Somebody who holds keys that are being copied says that one of them cannot go. */
+void story_one_cannot_go(struct world *world);
+/* Policies move, nodes are drained and go, all while bindings take keys along. */
+void story_rehomed_drains(struct world *world);
 
 #endif

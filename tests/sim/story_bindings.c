@@ -116,32 +116,6 @@ static void scanning(struct world_knobs *knobs)
 	knobs->old_scans = true;
 }
 
-/* Somebody who holds keys that are being copied says that one of them cannot go. */
-static void one_cannot_go(struct world *world)
-{
-	for (unsigned i = 0; i < world->node_count; i++) {
-		struct node *node = world->nodes[i].node;
-		const struct cluster_map *map = node == NULL ? NULL : node_map(node);
-
-		for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
-			const struct map_operation *operation = &map->operations[j];
-			struct change change = { .kind = CHANGE_MOVE_REPORT,
-				.operation = operation->id,
-				.phase = PHASE_COPY,
-				.keys_found = 1 };
-
-			if (operation->state != OPERATION_RUNNING || operation->phase != PHASE_COPY)
-				continue;
-			change.shard = operation->shards_done[operation->steps_done];
-			if (node_hosted(node, change.shard) == NULL)
-				continue;
-			mover_send_change(node, &change);
-			node_kick(&world->nodes[i]);
-			return;
-		}
-	}
-}
-
 /* Reads wait for the disk for longer than it takes their keys to go to another policy and be removed. */
 static void play_late_reads(struct world *world)
 {
@@ -173,7 +147,7 @@ static void play_rehomed(struct world *world)
 		faults_rebind(world);
 		for (unsigned ms = 0; ms < 300 && round % 3 == 0; ms += 10) {
 			story_wait_ms(world, 10);
-			one_cannot_go(world);
+			story_one_cannot_go(world);
 		}
 		story_wait_ms(world, prng_below(&world->faults, 700));
 		switch (prng_below(&world->faults, 4)) {

@@ -21,16 +21,6 @@ static void drained_rebinding(struct world_knobs *knobs)
 	knobs->bindings = knobs->levels = true;
 }
 
-/* Policies move, nodes are drained and go, all while bindings take keys along. */
-static void play_rehomed_drains(struct world *world)
-{
-	faults_start(world);
-	for (unsigned round = 0; round < 40 && world->failure[0] == '\0'; round++) {
-		faults_rebind(world);
-		story_wait_ms(world, 300 + prng_below(&world->faults, 2500));
-	}
-}
-
 static void fenced(struct world_knobs *knobs)
 {
 	story_calm(knobs);
@@ -312,7 +302,7 @@ static const struct scenario scenarios[] = {
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", story_drained,
 		play_drains },
 	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
-		drained_rebinding, play_rehomed_drains },
+		drained_rebinding, story_rehomed_drains },
 	{ "away", "all others are replaced while a node is down", replaced, play_away },
 	{ "region-gone", "a region is emptied, removed from the map and registered again, under load", region_gone,
 		play_region_gone },

@@ -859,6 +859,7 @@ void world_knobs_from_seed(struct world *world)
 	knobs->witness = prng_below(&prng, 3) == 0 && !knobs->bit_flips && !knobs->damages;
 	knobs->drains = prng_below(&prng, 4) == 0;
 	knobs->erase_within_s = prng_below(&prng, 4) == 0 ? ERASE_WITHIN_S_MIN : 0;
+	knobs->ranges = prng_below(&prng, 4) == 0;
 	if (knobs->drains && knobs->nodes_per_region == 1)
 		knobs->nodes_per_region = 2; /* or there is hardly a place to go to */
 	if (knobs->drains)
@@ -885,6 +886,7 @@ struct world *world_new(uint64_t seed, knobs_fn *adjust, bool verbose)
 	world->load = prng_fork(&root, 4);
 	world->clocks = prng_fork(&root, 5);
 	world->drains = prng_fork(&root, 6);
+	world->ranges = prng_fork(&root, 7);
 	world->event_pool = calloc(WORLD_EVENTS_MAX, sizeof(struct world_event));
 	world->event_nodes = calloc(WORLD_EVENTS_MAX, sizeof(struct heap_node *));
 	if (world->event_pool == NULL || world->event_nodes == NULL)

@@ -64,6 +64,7 @@ struct world_knobs {
 	bool witness; /* the EU's policy: two copies, and a witness outside */
 	bool drains;  /* nodes and regions are drained, had back, decommissioned, and started anew */
 	bool loses;   /* nodes are lost for ever; then no region is declared lost beside */
+	bool ranges;  /* shards are split and merged */
 	bool follow;  /* the world's policy: leaders follow the writers, who shift */
 };
 
@@ -97,15 +98,15 @@ struct world_node {
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
-		drains, decommissions, cancels, removals;
+		drains, decommissions, cancels, removals, ranges;
 	uint64_t degraded;	 /* times that a witness stood in for a copy */
-	uint64_t moved, aborted; /* changes of bindings that took keys along, or tried */
+	uint64_t moved, aborted; /* changes of bindings and ranges that took keys along, or tried */
 };
 
 struct world {
 	uint64_t seed, now_ns, end_ns;
 	struct world_knobs knobs;
-	struct prng network, disk, faults, load, clocks, drains;
+	struct prng network, disk, faults, load, clocks, drains, ranges;
 	struct heap events;
 	struct heap_node **event_nodes;
 	struct world_event *event_pool;
