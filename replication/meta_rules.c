@@ -97,8 +97,8 @@ static struct homes homes_then(const struct trial *trial, const struct map_bindi
 
 /* --- policies ------------------------------------------------------------------------------------------- */
 
-/* The operation that takes keys of the policy's elsewhere, or brings it some, or moves one of its shards that cannot go
- * elsewhere now; 0: none. */
+/* The operation that takes keys of the policy's elsewhere, or brings it some, or takes them from one of its shards to
+ * another, or moves one that cannot go elsewhere now; 0: none. */
 static uint64_t policy_busy(const struct cluster_map *map, uint64_t policy)
 {
 	uint32_t count;
@@ -108,7 +108,7 @@ static uint64_t policy_busy(const struct cluster_map *map, uint64_t policy)
 			return shards[i].operation;
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
-		if (operation->kind != OPERATION_BINDING || operation->state != OPERATION_RUNNING)
+		if (!operation_moves_keys(operation->kind) || operation->state != OPERATION_RUNNING)
 			continue;
 		bool concerned = operation->policy == policy || operation->binding_policy == policy;
 		for (unsigned j = 0; j < operation->source_count; j++)

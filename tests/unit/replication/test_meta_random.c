@@ -272,9 +272,8 @@ static void random_change(
 	} else if (dice < 39 && prng_chance(prng, 500000)) {
 		change->kind = CHANGE_CANCEL;
 		change->operation = map->operation_count == 0 || prng_chance(prng, 100000)
-	} else if (dice < 43) {
-		random_range(prng, map, change);
-		? map->id_next : map->operations[prng_below(prng, map->operation_count)].id;
+					    ? map->id_next
+					    : map->operations[prng_below(prng, map->operation_count)].id;
 	} else if (dice < 39) {
 		const char *const places[] = { "eu/fr/eu-fr-1", "us/us-west-2", "ap/ap-1" };
 		change_region(change, places[prng_below(prng, 3)], prng_chance(prng, 500000) ? "cloud=aws" : NULL);
@@ -283,6 +282,8 @@ static void random_change(
 			change->kind = CHANGE_REGION_REMOVE;
 			strcpy(change->name, map->regions[prng_below(prng, map->region_count)].name);
 		}
+	} else if (dice < 43) {
+		random_range(prng, map, change);
 	} else if (dice < 60 || map->operation_count == 0) {
 		random_report(prng, map, out);
 	} else {
