@@ -209,10 +209,12 @@ static void copy_begin(struct cluster_map *map, struct map_operation *operation,
 	if (find_targets(map, operation, 0)) {
 		fail_fenced(map, operation, now_us, "they may belong to any of more than 8 policies then",
 			"bind the key to the policy that it should have");
-	} else if (operation->target_count == 0 && operation->exact && binds_prefix(map)) {
-		settle(map, operation, now_us); /* whatever is around the key is of its policy: it stays */
 	} else if (operation->target_count == 0 && operation->keys == 0) {
 		settle(map, operation, now_us);
+	} else if (operation->target_count == 0 && operation->exact && binds_prefix(map)) {
+		/* It stays if one of those prefixes, all of its policy, is around it. Who has the key looks. */
+		phase_begin(map, operation, PHASE_COPY, operation->sources);
+		say(operation, TEXTS(" changes: who has the key is asked what is around it"));
 	} else if (operation->target_count == 0) {
 		fail_fenced(map, operation, now_us, "no binding would cover them",
 			"delete them, or bind a prefix around them first");
@@ -308,8 +310,13 @@ static void give_up(struct cluster_map *map, struct map_operation *operation, co
 		return;
 	}
 	meta_binding_settle(map, operation, true);
-	phase_begin(map, operation, PHASE_ABORT, operation->targets);
 	say(operation, TEXTS(" stays as it was: ", why));
+	if (operation->target_count == 0) { /* nothing was to go anywhere */
+		end(operation, OPERATION_FAILED, now_us);
+		wake(map, now_us);
+		return;
+	}
+	phase_begin(map, operation, PHASE_ABORT, operation->targets);
 }
 
 bool meta_rebind_cancel(struct cluster_map *map, struct map_operation *operation, uint64_t now_us)
@@ -376,7 +383,10 @@ static void phase_end(struct cluster_map *map, struct map_operation *operation, 
 		fenced(map, operation, now_us);
 		return;
 	case PHASE_COPY:
-		phase_begin(map, operation, PHASE_CLOSE, operation->targets);
+		if (operation->target_count == 0)
+			settle(map, operation, now_us);
+		else
+			phase_begin(map, operation, PHASE_CLOSE, operation->targets);
 		return;
 	case PHASE_CLOSE:
 		meta_binding_settle(map, operation, false);

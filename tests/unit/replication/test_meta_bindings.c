@@ -471,6 +471,32 @@ static void test_exact_keys(void **state)
 	free(map);
 }
 
+/* Of an exact key all prefixes that are left are of its policy, and none may be around it. */
+static void test_an_exact_key_that_nothing_is_around(void **state)
+{
+	(void)state;
+	struct cluster_map *map = cluster();
+	struct policy policies[] = { policy_of("eu", "eu", 3, SPREAD_REGION), policy_of("de", "eu/de", 2, SPREAD_ZONE) };
+	struct change_binding bindings[] = { binding_of("a", "de"), binding_of("c", "eu"), exact_of(5, "de") };
+	assert_int_equal(apply_rules(map, policies, 2, bindings, 3).status, STATUS_OK);
+	finish_fence(map, unset_binding(map, "c").id);
+	struct change unset = { .kind = CHANGE_BINDING_UNSET, .bindings = &bindings[2], .binding_count = 1 };
+	uint64_t id = begin_copy(map, apply(map, &unset).id);
+	const struct map_operation *operation = map_operation_find(map, id);
+	assert_int_equal(operation->target_count, 0);
+	assert_non_null(map_binding_by_hash(map, bindings[2].hash));
+	/* None is: it keeps its binding, or nobody would find it any more. */
+	assert_int_equal(report_move(map, id, PHASE_COPY, shard_of(map, "de", 2)->id, 1).status, STATUS_OK);
+	assert_int_equal(operation->state, OPERATION_FAILED);
+	assert_int_equal(map_binding_by_hash(map, bindings[2].hash)->pending_operation, 0);
+	/* One is. */
+	id = begin_copy(map, apply(map, &unset).id);
+	finish_phase(map, id, PHASE_COPY);
+	assert_int_equal(map_operation_find(map, id)->state, OPERATION_DONE);
+	assert_null(map_binding_by_hash(map, bindings[2].hash));
+	free(map);
+}
+
 static void test_nested_bindings_only_tighten(void **state)
 {
 	(void)state;
@@ -596,6 +622,7 @@ int main(void)
 		cmocka_unit_test(test_versions_go_along),
 		cmocka_unit_test(test_binding_anew_and_away),
 		cmocka_unit_test(test_exact_keys),
+		cmocka_unit_test(test_an_exact_key_that_nothing_is_around),
 		cmocka_unit_test(test_nested_bindings_only_tighten),
 		cmocka_unit_test(test_one_file_fences_only_what_was_there),
 		cmocka_unit_test(test_pending_bindings_count_both_ways),
