@@ -38,6 +38,8 @@ void meta_operation_add_shard(struct map_operation *operation, uint64_t shard); 
 enum operation_step { STEP_UNKNOWN, STEP_REPEATED, STEP_TAKEN };
 /* Marks the shard as done; ends the operation when it was the last. */
 enum operation_step meta_operation_step(struct map_operation *operation, uint64_t shard, uint64_t now_us);
+/* The same of one that moves replicas, which this shard needs no more; cancelled, it has failed when it ends. */
+void meta_operation_moved(struct map_operation *operation, uint64_t shard, uint64_t now_us);
 
 /* Shards. The wanted replicas become these nodes; those that are there keep their replica ids. True: they differ. One
  * that moves already goes on to there, if there is room to remember who was wanted meanwhile (meta_shard_turns). */

@@ -89,6 +89,15 @@ enum operation_step meta_operation_step(struct map_operation *operation, uint64_
 	return STEP_UNKNOWN;
 }
 
+void meta_operation_moved(struct map_operation *operation, uint64_t shard, uint64_t now_us)
+{
+	enum operation_step step = meta_operation_step(operation, shard, now_us);
+	assert(!operation_moves_keys(operation->kind));
+	assert(step == STEP_TAKEN);
+	if (operation->cancelled && operation->state == OPERATION_DONE)
+		operation->state = OPERATION_FAILED;
+}
+
 struct map_operation *meta_operation(struct cluster_map *map, uint64_t id)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++)
@@ -450,10 +459,7 @@ bool meta_apply_shard_report(
 	if (settled && shard->operation != 0) {
 		struct map_operation *operation = meta_operation(map, shard->operation);
 		assert(operation);
-		enum operation_step step = meta_operation_step(operation, shard->id, change->now_us);
-		assert(step == STEP_TAKEN);
-		if (operation->cancelled && operation->state == OPERATION_DONE)
-			operation->state = OPERATION_FAILED;
+		meta_operation_moved(operation, shard->id, change->now_us);
 		shard->operation = 0;
 	}
 	return true;

@@ -46,10 +46,8 @@ static void remove_shard(struct cluster_map *map, uint64_t id, uint64_t now_us)
 	const struct map_shard *shard = map_shard_find(map, id);
 	assert(shard);
 	for (uint32_t i = 0; shard->operation != 0 && i < map->operation_count; i++) {
-		if (map->operations[i].id != shard->operation)
-			continue;
-		enum operation_step taken = meta_operation_step(&map->operations[i], id, now_us);
-		assert(taken == STEP_TAKEN);
+		if (map->operations[i].id == shard->operation)
+			meta_operation_moved(&map->operations[i], id, now_us);
 	}
 	take_out(map, (uint32_t)(shard - map->shards));
 }

@@ -305,6 +305,31 @@ static void test_a_shard_goes_while_it_moves(void **state)
 	free(map);
 }
 
+/* What was to move it ends as if it had: a drain that was cancelled has failed. */
+static void test_a_shard_goes_while_it_is_to_come_back(void **state)
+{
+	(void)state;
+	struct cluster_map *map = ruled();
+	const struct map_shard parent = *shard_of(map, "eu", 1);
+	uint64_t id = split(map, parent.id).id;
+	struct change drain = {
+		.kind = CHANGE_NODE_STATE, .target_node = parent.wanted[0].node, .state = NODE_DRAINING
+	};
+	uint64_t drains = apply(map, &drain).id, child = map_operation_find(map, id)->shard_to;
+	assert_int_equal(cancel(map, drains).status, STATUS_OK);
+	for (uint32_t i = 0; i < map->shard_count; i++) {
+		struct change report = report_of(&map->shards[i], 5);
+		if (map->shards[i].operation == drains && map->shards[i].id != child)
+			assert_int_equal(apply(map, &report).status, STATUS_OK);
+	}
+	const struct map_operation *operation = map_operation_find(map, drains);
+	assert_int_equal(operation->steps_done, operation->steps - 1);
+	assert_int_equal(cancel(map, id).status, STATUS_OK);
+	assert_null(map_shard_find(map, child));
+	assert_int_equal(map_operation_find(map, drains)->state, OPERATION_FAILED);
+	free(map);
+}
+
 static void test_what_stands_against_it(void **state)
 {
 	(void)state;
@@ -432,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_who_gives_up),
 		cmocka_unit_test(test_until_the_switch_it_is_cancelled),
 		cmocka_unit_test(test_a_shard_goes_while_it_moves),
+		cmocka_unit_test(test_a_shard_goes_while_it_is_to_come_back),
 		cmocka_unit_test(test_what_stands_against_it),
 		cmocka_unit_test(test_not_on_the_same_nodes),
 		cmocka_unit_test(test_there_is_an_end_to_it),
