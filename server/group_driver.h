@@ -163,6 +163,9 @@ bool driver_awaits_durable(const struct driver *driver);
 bool driver_needs_turn(const struct driver *driver);
 /* The map as meta's engine and messages carry it; NULL: no memory. */
 struct buffer *map_packed(const struct cluster_map *map);
+/* The engine has all that is applied. False: its disk was full, and of what is told below some may be ahead of the
+ * rows: entries that it took none of are applied once more. Or it is being made anew. */
+bool driver_rows_whole(const struct driver *driver);
 /* A key under a fence: writes to it are refused (deterministically, at apply). */
 bool driver_fence_at(
 	const struct driver *driver, uint32_t at, struct command *fence); /* the fences applied here, 0.. */

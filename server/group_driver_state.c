@@ -167,6 +167,11 @@ void state_unfence(struct driver *driver, struct engine_batch *batch, uint64_t o
 	engine_batch_delete(batch, ENGINE_SPACE_MARKS, bytes_of(key, sizeof(key)));
 }
 
+bool driver_rows_whole(const struct driver *driver)
+{
+	return !driver->failed && driver->started && !driver->flush.restore_due && !driver->reseed.running;
+}
+
 bool driver_fence_of(const struct driver *driver, uint64_t operation)
 {
 	return fence_find(driver, operation) < driver->fence_count;

@@ -14,7 +14,7 @@
  *    vain, likewise.
  *
  * Nothing is remembered that the map and the applied state do not say: a new leader begins its step anew, and all of it
- * may be done twice. Each key leaves, and is taken, only if an operation that the node's own map has in COPY moves it
+ * may be done twice. While the engine lacks some of that state, since its disk is full, nothing is done. Each key leaves, and is taken, only if an operation that the node's own map has in COPY moves it
  * there and the node may hold it: both ends look (residency.c counts what they refuse). A witness has no key to send,
  * and is sent none. */
 #include "server/node_internal.h"
@@ -658,6 +658,8 @@ bool rebind_run(struct node *node, struct hosted *hosted, const struct map_shard
 		rebind_forget(hosted);
 	if (operation == NULL)
 		return true;
+	if (!driver_rows_whole(hosted->driver))
+		return false; /* a fence may be known here, and the last rows behind it are not there yet */
 	rebind->operation = operation->id;
 	rebind->phase = operation->phase;
 	rebind->term = term;
