@@ -195,6 +195,12 @@ dom_call *call_submit(struct dom_call *call)
 	return call;
 }
 
+uint64_t call_map_epoch_min(const struct dom_call *call)
+{
+	bool reads = call->kind == CALL_SCAN || !operation_is_write(call->operation);
+	return reads && call->session && call->level == READ_SESSION ? session_map_epoch(call->session) : 0;
+}
+
 void call_start(struct dom_call *call)
 {
 	struct dom_client *client = call->client;
@@ -225,6 +231,7 @@ void call_start(struct dom_call *call)
 	spec.value = call->value;
 	spec.version = call->version;
 	spec.guard = call->policy[0] != '\0' ? call->policy : NULL;
+	spec.map_epoch_min = call_map_epoch_min(call);
 	spec.deadline_ns = client_now() + call->timeout_ns;
 	if (operation_is_write(call->operation)) {
 		call->has_ticket = lanes_take(&client->lanes, &call->ticket);

@@ -177,6 +177,7 @@ dom_call *call_submit(struct dom_call *call);
 void call_start(struct dom_call *call);	 /* on the loop */
 void call_notify(struct dom_call *call); /* on the loop: the callback of a call that was done before it had one */
 void call_end(struct dom_call *call, enum status status, const char *message);
+uint64_t call_map_epoch_min(const struct dom_call *call); /* a session read: of what its session has seen */
 /* Puts a single row with this value into the result; false: no memory. */
 bool call_set_value(struct dom_call *call, struct bytes value, uint64_t version);
 void call_set_served_by(struct dom_call *call, uint64_t node);
@@ -186,6 +187,8 @@ void call_unref(struct dom_call *call);
 bool session_join(dom_session *session, const uint8_t cluster[16]);
 uint64_t session_index(dom_session *session, uint64_t shard);
 void session_advance(dom_session *session, uint64_t shard, uint64_t index);
+uint64_t session_map_epoch(dom_session *session); /* no session read is sent by an older map */
+void session_saw_map(dom_session *session, uint64_t epoch);
 
 void scan_start(struct dom_call *call);
 void scan_part_done(

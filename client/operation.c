@@ -268,6 +268,7 @@ struct operation_action operation_start(struct operation_machine *operation, con
 	memset(operation, 0, sizeof(*operation));
 	operation->spec = *spec;
 	operation->router = router;
+	operation->map_wanted = spec->map_epoch_min;
 	operation->jitter = seed | 1;
 	operation->hints_left = HINTS_MAX;
 	router_earn_retry(router);

@@ -44,6 +44,7 @@ struct operation_spec {
 	const char *guard; /* policy that the caller expects, or NULL; borrowed until DONE */
 	uint64_t deadline_ns;
 	uint64_t policy, shard, map_epoch; /* SCAN: one shard of a plan made with the map of that epoch */
+	uint64_t map_epoch_min;		   /* not by an older map: its session has seen this one */
 	const struct lanes *lanes;	   /* writes; NULL for reads */
 	struct lane_ticket ticket;
 };

@@ -49,8 +49,10 @@ static void end_call(
 		if (!operation_is_write(call->operation))
 			call->staleness_ms = reply->staleness_ms;
 		call_set_served_by(call, node);
-		if (call->session && status != STATUS_UNKNOWN_OUTCOME)
+		if (call->session && status != STATUS_UNKNOWN_OUTCOME) {
 			session_advance(call->session, action->shard, reply->index);
+			session_saw_map(call->session, run->operation.target.map_epoch);
+		}
 		if (status == STATUS_OK && call->operation == OPERATION_GET) {
 			if (reply->row_count != 1) {
 				call_end(call, STATUS_INVALID, "the node's answer holds no value");

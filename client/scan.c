@@ -171,6 +171,7 @@ static void part_start(struct dom_call *call, struct scan_part *part)
 		.policy = part->policy,
 		.shard = part->shard,
 		.map_epoch = scan->map_epoch,
+		.map_epoch_min = call_map_epoch_min(call),
 	};
 	part->running = true;
 	scan->running++;
@@ -191,8 +192,10 @@ void scan_part_done(
 	scan->running--;
 	if (action->answered && status == STATUS_OK) {
 		status = take_page(call, part, reply);
-		if (call->session)
+		if (call->session) {
 			session_advance(call->session, part->shard, reply->index);
+			session_saw_map(call->session, scan->map_epoch);
+		}
 		if (reply->staleness_ms > call->staleness_ms)
 			call->staleness_ms = reply->staleness_ms;
 		call_set_served_by(call, node);

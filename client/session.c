@@ -1,10 +1,13 @@
-/* client/session.c: what a session has seen: per shard the highest log index that an answer included. A session read
- * waits at its replica until it has applied that far, so it sees the session's own writes and never goes back. A
- * shard's id is never used again, so an index of it never means another log.
+/* client/session.c: what a session has seen: per shard the highest log index that an answer included, and the newest
+ * map by which one was asked for. A session read waits at its replica until it has applied that far, so it sees the
+ * session's own writes and never goes back. It is not sent by an older map: that may name the shard that the key was in
+ * before it was moved, of which the session knows nothing. A shard's id is never used again, so an index of it never
+ * means another log.
  *
- * Token, little-endian: u8 version (2), 16 bytes cluster id (zeros: of none yet), u32 count, count times u64 shard and
- * u64 index with shards ascending, u64 XXH3-64 of all before. Version 1, still read, has neither cluster nor hash. It
- * holds no byte of any key. Any thread: one lock, held for a look-up. */
+ * Token, little-endian: u8 version (3), 16 bytes cluster id (zeros: of none yet), u64 map epoch, u32 count, count times
+ * u64 shard and u64 index with shards ascending, u64 XXH3-64 of all before. Still read: version 2, which has no epoch;
+ * version 1, which has neither cluster nor hash. It holds no byte of any key. Any thread: one lock, held for a look-up.
+ */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -12,7 +15,14 @@
 #include "base/text.h"
 #include "client/client_internal.h"
 
-enum { TOKEN_VERSION = 2, TOKEN_VERSION_FIRST = 1, TOKEN_HEAD = 1 + 16 + 4, TOKEN_HASH = 8, PAIR = 16 };
+enum {
+	TOKEN_VERSION = 3,
+	TOKEN_VERSION_NO_EPOCH = 2,
+	TOKEN_VERSION_FIRST = 1,
+	TOKEN_HEAD = 1 + 16 + 8 + 4,
+	TOKEN_HASH = 8,
+	PAIR = 16
+};
 
 struct seen {
 	uint64_t shard, index;
@@ -20,6 +30,7 @@ struct seen {
 struct dom_session {
 	pthread_mutex_t lock;
 	uint8_t cluster[16]; /* zeros: of none yet */
+	uint64_t map_epoch;  /* newest by which it was answered */
 	struct seen *at;     /* ascending by shard */
 	size_t count, capacity;
 	uint8_t *token;
@@ -85,11 +96,11 @@ static bool see(dom_session *session, struct seen seen)
 /* --- tokens -------------------------------------------------------------------------------------------------- */
 
 /* The head; what is left in *in are the pairs. INVALID with a text. */
-static enum status token_open(struct bytes token, struct unpacker *in, uint8_t cluster[16], uint32_t *count)
+static enum status token_open(struct bytes token, struct unpacker *in, dom_session *session, uint32_t *count)
 {
 	const uint8_t *data = token.data;
 	size_t head = TOKEN_HEAD, tail = TOKEN_HASH;
-	memset(cluster, 0, 16);
+	struct unpacker in_head;
 	if (data[0] > TOKEN_VERSION) {
 		struct text out;
 		text_init(&out, session_message, sizeof(session_message));
@@ -101,7 +112,9 @@ static enum status token_open(struct bytes token, struct unpacker *in, uint8_t c
 	}
 	say("the session token is damaged, or is none");
 	if (data[0] == TOKEN_VERSION_FIRST)
-		head -= 16, tail = 0;
+		head -= 16 + 8, tail = 0;
+	else if (data[0] == TOKEN_VERSION_NO_EPOCH)
+		head -= 8;
 	else if (data[0] != TOKEN_VERSION)
 		return STATUS_INVALID;
 	if (token.size < head + tail || (token.size - head - tail) % PAIR != 0)
@@ -111,7 +124,11 @@ static enum status token_open(struct bytes token, struct unpacker *in, uint8_t c
 		unpack_init(&hash, bytes_of(data + token.size - tail, tail));
 		if (unpack_u64(&hash) != hash64(bytes_of(data, token.size - tail)))
 			return STATUS_INVALID;
-		memcpy(cluster, data + 1, 16);
+		memcpy(session->cluster, data + 1, 16);
+	}
+	if (data[0] == TOKEN_VERSION) {
+		unpack_init(&in_head, bytes_of(data + 1 + 16, 8));
+		session->map_epoch = unpack_u64(&in_head);
 	}
 	unpack_init(in, bytes_of(data + head - 4, token.size - tail - (head - 4)));
 	*count = unpack_u32(in);
@@ -124,7 +141,7 @@ static enum status token_read(dom_session *session, struct bytes token)
 	struct unpacker in;
 	uint64_t before = 0;
 	uint32_t count;
-	enum status status = token_open(token, &in, session->cluster, &count);
+	enum status status = token_open(token, &in, session, &count);
 	for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
 		struct seen seen = { .shard = unpack_u64(&in) };
 		seen.index = unpack_u64(&in);
@@ -191,6 +208,8 @@ enum dom_status dom_session_merge(dom_session *session, dom_bytes token)
 			say("out of memory");
 			status = STATUS_NO_MEMORY;
 		}
+	if (status == STATUS_OK && other->map_epoch > session->map_epoch)
+		session->map_epoch = other->map_epoch;
 	pthread_mutex_unlock(&session->lock);
 	dom_session_free(other);
 	return (enum dom_status)status;
@@ -210,6 +229,7 @@ dom_bytes dom_session_token(const dom_session *constant)
 		pack_init(&out, token, size);
 		pack_u8(&out, TOKEN_VERSION);
 		pack_raw(&out, session->cluster, 16);
+		pack_u64(&out, session->map_epoch);
 		pack_u32(&out, (uint32_t)session->count);
 		for (size_t i = 0; i < session->count; i++) {
 			pack_u64(&out, session->at[i].shard);
@@ -258,5 +278,21 @@ void session_advance(dom_session *session, uint64_t shard, uint64_t index)
 		return;
 	pthread_mutex_lock(&session->lock);
 	session->lost |= !see(session, (struct seen){ shard, index });
+	pthread_mutex_unlock(&session->lock);
+}
+
+uint64_t session_map_epoch(dom_session *session)
+{
+	pthread_mutex_lock(&session->lock);
+	uint64_t epoch = session->map_epoch;
+	pthread_mutex_unlock(&session->lock);
+	return epoch;
+}
+
+void session_saw_map(dom_session *session, uint64_t epoch)
+{
+	pthread_mutex_lock(&session->lock);
+	if (epoch > session->map_epoch)
+		session->map_epoch = epoch;
 	pthread_mutex_unlock(&session->lock);
 }

@@ -281,6 +281,32 @@ static void test_hints(void **state)
 	bench_end(&bench);
 }
 
+/* What the session has seen may be in a shard that this map does not know of yet. */
+static void test_a_session_that_saw_a_newer_map(void **state)
+{
+	(void)state;
+	struct bench bench;
+	bench_start(&bench, OPERATION_GET, "else");
+	bench.spec.level = READ_SESSION;
+	bench.spec.map_epoch_min = 7;
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_int_equal(bench.action.kind, OPERATION_SEND);
+	bench.spec.map_epoch_min = 8;
+	bench.action = operation_start(&bench.operation, &bench.spec, bench.router, 42, bench.now_ns);
+	assert_int_equal(bench.action.kind, OPERATION_FETCH_MAP);
+	bench.action = operation_map_arrived(&bench.operation, bench.now_ns); /* the same again */
+	assert_int_equal(bench.action.kind, OPERATION_WAIT);
+	expire(&bench);
+	assert_int_equal(bench.action.kind, OPERATION_FETCH_MAP);
+	struct cluster_map *map = world_map();
+	map->epoch = 8;
+	assert_int_equal(world_learn(bench.router, map), STATUS_OK);
+	bench.action = operation_map_arrived(&bench.operation, bench.now_ns);
+	assert_int_equal(sent(&bench).map_epoch, 8);
+	free(map);
+	bench_end(&bench);
+}
+
 static void test_newer_map(void **state)
 {
 	(void)state;
@@ -1089,6 +1115,7 @@ int main(void)
 		cmocka_unit_test(test_silence_asks_another_and_late_answers_count),
 		cmocka_unit_test(test_an_answer_counts_once),
 		cmocka_unit_test(test_hints),
+		cmocka_unit_test(test_a_session_that_saw_a_newer_map),
 		cmocka_unit_test(test_newer_map),
 		cmocka_unit_test(test_never_to_another_shard),
 		cmocka_unit_test(test_to_a_shard_that_inherits),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "client/client_internal.h"
 
 static const dom_bytes fresh = { NULL, 0 };
@@ -36,7 +37,7 @@ static void test_a_token_carries_all(void **state)
 	for (uint64_t shard = 200; shard > 0; shard--)
 		session_advance(session, shard * 3, shard * 1000);
 	dom_bytes token = dom_session_token(session);
-	assert_int_equal(token.size, 21 + 200 * 16 + 8);
+	assert_int_equal(token.size, 29 + 200 * 16 + 8);
 	dom_session *other = dom_session_new(token);
 	assert_non_null(other);
 	for (uint64_t shard = 1; shard <= 200; shard++)
@@ -57,8 +58,8 @@ static void test_damaged_tokens(void **state)
 	session_advance(session, 1, 11);
 	session_advance(session, 2, 22);
 	dom_bytes token = dom_session_token(session);
-	uint8_t copy[64];
-	assert_int_equal(token.size, 21 + 2 * 16 + 8);
+	uint8_t copy[72];
+	assert_int_equal(token.size, 29 + 2 * 16 + 8);
 	for (size_t size = 1; size < token.size; size++) {
 		assert_null(dom_session_new((dom_bytes){ token.data, size }));
 		assert_non_null(strstr(dom_session_message(), "damaged"));
@@ -72,14 +73,54 @@ static void test_damaged_tokens(void **state)
 		}
 	assert_int_equal(session_index(session, 1), 11);
 	memcpy(copy, token.data, token.size);
-	copy[0] = 3;
+	copy[0] = 4;
 	assert_null(dom_session_new((dom_bytes){ copy, token.size }));
-	assert_non_null(strstr(dom_session_message(), "version 3"));
+	assert_non_null(strstr(dom_session_message(), "version 4"));
 	dom_session *fine = dom_session_new(token);
 	assert_non_null(fine);
 	assert_string_equal(dom_session_message(), "");
 	dom_session_free(fine);
 	dom_session_free(session);
+}
+
+/* Which of two maps is the newer one, a session knows for good. */
+static void test_the_newest_map_is_remembered(void **state)
+{
+	(void)state;
+	dom_session *session = dom_session_new(fresh), *other = dom_session_new(fresh);
+	assert_int_equal(session_map_epoch(session), 0);
+	session_saw_map(session, 70);
+	session_saw_map(session, 69);
+	assert_int_equal(session_map_epoch(session), 70);
+	dom_session *copy = dom_session_new(dom_session_token(session));
+	assert_int_equal(session_map_epoch(copy), 70);
+	session_saw_map(other, 60);
+	assert_int_equal(dom_session_merge(session, dom_session_token(other)), DOM_OK);
+	assert_int_equal(session_map_epoch(session), 70);
+	assert_int_equal(dom_session_merge(other, dom_session_token(session)), DOM_OK);
+	assert_int_equal(session_map_epoch(other), 70);
+	dom_session_free(session);
+	dom_session_free(other);
+	dom_session_free(copy);
+}
+
+/* As libraries wrote them before there was an epoch in them. */
+static void test_tokens_of_version_2(void **state)
+{
+	(void)state;
+	const uint8_t acme[16] = { 1 };
+	uint8_t token[21 + 16 + 8] = { 2, 1 };
+	token[17] = 1, token[21] = 7, token[29] = 70;
+	uint64_t hash = hash64(bytes_of(token, 37));
+	memcpy(token + 37, &hash, sizeof(hash)); /* little-endian here */
+	dom_session *session = dom_session_new((dom_bytes){ token, sizeof(token) });
+	assert_non_null(session);
+	assert_int_equal(session_index(session, 7), 70);
+	assert_int_equal(session_map_epoch(session), 0);
+	assert_true(session_join(session, acme));
+	dom_session_free(session);
+	for (size_t size = 1; size < sizeof(token); size++)
+		assert_null(dom_session_new((dom_bytes){ token, size }));
 }
 
 /* As libraries wrote them before there was a cluster id and a hash in them. */
@@ -151,6 +192,8 @@ int main(void)
 		cmocka_unit_test(test_indexes_only_grow),
 		cmocka_unit_test(test_a_token_carries_all),
 		cmocka_unit_test(test_damaged_tokens),
+		cmocka_unit_test(test_the_newest_map_is_remembered),
+		cmocka_unit_test(test_tokens_of_version_2),
 		cmocka_unit_test(test_tokens_of_version_1),
 		cmocka_unit_test(test_merging_takes_the_newer),
 		cmocka_unit_test(test_of_one_cluster),
