@@ -14,9 +14,9 @@
  *    vain, likewise.
  *
  * Nothing is remembered that the map and the applied state do not say: a new leader begins its step anew, and all of it
- * may be done twice. While the engine lacks some of that state, since its disk is full, nothing is done. Each key leaves, and is taken, only if an operation that the node's own map has in COPY moves it
- * there and the node may hold it: both ends look (residency.c counts what they refuse). A witness has no key to send,
- * and is sent none. */
+ * may be done twice. While the engine lacks some of that state, since its disk is full, nothing is done. Each key
+ * leaves, and is taken, only if an operation that the node's own map has in COPY moves it there and the node may hold
+ * it: both ends look (residency.c counts what they refuse). A witness has no key to send, and is sent none. */
 #include "server/node_internal.h"
 
 #include <assert.h>

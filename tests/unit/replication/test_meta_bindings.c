@@ -476,7 +476,8 @@ static void test_an_exact_key_that_nothing_is_around(void **state)
 {
 	(void)state;
 	struct cluster_map *map = cluster();
-	struct policy policies[] = { policy_of("eu", "eu", 3, SPREAD_REGION), policy_of("de", "eu/de", 2, SPREAD_ZONE) };
+	struct policy policies[] = { policy_of("eu", "eu", 3, SPREAD_REGION),
+		policy_of("de", "eu/de", 2, SPREAD_ZONE) };
 	struct change_binding bindings[] = { binding_of("a", "de"), binding_of("c", "eu"), exact_of(5, "de") };
 	assert_int_equal(apply_rules(map, policies, 2, bindings, 3).status, STATUS_OK);
 	finish_fence(map, unset_binding(map, "c").id);
