@@ -27,6 +27,7 @@ struct recorded_replica {
 	uint64_t sequence;   /* of its LEDGER_CREATED */
 	uint64_t removed_us; /* with gone */
 	bool gone;	     /* removed; its bytes may still be here */
+	bool unmade;	     /* with gone: at a start it was not there, so maybe it never was */
 	bool overdue;	     /* what was deleted in it is */
 };
 struct recorded_policy {
@@ -159,6 +160,7 @@ static void replica_note(
 	}
 	if (record->kind == LEDGER_REMOVED) {
 		replica->gone = true;
+		replica->unmade = (record->flags & LEDGER_RECONCILED) != 0;
 		replica->removed_us = record->time_us;
 	}
 	replica->overdue = record->kind == LEDGER_OVERDUE;
@@ -453,7 +455,11 @@ enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica
 		.policy = policy };
 	enum status status = STATUS_OK;
 
-	if (recorded == NULL || recorded->gone) {
+	if (recorded != NULL && recorded->gone) {
+		assert(recorded->unmade); /* ids of replicas are never given twice */
+		return STATUS_BUSY;	  /* a crash came before it was made: as soon as that is settled, it is */
+	}
+	if (recorded == NULL) {
 		if (policy != 0) {
 			const struct policy *rules = map_policy_find(node_map_in_force(node), policy);
 			const struct recorded_policy *known = policy_find(ledger, policy, 0);
@@ -462,7 +468,6 @@ enum status node_ledger_host(struct node *node, uint64_t group, uint64_t replica
 				return STATUS_BUSY;
 			record.policy_epoch = rules->epoch;
 		}
-		assert(recorded == NULL); /* ids of replicas are never given twice */
 		status = append(node, &record);
 		if (status != STATUS_OK)
 			return status;

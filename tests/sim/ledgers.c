@@ -89,7 +89,8 @@ static bool look_at(
 	(void)encoded;
 	if (record->shard == look->group && record->replica == look->replica) {
 		look->created = look->created || record->kind == LEDGER_CREATED;
-		look->removed = look->removed || record->kind == LEDGER_REMOVED;
+		/* One that a start did not find, since the power had gone before it was made, is made after all. */
+		look->removed = (look->removed && record->kind != LEDGER_CREATED) || record->kind == LEDGER_REMOVED;
 	}
 	if (record->kind == LEDGER_KEYS_SENT && record->shard == look->group && record->first == look->other)
 		look->sent = look->sent || record->last == look->operation;
