@@ -340,7 +340,7 @@ dom_call *client_change(dom_client *client, const struct change *change, uint32_
 {
 	bool repeatable = change->dry_run || change->kind == CHANGE_APPLY || change->kind == CHANGE_BINDING_SET ||
 			  change->kind == CHANGE_SHARD_LEAD || change->kind == CHANGE_NODE_STATE ||
-			  change->kind == CHANGE_REGION_STATE;
+			  change->kind == CHANGE_REGION_STATE || change->kind == CHANGE_REBALANCE;
 	/* Done once, the plan holds no more: asked again, it would be refused for what it did itself. */
 	if (change->plan != 0)
 		repeatable = false;

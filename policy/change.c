@@ -317,6 +317,9 @@ void change_encode(const struct change *change, struct packer *packer)
 		pack_u64(packer, change->shard);
 		pack_u64(packer, change->merged);
 		return;
+	case CHANGE_REBALANCE:
+		away_encode(change, packer);
+		return;
 	}
 	assert(false); /* a kind that nobody made */
 }
@@ -366,6 +369,9 @@ static enum status body_decode(struct unpacker *unpacker, const struct change_sc
 	case CHANGE_SHARD_MERGE:
 		change->shard = unpack_u64(unpacker);
 		change->merged = unpack_u64(unpacker);
+		return STATUS_OK;
+	case CHANGE_REBALANCE:
+		away_decode(unpacker, change);
 		return STATUS_OK;
 	}
 	return STATUS_UNSUPPORTED;

@@ -28,8 +28,13 @@ enum change_kind {
 	CHANGE_REGION_REMOVE = 19, /* admin: a region without nodes, of which no policy speaks */
 	CHANGE_SHARD_SPLIT = 20,   /* admin */
 	CHANGE_SHARD_MERGE = 21,   /* admin: `merged` goes into `shard` */
+	CHANGE_REBALANCE = 24,	   /* admin: replicas move so that nodes carry alike */
 };
-enum { CHANGE_KIND_LAST = CHANGE_SHARD_MERGE };
+enum { CHANGE_KIND_LAST = CHANGE_REBALANCE };
+static inline bool change_kind_known(uint8_t kind)
+{
+	return (kind >= CHANGE_INIT && kind <= CHANGE_SHARD_MERGE) || kind == CHANGE_REBALANCE;
+}
 
 struct change_binding {
 	bool exact;
@@ -68,8 +73,8 @@ struct change {
 	/* NODE_STATE, NODE_REMOVE (target_node), REGION_STATE, REGION_REMOVE (name): enum node_state, enum region_state
 	 */
 	uint8_t state;
-	/* NODE_STATE, REGION_STATE: nodes that do not answer the proposer, meta's leader. Nothing comes to them that
-	 * has another place. */
+	/* NODE_STATE, REGION_STATE, REBALANCE: nodes that do not answer the proposer, meta's leader. Nothing comes to
+	 * them that has another place. */
 	uint16_t away_count;
 	uint64_t away[MAP_NODES_MAX];
 };

@@ -129,9 +129,10 @@ enum operation_kind {
 	OPERATION_POLICY = 1,
 	OPERATION_BINDING = 2,
 	OPERATION_PLACE = 3,
-	OPERATION_DRAIN = 4, /* of shards of any policies, without a list: those whose `operation` it is */
-	OPERATION_SPLIT = 5, /* the upper hashes of a shard become one of their own */
-	OPERATION_MERGE = 6, /* a shard's hashes go to its neighbour, and the shard goes */
+	OPERATION_DRAIN = 4,	 /* of shards of any policies, without a list: those whose `operation` it is */
+	OPERATION_SPLIT = 5,	 /* the upper hashes of a shard become one of their own */
+	OPERATION_MERGE = 6,	 /* a shard's hashes go to its neighbour, and the shard goes */
+	OPERATION_REBALANCE = 7, /* so that nodes carry alike; likewise without a list */
 };
 /* A range of hashes goes from one shard to another of the same policy. */
 static inline bool operation_of_range(uint8_t kind)
@@ -146,7 +147,7 @@ static inline bool operation_moves_keys(uint8_t kind)
 /* The shards that it moves or fences are listed in shards_done; else it moves those whose `operation` it is. */
 static inline bool operation_lists_shards(uint8_t kind)
 {
-	return kind != OPERATION_DRAIN;
+	return kind != OPERATION_DRAIN && kind != OPERATION_REBALANCE;
 }
 enum operation_state { OPERATION_RUNNING = 1, OPERATION_DONE = 2, OPERATION_FAILED = 3 };
 /* Of one that moves keys; replication/meta.h says what happens in each. Where they live changes at the switch, that is

@@ -345,7 +345,7 @@ static void operation_encode(const struct map_operation *operation, struct packe
 static void operation_decode(struct unpacker *unpacker, struct map_operation *operation)
 {
 	operation->id = unpack_u64(unpacker);
-	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_MERGE);
+	operation->kind = unpack_bounded(unpacker, OPERATION_POLICY, OPERATION_REBALANCE);
 	operation->state = unpack_bounded(unpacker, OPERATION_RUNNING, OPERATION_FAILED);
 	operation->policy = unpack_u64(unpacker);
 	operation->binding_policy = unpack_u64(unpacker);

@@ -9,7 +9,7 @@
 
 /* --- candidates -------------------------------------------------------------------------------------- */
 
-static bool same_zone(const struct place *a, const struct place *b)
+bool placement_same_zone(const struct place *a, const struct place *b)
 {
 	size_t size = (size_t)(place_last(a) - a->text);
 	return size == (size_t)(place_last(b) - b->text) && memcmp(a->text, b->text, size) == 0;
@@ -89,6 +89,25 @@ static struct candidate candidate_of(const struct policy *policy, const struct m
 	return candidate;
 }
 
+/* As map_site says, without the search for the region. */
+static struct site site_of(const struct cluster_map *map, const struct map_node *node)
+{
+	struct site site = map->regions[node->region].site;
+	assert(node->region < map->region_count);
+	site.place = node->place;
+	return site;
+}
+
+bool placement_candidate(const struct cluster_map *map, const struct policy *policy, const struct map_node *node,
+	struct candidate *candidate)
+{
+	const struct site site = site_of(map, node);
+	if (!policy_may_store(policy, &site))
+		return false;
+	*candidate = candidate_of(policy, node, &site);
+	return true;
+}
+
 /* Region by region, zone by zone, alike ones together, and of those the current and then the least loaded first. */
 static bool comes_before(const struct candidate *a, const struct candidate *b)
 {
@@ -139,21 +158,19 @@ static void find_candidates(const struct cluster_map *map, const struct policy *
 	search->count = 0;
 	for (uint16_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
-		struct site site;
-		if (!may_come(map, node, holds_copy(current, node->id), all) || !map_site(map, &node->place, &site) ||
-			!policy_may_store(policy, &site))
+		struct candidate *one = &search->at[search->count];
+		if (!may_come(map, node, holds_copy(current, node->id), all) ||
+			!placement_candidate(map, policy, node, one))
 			continue;
 		if (is_witness(current, node->id)) /* a node is one or the other of a shard, never both at once */
 			continue;
-		struct candidate *one = &search->at[search->count];
-		*one = candidate_of(policy, node, &site);
 		unsigned slot = slot_of(&loads, node->id);
 		one->load = loads.load[slot];
 		one->leads = loads.leads[slot];
 		one->current = holds_copy(current, node->id);
 		one->zone = search->count;
 		for (uint16_t j = 0; j < search->count; j++) {
-			if (!same_zone(&map->nodes[from[j]].place, &node->place))
+			if (!placement_same_zone(&map->nodes[from[j]].place, &node->place))
 				continue;
 			one->zone = search->at[j].zone;
 			break;
@@ -163,7 +180,7 @@ static void find_candidates(const struct cluster_map *map, const struct policy *
 	sort_candidates(search);
 }
 
-static void ask(const struct policy *policy, struct placement_search *search)
+void placement_ask(const struct policy *policy, struct placement_search *search)
 {
 	search->rule = policy_quorum_rule(policy);
 	search->copies = policy->copies;
@@ -279,7 +296,7 @@ static bool lacks_leader(const struct policy *policy, const struct placement_sea
 static void blame(const struct policy *policy, struct placement_search *search, struct flaw *flaw)
 {
 	const char *field = NULL;
-	ask(policy, search);
+	placement_ask(policy, search);
 	search->survive = SURVIVE_NONE;
 	if (placement_search(search)) {
 		flaw_set(flaw, policy,
@@ -289,15 +306,15 @@ static void blame(const struct policy *policy, struct placement_search *search, 
 			CURE("start nodes in more regions or zones of store_in, or lower survive"));
 		return;
 	}
-	ask(policy, search);
+	placement_ask(policy, search);
 	search->copy_in_count = 0;
 	if (placement_search(search))
 		field = "copy_in";
-	ask(policy, search);
+	placement_ask(policy, search);
 	search->lead_needed = false;
 	if (!field && placement_search(search))
 		field = "lead_in";
-	ask(policy, search);
+	placement_ask(policy, search);
 	search->rule = (struct quorum_rule){ 0 };
 	if (!field && placement_search(search))
 		field = "ack";
@@ -352,12 +369,18 @@ static void answer(const struct placement_search *search, const struct map_shard
 
 /* --- the witness --------------------------------------------------------------------------------------- */
 
-static bool in_region_of_copy(const struct cluster_map *map, const struct placement *placement, uint16_t region)
+bool placement_apart(const struct cluster_map *map, const uint16_t copies[], unsigned count, uint16_t witness)
 {
-	for (unsigned i = 0; i < placement->count; i++)
-		if (map_node_find(map, placement->nodes[i])->region == region)
-			return true;
-	return false;
+	for (unsigned i = 0; i < count; i++)
+		if (map->nodes[copies[i]].region == map->nodes[witness].region)
+			return false;
+	return true;
+}
+
+bool placement_may_witness(const struct cluster_map *map, const struct policy *policy, const struct map_node *node)
+{
+	const struct site site = site_of(map, node);
+	return policy_may_witness(policy, &site);
 }
 
 /* The one there is stays if it may; else the least loaded. */
@@ -366,16 +389,18 @@ static bool choose_witness(const struct cluster_map *map, const struct policy *p
 {
 	struct loads loads;
 	uint32_t best_load = 0;
+	uint16_t copies[COPIES_MAX];
 	if (policy->witness_in.count == 0)
 		return true;
+	for (unsigned i = 0; i < placement->count; i++)
+		copies[i] = (uint16_t)(map_node_find(map, placement->nodes[i]) - map->nodes);
 	count_loads(map, current, &loads);
-	for (uint32_t i = 0; i < map->node_count; i++) {
+	for (uint16_t i = 0; i < map->node_count; i++) {
 		const struct map_node *node = &map->nodes[i];
-		struct site site;
-		if (!may_come(map, node, is_witness(current, node->id), all) || !map_site(map, &node->place, &site) ||
-			!policy_may_witness(policy, &site))
+		if (!may_come(map, node, is_witness(current, node->id), all) ||
+			!placement_may_witness(map, policy, node))
 			continue;
-		if (in_region_of_copy(map, placement, node->region) || is_copy(current, node->id))
+		if (!placement_apart(map, copies, placement->count, i) || is_copy(current, node->id))
 			continue;
 		if (is_witness(current, node->id)) {
 			placement->witness = node->id;
@@ -415,7 +440,7 @@ static bool choose(const struct cluster_map *map, const struct policy *policy, c
 	*placement = (struct placement){ 0 };
 	*flaw = (struct flaw){ 0 };
 	find_candidates(map, policy, current, all, &search);
-	ask(policy, &search);
+	placement_ask(policy, &search);
 	if (lacks_nodes(policy, &search, flaw) || lacks_copy_in(policy, &search, flaw))
 		return false;
 	if (lacks_ack(policy, &search, flaw) || lacks_leader(policy, &search, flaw))
@@ -473,7 +498,7 @@ bool placement_membership(const struct cluster_map *map, const struct policy *po
 		for (uint8_t j = i; j-- > 0;) {
 			if (nodes[j]->region == node->region)
 				member->region = membership->at[j].region;
-			if (same_zone(&nodes[j]->place, &node->place))
+			if (placement_same_zone(&nodes[j]->place, &node->place))
 				member->zone = membership->at[j].zone;
 		}
 	}

@@ -46,7 +46,7 @@ static uint64_t mix(uint64_t value)
 	return value ^ value >> 31;
 }
 
-static bool alike(const struct candidate *a, const struct candidate *b)
+bool placement_search_alike(const struct candidate *a, const struct candidate *b)
 {
 	if (a->region != b->region || a->zone != b->zone || a->areas != b->areas || a->copy_in != b->copy_in)
 		return false;
@@ -219,7 +219,8 @@ static bool walk_from(struct walk *walk, unsigned at, struct shape shape)
 	if (one->forced)
 		return false;
 	unsigned next = at + 1;
-	while (next < search->count && search->at[next].zone == one->zone && alike(one, &search->at[next]))
+	while (next < search->count && search->at[next].zone == one->zone &&
+		placement_search_alike(one, &search->at[next]))
 		next++;
 	return walk_from(walk, next, shape);
 }
@@ -305,17 +306,23 @@ struct merit {
 	uint64_t load;	/* less is better; squares, so that it levels */
 };
 
-static struct merit merit_of(const struct placement_search *search, const uint16_t picked[COPIES_MAX])
+unsigned placement_search_zones(const struct placement_search *search, const uint16_t picked[COPIES_MAX])
 {
-	struct merit merit = { 0 };
+	unsigned zones = 0;
 	for (unsigned i = 0; i < search->copies; i++) {
-		const struct candidate *one = &search->at[picked[i]];
 		bool first = true;
 		for (unsigned j = 0; j < i; j++)
-			first &= search->at[picked[j]].zone != one->zone;
-		merit.zones += first;
-		merit.load += (uint64_t)one->load * one->load;
+			first &= search->at[picked[j]].zone != search->at[picked[i]].zone;
+		zones += first;
 	}
+	return zones;
+}
+
+static struct merit merit_of(const struct placement_search *search, const uint16_t picked[COPIES_MAX])
+{
+	struct merit merit = { .zones = placement_search_zones(search, picked) };
+	for (unsigned i = 0; i < search->copies; i++)
+		merit.load += (uint64_t)search->at[picked[i]].load * search->at[picked[i]].load;
 	return merit;
 }
 

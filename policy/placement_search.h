@@ -38,5 +38,19 @@ struct placement_search {
 bool placement_search(struct placement_search *search);
 /* Whether these picks meet all that is asked. */
 bool placement_search_valid(const struct placement_search *search, const uint16_t picked[COPIES_MAX]);
+/* In how many zones they are. */
+unsigned placement_search_zones(const struct placement_search *search, const uint16_t picked[COPIES_MAX]);
+/* One is as good as the other for all that is asked. */
+bool placement_search_alike(const struct candidate *a, const struct candidate *b);
+
+/* What placement.c asks of the map, for others who judge where replicas may be. */
+void placement_ask(const struct policy *policy, struct placement_search *search);
+/* The node as the policy sees it, without load and zone. False: it may hold no copy. */
+bool placement_candidate(const struct cluster_map *map, const struct policy *policy, const struct map_node *node,
+	struct candidate *candidate);
+bool placement_may_witness(const struct cluster_map *map, const struct policy *policy, const struct map_node *node);
+/* A witness here would not be lost with one of the copies: nodes, all by position in map->nodes. */
+bool placement_apart(const struct cluster_map *map, const uint16_t copies[], unsigned count, uint16_t witness);
+bool placement_same_zone(const struct place *a, const struct place *b);
 
 #endif

@@ -454,6 +454,8 @@ static bool dispatch(struct cluster_map *map, const struct change *change, struc
 		return meta_apply_shard_split(map, change, result);
 	case CHANGE_SHARD_MERGE:
 		return meta_apply_shard_merge(map, change, result);
+	case CHANGE_REBALANCE:
+		return meta_apply_rebalance(map, change, result, changed);
 	}
 	return meta_refuse(result, STATUS_INVALID, 0, TEXTS("a change of a kind that this version does not know"),
 		TEXTS("upgrade this node"));

@@ -71,7 +71,10 @@
  *    stays where it is.
  *    FENCED, of a region: its nodes take nothing, and what can be placed elsewhere is; the rest stays wanted there
  *    until the same change comes again, or another that drains.
- *  - CANCEL: of a placement or a drain: what has not come to where it was wanted goes back where it may
+ *  - REBALANCE: replicas move from nodes that carry many to such as carry few, where the policies let them
+ *    (policy/level.h), all in one OPERATION_REBALANCE; shards that another operation moves, splits or merges stay.
+ *    Nothing to move: OK, no operation, or the id of one that is still at it.
+ *  - CANCEL: of a placement, a drain or a rebalance: what has not come to where it was wanted goes back where it may
  * (meta_cancel.c); of a binding, before the switch: all is as before. CONFLICT for a policy, which is in force, and for
  * what has ended.
  *  - NODE_REMOVE: of a drained node that no shard names, and that votes in meta no more: GONE, until meta's

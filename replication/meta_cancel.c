@@ -2,8 +2,8 @@
  *
  * What a move has not brought to where it was wanted goes back to where it was, if the rules in force and the nodes
  * there allow it: as what is drained, or placed, only the other way, so it takes its time too. What may not go back
- * goes on. A drain that is cancelled is none any more: its node, or region, is had back. When the last shard is in its
- * place, the operation has failed, and is marked as cancelled.
+ * goes on. So it is with what was levelled. A drain that is cancelled is none any more: its node, or region, is had
+ * back. When the last shard is in its place, the operation has failed, and is marked as cancelled.
  *
  * A policy that has changed is in force at once, and copies follow it: they do not go back while it says otherwise. A
  * binding, or a shard, is as before at once, until the switch; from there on it only goes forward. */
@@ -176,6 +176,10 @@ bool meta_apply_cancel(struct cluster_map *map, const struct change *change, str
 		return cancel_keys(map, operation, change, result);
 	case OPERATION_PLACE:
 		return cancel_place(map, operation, change->dry_run, result);
+	case OPERATION_REBALANCE: /* what may not go back goes on: nobody asked for a place */
+		if (!change->dry_run)
+			go_back(map, operation);
+		return true;
 	case OPERATION_DRAIN:
 		return cancel_drain(map, operation, change->dry_run, result);
 	}

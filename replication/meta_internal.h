@@ -1,7 +1,7 @@
 /* replication/meta_internal.h: what the files of meta share: meta.c (dispatch, regions, nodes), meta_shards.c
  * (operations, shards, reports), meta_drain.c (nodes and regions that are drained, meta's voters), meta_region.c
  * (regions that go), meta_rules.c (policies and bindings), meta_rebind.c (keys that move), meta_split.c (shards that
- * split and merge), meta_cancel.c, meta_check.c (invariants and digest). Folder-internal. */
+ * split and merge), meta_rebalance.c, meta_cancel.c, meta_check.c (invariants and digest). Folder-internal. */
 #ifndef DOMICILE_REPLICATION_META_INTERNAL_H
 #define DOMICILE_REPLICATION_META_INTERNAL_H
 
@@ -89,6 +89,10 @@ void meta_range_stays(struct map_operation *operation, const char *why); /* ... 
 void meta_range_switch(struct cluster_map *map, const struct map_operation *operation, uint64_t now_us);
 /* Of a split that has ended in vain. */
 void meta_range_drop_child(struct cluster_map *map, const struct map_operation *operation);
+
+/* meta_rebalance.c */
+bool meta_apply_rebalance(
+	struct cluster_map *map, const struct change *change, struct meta_result *result, bool *changed);
 
 /* meta_drain.c */
 bool meta_apply_node_state(

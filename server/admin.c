@@ -54,6 +54,7 @@ static bool may_change(const struct peer_identity *who, uint8_t kind)
 	case CHANGE_SHARD_LEAD:
 	case CHANGE_SHARD_SPLIT:
 	case CHANGE_SHARD_MERGE:
+	case CHANGE_REBALANCE:
 	case CHANGE_NODE_STATE:
 	case CHANGE_REGION_STATE:
 	case CHANGE_REGION_REMOVE:
@@ -94,12 +95,13 @@ static enum status attest(struct map_region *region, const char *cluster, const 
 		bytes_of(region->ca_der, region->ca_size), region->site.place.text, cluster, region->spki_sha256, why);
 }
 
-/* Of a drain: who does not answer gets nothing of what leaves, if there is another place. Whom this node does not watch
- * is as well as any. */
-static void name_away(const struct node *node, struct change *change)
+/* Of what moves replicas off nodes: who does not answer gets nothing, if there is another place. Whom this node does
+ * not watch is as well as any. */
+void admin_name_away(const struct node *node, struct change *change)
 {
 	change->away_count = 0;
-	if (change->kind != CHANGE_NODE_STATE && change->kind != CHANGE_REGION_STATE)
+	if (change->kind != CHANGE_NODE_STATE && change->kind != CHANGE_REGION_STATE &&
+		change->kind != CHANGE_REBALANCE)
 		return;
 	for (uint32_t i = 0; i < node->map->node_count; i++) {
 		const uint64_t id = node->map->nodes[i].id;
@@ -124,7 +126,7 @@ static void propose(
 	pending->request = request;
 	pending->group = META_GROUP;
 	change->now_us = node->time.wall_us;
-	name_away(node, change);
+	admin_name_away(node, change);
 	driver_propose_change(node->meta->driver, change, token, node->time);
 	node_touch(node, node->meta);
 }

@@ -216,6 +216,8 @@ void admin_init_continue(struct node *node);
 void admin_not_leader(struct node *node, uint64_t connection, uint64_t request);
 /* A change of an administrator or a node; *memory is the caller's to free when it is OK, NULL otherwise. */
 enum status admin_change_decode(struct bytes body, struct change *change, void **memory) MUST;
+/* Names those who do not answer, in a change that asks for it. */
+void admin_name_away(const struct node *node, struct change *change);
 /* Answers as if the change had been applied. */
 void admin_answer_judged(struct node *node, uint64_t connection, uint64_t request, enum pending_kind kind,
 	const struct meta_result *result);

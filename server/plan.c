@@ -1,7 +1,7 @@
 /* server/plan.c: what a change would do: MESSAGE_ADMIN `plan`, to meta's leader, with the body of a `change`. The
  * change is applied, by the code that would apply it, to a copy of the map, and the answer is that copy, as a
- * MAP_REPLY: the map as it would be, its epoch one above that of the map it was made from. Refused: the reply of a
- * refused change. Nothing enters the log, and nothing is kept.
+ * MAP_REPLY: the map as it would be, its epoch one above that of the map it was made from, or the same when nothing
+ * would change. Refused: the reply of a refused change. Nothing enters the log, and nothing is kept.
  *
  * The copy is as large as a map may be, rare, and freed at once; untouched pages of it cost nothing. */
 #include "server/node_internal.h"
@@ -10,7 +10,7 @@
 
 #include "base/buffer.h"
 
-/* The kinds that are judged by the map alone. */
+/* The kinds that are judged by the map alone, and by who answers. */
 static bool plannable(uint8_t kind)
 {
 	switch (kind) {
@@ -18,6 +18,7 @@ static bool plannable(uint8_t kind)
 	case CHANGE_BINDING_SET:
 	case CHANGE_BINDING_UNSET:
 	case CHANGE_SHARD_PLACE:
+	case CHANGE_REBALANCE:
 		return true;
 	default:
 		return false;
@@ -49,6 +50,7 @@ static bool plan(struct node *node, uint64_t connection, uint64_t request, struc
 	if (done) {
 		change->dry_run = false;
 		change->now_us = node->time.wall_us;
+		admin_name_away(node, change);
 		meta_apply(map, change, &result);
 		if (result.status == STATUS_OK)
 			done = answer_map(node, connection, request, map);

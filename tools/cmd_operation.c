@@ -27,13 +27,14 @@ static const struct column left_columns[] = { { .title = "ID", .field = "id", .r
 
 static json_t *operation_item(const struct session *session, const struct map_operation *operation)
 {
-	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain", "split", "merge" },
+	static const char *const kinds[] = { "?", "policy", "binding", "place", "drain", "split", "merge",
+		"rebalance" },
 				 *const states[] = { "?", "running", "done", "failed" },
 				 *const cancelled[] = { "?", "cancelling", "done", "cancelled" };
 	json_t *item = json_object();
 
 	set(item, "id", json_id(operation->id));
-	set(item, "operation_kind", json_string(operation->kind < 7 ? kinds[operation->kind] : "?"));
+	set(item, "operation_kind", json_string(operation->kind < 8 ? kinds[operation->kind] : "?"));
 	set(item, "state",
 		json_string(operation->state >= 4  ? "?"
 			    : operation->cancelled ? cancelled[operation->state]

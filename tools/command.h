@@ -123,6 +123,7 @@ int run_shard_lead(const struct invocation *invocation);
 int run_shard_place(const struct invocation *invocation);
 int run_shard_split(const struct invocation *invocation);
 int run_shard_merge(const struct invocation *invocation);
+int run_shard_rebalance(const struct invocation *invocation);
 int run_key_get(const struct invocation *invocation);
 int run_key_put(const struct invocation *invocation);
 int run_key_delete(const struct invocation *invocation);

@@ -546,6 +546,20 @@ const struct command commands[] = {
 		.kind = "ChangeResult",
 		.mutates = true,
 		.run = run_shard_merge },
+	{ .noun = "shard",
+		.verb = "rebalance",
+		.summary = "level what nodes carry",
+		.detail =
+			"Moves replicas, as few as it takes, from nodes that carry many to such as carry few, as far "
+			"as\n"
+			"their policies let them, as one operation; witnesses by themselves. What counts is how many\n"
+			"replicas a node has, not their bytes. Shards that another operation moves, splits or merges\n"
+			"stay, and so does what is on nodes that do not answer. With --dry-run: which would move.",
+		.example = "domctl shard rebalance --dry-run",
+		.flags = FLAGS(&flag_wait, &flag_detach),
+		.kind = "ChangeResult",
+		.mutates = true,
+		.run = run_shard_rebalance },
 
 	{ .noun = "key",
 		.verb = "get",

@@ -46,7 +46,9 @@ static int ask_once(struct session *session, const struct change *change, struct
 	status = dom_call_wait(call);
 	if (status == DOM_OK) {
 		code = take_map(session, call, plan);
-		*again = code == EXIT_OK && plan->after->epoch != session->map->epoch + 1;
+		/* Where nothing has to move, a rebalance changes nothing. */
+		const bool same = change->kind == CHANGE_REBALANCE && plan->after->epoch == session->map->epoch;
+		*again = code == EXIT_OK && !same && plan->after->epoch != session->map->epoch + 1;
 	} else if (status == DOM_RESIDENCY_REFUSED || status == DOM_INVALID || status == DOM_CONFLICT ||
 		   status == DOM_NOT_FOUND) {
 		plan->code = error_code_of(status, true);
