@@ -626,8 +626,7 @@ static void shards_move(struct trial *trial, const struct policy *policy)
 		const uint64_t before = shards[i].operation;
 		const bool differs = meta_shard_want(map, &shards[i], &placement);
 		if (before == 0 ? !differs : !operation_lists_shards(meta_operation(map, before)->kind))
-			continue; /* it stays, or what it leaves it still leaves, or goes elsewhere within the levelling
-				   */
+			continue; /* it stays, or what it leaves it still leaves */
 		if (!operation)
 			operation = meta_operation_begin(map, OPERATION_POLICY, policy->id, 0, trial->change->now_us);
 		if (before != 0)

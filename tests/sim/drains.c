@@ -125,6 +125,17 @@ void drains_cancel(struct world *world)
 	world->stats.cancels++;
 }
 
+void drains_level(struct world *world)
+{
+	static struct change change;
+
+	memset(&change, 0, sizeof(change));
+	change.kind = CHANGE_REBALANCE;
+	found_change_async(world, &change);
+	world_log(world, "what nodes carry is levelled");
+	world->stats.levellings++;
+}
+
 void drains_send_to(struct world *world, unsigned slot)
 {
 	const struct cluster_map *map = newest(world);
@@ -195,7 +206,7 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 	change_regions(world);
 	drains_replace(world);
 	found_joins(world);
-	switch (prng_below(&world->drains, 9)) {
+	switch (prng_below(&world->drains, 10)) {
 	case 0:
 		change_all_back(world);
 		break;
@@ -205,6 +216,9 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 		break;
 	case 3:
 		drains_cancel(world);
+		break;
+	case 4:
+		drains_level(world);
 		break;
 	default:
 		change_state(world);

@@ -7,6 +7,7 @@
 
 void drains_start(struct world *world);
 void drains_cancel(struct world *world);		 /* of the operations that run, one */
+void drains_level(struct world *world);			 /* what nodes carry */
 void drains_send_to(struct world *world, unsigned slot); /* something moves to that node */
 void drains_stop(struct world *world);
 /* Machines whose node the newest map does not name any more get an empty disk and another node. */

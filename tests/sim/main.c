@@ -146,12 +146,12 @@ static void report(const struct totals *totals, double seconds)
 	printf("faults %" PRIu64 ": crashes %" PRIu64 ", power cuts %" PRIu64 ", partitions %" PRIu64
 	       ", pauses %" PRIu64 ", disk stalls %" PRIu64 ", transfers %" PRIu64 ", policy moves %" PRIu64
 	       ", bindings %" PRIu64 ", splits and merges %" PRIu64 " (%" PRIu64 " with their keys, %" PRIu64
-	       " given up), drains %" PRIu64 ", cancellations %" PRIu64 ", decommissions %" PRIu64
-	       ", regions removed %" PRIu64 ", engines damaged %" PRIu64 "; logs compacted %" PRIu64
-	       "; witnesses stood in %" PRIu64 " times\n",
+	       " given up), drains %" PRIu64 ", cancellations %" PRIu64 ", levellings %" PRIu64
+	       ", decommissions %" PRIu64 ", regions removed %" PRIu64 ", engines damaged %" PRIu64
+	       "; logs compacted %" PRIu64 "; witnesses stood in %" PRIu64 " times\n",
 		stats->faults, stats->crashes, stats->power_cuts, stats->partitions, stats->pauses, stats->stalls,
 		stats->transfers, stats->moves, stats->rebinds, stats->ranges, stats->moved, stats->aborted,
-		stats->drains, stats->cancels, stats->decommissions, stats->removals, stats->damages,
+		stats->drains, stats->cancels, stats->levellings, stats->decommissions, stats->removals, stats->damages,
 		stats->compactions, stats->degraded);
 }
 

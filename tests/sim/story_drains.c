@@ -298,11 +298,68 @@ static void play_region_gone(struct world *world)
 	world->silent = 0;
 }
 
+/* How many replicas of the world's policies are wanted on the node. */
+static unsigned carried(const struct cluster_map *map, uint64_t node)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < map->shard_count; i++)
+		count += map_replica_on(map->shards[i].wanted, map->shards[i].wanted_count, node) != NULL;
+	return count;
+}
+
+/* Nodes are emptied, one a region at most, and had back; while what they carry is levelled, one of them loses power and
+ * another operator cancels it or asks for it again. In the end nobody is left without. */
+static void play_levelled(struct world *world)
+{
+	const unsigned regions = world->knobs.regions, crashes = (unsigned)(world->seed % regions);
+	const struct cluster_map *map;
+
+	world->stats.faults++;
+	story_wait_ms(world, 3000);
+	for (unsigned i = 0; i < regions && world->failure[0] == '\0'; i++) {
+		insist(world, CHANGE_NODE_STATE, world->nodes[i].id, NODE_DRAINING);
+		story_wait_ms(world, 8000);
+		insist(world, CHANGE_NODE_STATE, world->nodes[i].id, NODE_ACTIVE);
+	}
+	story_wait_ms(world, 3000);
+	drains_level(world);
+	story_wait_ms(world, 100 + world->seed % 7 * 100);
+	node_crash(world, crashes, world->seed % 2 == 0);
+	if (world->seed % 3 == 0)
+		drains_cancel(world);
+	else
+		drains_level(world);
+	story_wait_ms(world, 4000);
+	node_start(world, crashes);
+	story_wait_ms(world, 20000);
+	insist(world, CHANGE_REBALANCE, 0, 0);
+	story_wait_ms(world, 20000);
+	insist(world, CHANGE_REBALANCE, 0, 0); /* what was on its way when it was asked for before */
+	for (unsigned i = 0; i < world->node_count && world->failure[0] == '\0'; i++) {
+		map = node_map(world->nodes[i].node);
+		for (unsigned j = 0; j < regions; j++)
+			if (carried(map, world->nodes[j].id) == 0)
+				world_fail(world, "node %u was levelled and carries nothing", j);
+	}
+}
+
+static void levelled(struct world_knobs *knobs)
+{
+	story_calm(knobs);
+	knobs->nodes_per_region = 2;
+	knobs->drains = true;
+	knobs->disk_full = false;
+}
+
 static const struct scenario scenarios[] = {
 	{ "drains", "nodes are drained, had back, decommissioned and replaced in the midst of faults", story_drained,
 		play_drains },
 	{ "rehomed-drains", "bindings take keys along while policies move and nodes are drained and go",
 		drained_rebinding, story_rehomed_drains },
+	{ "levelled",
+		"what nodes carry is levelled under load, one of them loses power, and somebody cancels it or not",
+		levelled, play_levelled },
 	{ "away", "all others are replaced while a node is down", replaced, play_away },
 	{ "region-gone", "a region is emptied, removed from the map and registered again, under load", region_gone,
 		play_region_gone },

@@ -98,7 +98,7 @@ struct world_node {
 struct world_stats {
 	uint64_t events, messages, dropped, faults, operations, acknowledged, refused, unknown, reads_checked;
 	uint64_t crashes, power_cuts, partitions, pauses, moves, transfers, stalls, compactions, rebinds, damages,
-		drains, decommissions, cancels, removals, ranges;
+		drains, decommissions, cancels, levellings, removals, ranges;
 	uint64_t degraded;	 /* times that a witness stood in for a copy */
 	uint64_t moved, aborted; /* changes of bindings and ranges that took keys along, or tried */
 };
