@@ -265,7 +265,8 @@ const struct command commands[] = {
 		.argument_max = 1,
 		.complete = COMPLETE_NODE,
 		.summary = "have a drained node back",
-		.detail = "It takes replicas and leads again. What has left it stays where it is.",
+		.detail = "It takes replicas and leads again. What has left it stays where it is: `shard rebalance`\n"
+			  "gives it its share again.",
 		.example = "domctl node undrain eu-west-1/a/n1",
 		.kind = "ChangeResult",
 		.mutates = true,
@@ -690,12 +691,10 @@ const struct command commands[] = {
 		.argument_min = 1,
 		.argument_max = 1,
 		.summary = "end an operation before it is done",
-		.detail = "A placement or a drain: shards that have not come to where they were to be go back to where "
-			  "they were,\n"
-			  "or go on where they may not; what was drained is had back. A binding, a split or a\n"
-			  "merge, until its keys live where they are to go: all is as before. A changed policy is in "
-			  "force at\n"
-			  "once: `policy rollback` takes it back. Exit 16 when it is too late, or has ended.",
+		.detail = "A placement, a drain or a rebalance: shards that have not come to where they were to be go\n"
+			  "back, or go on where they may not; what was drained is had back. A binding, a split or a\n"
+			  "merge, until its keys live where they are to go: all is as before. A changed policy is in\n"
+			  "force at once: `policy rollback` takes it back. Exit 16 when it is too late, or has ended.",
 		.example = "domctl operation cancel 57 --wait",
 		.flags = FLAGS(&flag_wait, &flag_detach),
 		.kind = "ChangeResult",
