@@ -28,13 +28,9 @@ enum change_kind {
 	CHANGE_REGION_REMOVE = 19, /* admin: a region without nodes, of which no policy speaks */
 	CHANGE_SHARD_SPLIT = 20,   /* admin */
 	CHANGE_SHARD_MERGE = 21,   /* admin: `merged` goes into `shard` */
-	CHANGE_REBALANCE = 24,	   /* admin: replicas move so that nodes carry alike */
+	CHANGE_REBALANCE = 22,	   /* admin: replicas move so that nodes carry alike */
 };
 enum { CHANGE_KIND_LAST = CHANGE_REBALANCE };
-static inline bool change_kind_known(uint8_t kind)
-{
-	return (kind >= CHANGE_INIT && kind <= CHANGE_SHARD_MERGE) || kind == CHANGE_REBALANCE;
-}
 
 struct change_binding {
 	bool exact;

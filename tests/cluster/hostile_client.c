@@ -384,8 +384,7 @@ static void attack_admin(struct scene *scene)
 {
 	struct message ask = { .kind = MESSAGE_ADMIN }, reply;
 	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++)
-		if (change_kind_known(kind))
-			attack_change(scene, kind, "change");
+		attack_change(scene, kind, "change");
 	attack_change(scene, CHANGE_INIT, "cluster.init");
 	ask.admin.verb = bytes_text("shard.export");
 	bool asked = line_ask(&scene->line, &ask, &reply);
@@ -460,8 +459,7 @@ int attack_as_node(const char *address, const struct thief *thief)
 	}
 	struct scene scene = { .line = line, .map = map, .home = &map->policies[0], .other = &map->policies[0] };
 	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++)
-		if (change_kind_known(kind))
-			attack_change(&scene, kind, "change");
+		attack_change(&scene, kind, "change");
 	line = scene.line;
 	/* Its own place, another incarnation: as a copy of its directory, or a thief who starts afresh, would. */
 	uint8_t addresses[1024];

@@ -181,13 +181,6 @@ static void random_change(struct prng *prng, uint8_t kind, struct whole *out)
 	}
 }
 
-/* Of the kinds that there are, each in its turn. */
-static uint8_t kind_of(unsigned turn)
-{
-	uint8_t kind = (uint8_t)(CHANGE_INIT + turn % CHANGE_KIND_LAST);
-	return change_kind_known(kind) ? kind : CHANGE_KIND_LAST;
-}
-
 static struct bytes encoded(const struct change *change, uint8_t *bytes)
 {
 	struct packer counter, packer;
@@ -234,7 +227,7 @@ static void test_round_trip(void **state)
 	struct prng prng;
 	prng_seed(&prng, 3);
 	for (unsigned i = 0; i < 600; i++) {
-		random_change(&prng, kind_of(i), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_KIND_LAST), &from);
 		memset(&to, 0xee, sizeof(to));
 		assert_int_equal(decode(encoded(&from.change, space), &to), STATUS_OK);
 		assert_same(&from, &to);
@@ -247,8 +240,6 @@ static void test_every_cut_is_refused(void **state)
 	struct prng prng;
 	prng_seed(&prng, 4);
 	for (uint8_t kind = CHANGE_INIT; kind <= CHANGE_KIND_LAST; kind++) {
-		if (!change_kind_known(kind))
-			continue;
 		random_change(&prng, kind, &from);
 		struct bytes bytes = encoded(&from.change, space);
 		size_t step = 1 + bytes.size / 400;
@@ -268,7 +259,7 @@ static void test_damage_is_contained(void **state)
 	prng_seed(&prng, 5);
 	unsigned decoded = 0, refused = 0;
 	for (unsigned i = 0; i < 20000; i++) {
-		random_change(&prng, kind_of(i), &from);
+		random_change(&prng, (uint8_t)(CHANGE_INIT + i % CHANGE_KIND_LAST), &from);
 		struct bytes bytes = encoded(&from.change, space);
 		for (uint64_t flips = 1 + prng_below(&prng, 3); flips > 0; flips--)
 			space[prng_below(&prng, bytes.size)] ^= (uint8_t)(1u << prng_below(&prng, 8));
