@@ -72,7 +72,7 @@ static void change_state(struct world *world)
 }
 
 /* Somebody has everything back, so that the end of it is no cluster of which nothing is left. */
-static void change_all_back(struct world *world)
+void drains_all_back(struct world *world)
 {
 	const struct cluster_map *map = newest(world);
 	static struct change change;
@@ -208,7 +208,7 @@ static void on_drain(struct world *world, void *arg, uint64_t value, struct buff
 	found_joins(world);
 	switch (prng_below(&world->drains, 10)) {
 	case 0:
-		change_all_back(world);
+		drains_all_back(world);
 		break;
 	case 1:
 	case 2:

@@ -6,6 +6,7 @@
 #include "tests/sim/world.h"
 
 void drains_start(struct world *world);
+void drains_all_back(struct world *world);		 /* nodes and regions that are drained */
 void drains_cancel(struct world *world);		 /* of the operations that run, one */
 void drains_level(struct world *world);			 /* what nodes carry */
 void drains_send_to(struct world *world, unsigned slot); /* something moves to that node */

@@ -202,8 +202,10 @@ static bool bury(struct world *world, unsigned slot)
 			return true;
 		world_log(world, "node %u is not rid of yet: change %u: %s: %s", slot, change.kind, status_name(status),
 			found_detail());
-		if (i % 10 == 9)
+		if (i % 10 == 9) {
 			story_apply_world(world, false, world->knobs.copies);
+			drains_all_back(world); /* or there is no place for what was on the lost one */
+		}
 		story_wait_ms(world, 1000);
 		drains_replace(world);
 		found_joins(world); /* there may be no other place until another has come */
