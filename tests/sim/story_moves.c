@@ -47,10 +47,10 @@ static void play_tightened(struct world *world)
 {
 	for (unsigned round = 0; round < 4 && world->failure[0] == '\0'; round++) {
 		story_wait_ms(world, 3000);
-		story_apply_world(world, true, 3);
-		story_wait_ms(world, 10000);
 		story_apply_world(world, false, 3);
 		story_wait_ms(world, 6000);
+		story_apply_world(world, true, 3); /* and not taken back after the last round */
+		story_wait_ms(world, 10000);
 	}
 }
 
