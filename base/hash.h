@@ -23,6 +23,11 @@ uint64_t hash64_two(struct bytes head, struct bytes tail); /* of one after the o
  * pair and it is not empty, else of the whole key. Keys with the same tag share a shard. */
 uint64_t hash_key(struct bytes key);
 
+static inline bool hash_within(uint64_t hash, uint64_t first, uint64_t last) /* both inclusive */
+{
+	return hash >= first && hash <= last;
+}
+
 struct hash128 hash_keyed(struct bytes bytes, const uint8_t secret[HASH_SECRET_SIZE]);
 
 static inline bool hash128_equal(struct hash128 a, struct hash128 b)

@@ -123,7 +123,7 @@ static inline bool map_shard_empty(const struct map_shard *shard)
 }
 static inline bool map_shard_has(const struct map_shard *shard, uint64_t hash)
 {
-	return hash >= shard->hash_first && hash <= shard->hash_last;
+	return hash_within(hash, shard->hash_first, shard->hash_last);
 }
 enum operation_kind {
 	OPERATION_POLICY = 1,
@@ -291,6 +291,8 @@ bool map_fence_moved(const struct cluster_map *map, uint64_t operation, uint64_t
 	const uint64_t exact_hash[2], struct bytes prefix);
 /* Fences of this operation are wanted: it is not over, and not given up. */
 bool map_operation_fences(const struct map_operation *operation);
+/* The key is one that an operation which moves keys is about: it lies behind its fences. */
+bool map_operation_has(const struct cluster_map *map, const struct map_operation *operation, struct bytes key);
 /* The shard has its step of the operation's phase yet to do. */
 bool map_operation_awaits(const struct map_operation *operation, uint64_t shard);
 /* A running OPERATION_SPLIT or MERGE wants its hashes fenced in this shard. */
@@ -316,9 +318,9 @@ bool map_operation_overlaps(
 	const struct map_operation *operation, bool exact, struct hash128 hash, struct bytes prefix);
 /* ... and of the two `inner` is the closer one. */
 bool map_operation_inside(const struct map_operation *inner, const struct map_operation *outer);
-/* A key with the prefix (of any, if empty) may be on its way between shards, or have its rows in two; also when that
- * is over, for states that may be old. */
-bool map_moves_under(const struct cluster_map *map, struct bytes prefix);
+/* In this shard a key with the prefix (any, if empty) may be on its way, or have a row though it lives in another; also
+ * when that is over, for states that may be old. */
+bool map_moves_under(const struct cluster_map *map, const struct map_shard *shard, struct bytes prefix);
 /* Equal as long as no operation has moved keys meanwhile. */
 uint64_t map_switches(const struct cluster_map *map);
 /* Policies whose bindings in force can hold a key with this prefix: the binding of the prefix itself, all below it, and

@@ -293,7 +293,8 @@ static void move_encode(const struct map_operation *operation, struct packer *pa
 
 static void move_decode(struct unpacker *unpacker, struct map_operation *operation)
 {
-	operation->phase = unpack_bounded(unpacker, PHASE_BIRTH, PHASE_ABORT);
+	operation->phase =
+		unpack_bounded(unpacker, operation->kind == OPERATION_SPLIT ? PHASE_BIRTH : PHASE_FENCE, PHASE_ABORT);
 	operation->phase_epoch = unpack_u64(unpacker);
 	operation->keys = unpack_u64(unpacker);
 	operation->version = unpack_u64(unpacker);

@@ -34,10 +34,14 @@ static bool runs(const struct map_operation *operation)
 	return operation->kind == OPERATION_BINDING && operation->state == OPERATION_RUNNING;
 }
 
-static bool in_range(const struct map_operation *operation, struct bytes key)
+bool map_operation_has(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
 {
-	uint64_t hash = hash_key(key);
-	return hash >= operation->hash_first && hash <= operation->hash_last;
+	assert(operation_moves_keys(operation->kind));
+	if (operation_of_range(operation->kind))
+		return hash_within(hash_key(key), operation->hash_first, operation->hash_last);
+	if (operation->exact)
+		return hash128_equal(hash_keyed(key, map->hash_secret), operation->hash);
+	return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
 }
 
 bool map_operation_fences(const struct map_operation *operation)
@@ -119,7 +123,7 @@ enum map_move map_operation_moves_from(const struct cluster_map *map, const stru
 	assert(operation_moves_keys(operation->kind));
 	*to = NULL;
 	if (operation_of_range(operation->kind)) {
-		if (from->id != operation->shard_from || !in_range(operation, key))
+		if (from->id != operation->shard_from || !map_operation_has(map, operation, key))
 			return MOVE_STAYS;
 		*to = map_shard_find(map, operation->shard_to);
 		return MOVE_GOES;
@@ -154,12 +158,13 @@ bool map_operation_inside(const struct map_operation *inner, const struct map_op
 	return inner->exact || inner->prefix_size > outer->prefix_size;
 }
 
-bool map_moves_under(const struct cluster_map *map, struct bytes prefix)
+bool map_moves_under(const struct cluster_map *map, const struct map_shard *shard, struct bytes prefix)
 {
 	for (uint32_t i = 0; i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
 		/* Also of one that has ended: a replica that lags has not removed them yet. */
-		if (operation_of_range(operation->kind) && operation->phase >= PHASE_COPY)
+		if (operation_of_range(operation->kind) && operation->phase >= PHASE_COPY &&
+			(operation->shard_from == shard->id || operation->shard_to == shard->id))
 			return true;
 		bool rows = operation->phase == PHASE_PURGE || operation->phase == PHASE_ABORT;
 		if ((rows || (runs(operation) && operation->phase >= PHASE_COPY)) &&

@@ -1,6 +1,5 @@
-/* replication/meta.c: see replication/meta.h: dispatch, regions, nodes and meta's own membership. Shards and
- * operations are in meta_shards.c, what drains nodes in meta_drain.c, regions that go in meta_region.c, policies and
- * bindings in meta_rules.c, invariants and digest in meta_check.c.
+/* replication/meta.c: see replication/meta.h: dispatch, regions, nodes and meta's own membership. What the other files
+ * of meta are about says meta_internal.h.
  *
  * Each change is judged whole before the map is touched, so a refused one has nothing to undo. The epoch grows by one
  * with each change that is taken; a report that repeats what is known is OK and is not a change. */

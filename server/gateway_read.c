@@ -126,8 +126,7 @@ static bool fence_covers(const struct node *node, const struct command *fence, c
 	struct bytes key = buffer_bytes(pending->key);
 
 	if (fence->range)
-		return pending->kind == PENDING_SCAN ||
-		       (hash_key(key) >= fence->hash_first && hash_key(key) <= fence->hash_last);
+		return pending->kind == PENDING_SCAN || hash_within(hash_key(key), fence->hash_first, fence->hash_last);
 	if (fence->exact) {
 		struct hash128 hash = hash_keyed(key, node_map_in_force(node)->hash_secret);
 
@@ -287,7 +286,7 @@ static enum status scan_fill(
 {
 	const struct cluster_map *map = node_map_in_force(node);
 	const struct map_shard *shard = map_shard_find(map, hosted->group);
-	bool moves = map_moves_under(map, buffer_bytes(pending->key));
+	bool moves = map_moves_under(map, shard, buffer_bytes(pending->key));
 	struct engine_iter *iter;
 	struct bytes key, value;
 	enum status status = engine_iter_open(driver_engine(hosted->driver), ENGINE_SPACE_KEYS,

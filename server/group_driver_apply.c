@@ -101,7 +101,7 @@ static enum status write_apply(struct driver *driver, struct apply *apply, struc
 	return STATUS_OK;
 }
 
-/* --- keys of a changed binding ------------------------------------------------------------------------ */
+/* --- keys that go to other shards ------------------------------------------------------------------------ */
 
 /* What that shard answered is answered here too. To who asks how far this log was then: by now, it was. */
 static void inherit(struct driver *driver, struct apply *apply, const struct applying *at)

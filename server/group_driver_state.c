@@ -179,11 +179,12 @@ bool driver_fence_of(const struct driver *driver, uint64_t operation)
 
 bool driver_fenced(const struct driver *driver, struct bytes key, const uint64_t exact_hash[2])
 {
+	const uint64_t hash = driver->fence_count > 0 ? hash_key(key) : 0;
 	for (uint32_t i = 0; i < driver->fence_count; i++) {
 		const struct fence *fence = &driver->fences[i];
 		if (!fence->exact && !fence->range && bytes_starts_with(key, buffer_bytes(fence->prefix)))
 			return true;
-		if (fence->range && hash_key(key) >= fence->hash_first && hash_key(key) <= fence->hash_last)
+		if (fence->range && hash_within(hash, fence->hash_first, fence->hash_last))
 			return true;
 		if (fence->exact && exact_hash && memcmp(fence->exact_hash, exact_hash, sizeof(fence->exact_hash)) == 0)
 			return true;

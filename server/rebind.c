@@ -4,10 +4,10 @@
  *
  *  - BIRTH: the new shard's leader says that there is one.
  *  - COPY: the leader of a shard that they leave reads them behind its fence, which it renews first, since nothing
- *    changes behind it but by operations inside this one, and those have ended; and sends
- *    them in batches, one at a time, to the leader of the shard that they come to, which proposes them (ADOPT) and
- *    answers when they are applied. Both write it into their ledgers first. When shards split or merge, what the shard
- *    knows of its clients' writes goes before (INHERIT): who sends one again gets the same answer.
+ *    changes behind it but by operations inside this one, and those have ended; and sends them in batches, one at a
+ *    time, to the leader of the shard that they come to, which proposes them (ADOPT) and answers when they are applied.
+ *    Both write it into their ledgers first. When shards split or merge, what the shard knows of its clients' writes
+ *    goes before (INHERIT): who sends one again gets the same answer.
  *  - CLOSE, SEAL: the leader of a shard that they come to ends that (CLOSE), in its log, before anybody may write them
  *    there.
  *  - PURGE: the leader of a shard that they left removes them through its log; ABORT: of those that they came to in
@@ -62,18 +62,6 @@ struct gathered {
 	struct buffer *last; /* key up to which all were looked at; NULL: none was */
 };
 
-static bool behind(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
-{
-	struct hash128 hash;
-
-	if (operation_of_range(operation->kind))
-		return hash_key(key) >= operation->hash_first && hash_key(key) <= operation->hash_last;
-	if (!operation->exact)
-		return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
-	hash = hash_keyed(key, map->hash_secret);
-	return hash.high == operation->hash.high && hash.low == operation->hash.low;
-}
-
 /* What is around an exact key only its owner knows: here meta's rule, that a binding tightens, is kept. */
 static bool loosens(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
 {
@@ -116,7 +104,7 @@ static bool take_leaving(const struct cluster_map *map, const struct map_operati
 static bool take_left(const struct cluster_map *map, const struct map_operation *operation,
 	const struct map_shard *shard, struct gathered *gathered, const struct command_row *row)
 {
-	if (map_lives_in(map, shard, row->key) || !behind(map, operation, row->key))
+	if (map_lives_in(map, shard, row->key) || !map_operation_has(map, operation, row->key))
 		return true;
 	if (gathered->count == COMMAND_ROWS_MAX || !command_row_add(COMMAND_PURGE, &gathered->rows, row))
 		return false;
@@ -127,8 +115,15 @@ static bool take_left(const struct cluster_map *map, const struct map_operation 
 static bool take_counted(const struct cluster_map *map, const struct map_operation *operation,
 	struct gathered *gathered, const struct command_row *row)
 {
-	gathered->count += behind(map, operation, row->key);
+	gathered->count += map_operation_has(map, operation, row->key);
 	return true;
+}
+
+static enum status looked_at(struct gathered *gathered, struct bytes key)
+{
+	buffer_unref(gathered->last);
+	gathered->last = buffer_copy(key);
+	return gathered->last == NULL ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 /* Rows of the operation's that this shard is to count, to hand over, or to remove, behind where the last round ended.
@@ -168,10 +163,7 @@ static enum status gather(const struct cluster_map *map, struct hosted *hosted, 
 		}
 		if (!taken)
 			break;
-		buffer_unref(gathered->last);
-		gathered->last = buffer_copy(key);
-		if (gathered->last == NULL)
-			status = STATUS_NO_MEMORY;
+		status = looked_at(gathered, key);
 	}
 	if (iter != NULL)
 		engine_iter_close(iter);
@@ -204,10 +196,7 @@ static enum status gather_records(
 		record = (struct command_record){ result.client, result.sequence, result.version, result.status };
 		if (!command_record_add(&gathered->rows, &record))
 			break;
-		buffer_unref(gathered->last);
-		gathered->last = buffer_copy(key);
-		if (gathered->last == NULL)
-			status = STATUS_NO_MEMORY;
+		status = looked_at(gathered, key);
 	}
 	if (iter != NULL)
 		engine_iter_close(iter);

@@ -136,16 +136,17 @@ static void test_keys_go_along_with_the_binding(void **state)
 	assert_string_equal(home_of(map, "pat/x"), "eu");
 	assert_int_equal(binding_at(map, "pat/")->pending_operation, 0);
 	assert_true(map_switches(map) != switches);
-	assert_true(map_moves_under(map, bytes_text("pa")));
-	assert_true(map_moves_under(map, bytes_text("pat/x/")));
-	assert_false(map_moves_under(map, bytes_text("pb")));
+	assert_true(map_moves_under(map, map->shards, bytes_text("pa")));
+	assert_true(map_moves_under(map, map->shards, bytes_text("pat/x/")));
+	assert_false(map_moves_under(map, map->shards, bytes_text("pb")));
 	assert_true(map_fence_moved(map, id, usual, false, (uint64_t[2]){ 0 }, bytes_text("pat/")));
 	assert_refused(unset_binding(map, "pat/"), STATUS_CONFLICT, "moves keys");
 	finish_phase(map, id, PHASE_PURGE);
 	assert_int_equal(operation->state, OPERATION_DONE);
 	assert_int_equal(operation->ended_us, 8000);
 	assert_non_null(strstr(operation->text, "42 keys were moved"));
-	assert_true(map_moves_under(map, bytes_text("pat/"))); /* a copy that lags may have the rows still */
+	assert_true(
+		map_moves_under(map, map->shards, bytes_text("pat/"))); /* a copy that lags may have the rows still */
 	/* Back again, whence they came. */
 	id = begin_copy(map, unset_binding(map, "pat/").id);
 	operation = map_operation_find(map, id);
@@ -172,7 +173,7 @@ static void test_keys_that_cannot_go_keep_the_binding(void **state)
 	assert_false(map_operation_fences(operation));
 	assert_null(binding_at(map, "pat/"));
 	assert_string_equal(home_of(map, "pat/x"), "default");
-	assert_true(map_moves_under(map, bytes_text("pat/")));
+	assert_true(map_moves_under(map, map->shards, bytes_text("pat/")));
 	assert_refused(set_binding(map, binding_of("pat/", "eu")), STATUS_CONFLICT, "moves keys");
 	finish_phase(map, id, PHASE_ABORT);
 	assert_int_equal(operation->state, OPERATION_FAILED);

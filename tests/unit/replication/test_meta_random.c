@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -100,16 +101,6 @@ static void random_report(struct prng *prng, const struct cluster_map *map, stru
 		change->replicas[0].replica++;
 }
 
-static bool is_behind(const struct cluster_map *map, const struct map_operation *operation, struct bytes key)
-{
-	struct hash128 keyed = hash_keyed(key, map->hash_secret);
-	if (operation_of_range(operation->kind))
-		return hash_key(key) >= operation->hash_first && hash_key(key) <= operation->hash_last;
-	if (operation->exact)
-		return keyed.high == operation->hash.high && keyed.low == operation->hash.low;
-	return bytes_starts_with(key, bytes_of(operation->prefix, operation->prefix_size));
-}
-
 /* What an honest shard does and finds, in its step of the operation. */
 static uint64_t shard_works(const struct cluster_map *map, struct store *store, const struct map_operation *operation,
 	const struct map_shard *shard)
@@ -119,7 +110,7 @@ static uint64_t shard_works(const struct cluster_map *map, struct store *store, 
 		struct bytes key = bytes_text(keys[i]);
 		uint64_t *row = row_in(store, shard->id, i);
 		const struct map_shard *to = NULL;
-		if (*row == 0 || !is_behind(map, operation, key))
+		if (*row == 0 || !map_operation_has(map, operation, key))
 			continue;
 		enum map_move move = operation->phase == PHASE_COPY
 					     ? map_operation_moves_from(map, operation, shard, key, &to)
@@ -174,7 +165,7 @@ static void random_writes(struct prng *prng, const struct cluster_map *map, stru
 		const struct map_operation *operation = &map->operations[i];
 		if (operation_of_range(operation->kind) && operation->shard_from == shard->id &&
 			map_operation_fences(operation) && operation->phase > PHASE_FENCE &&
-			is_behind(map, operation, bytes_text(keys[at])))
+			map_operation_has(map, operation, bytes_text(keys[at])))
 			return;
 	}
 	store->version[at] = prng_chance(prng, 300000) ? ++store->last : 0;
@@ -280,7 +271,8 @@ static void random_change(
 		if (prng_chance(prng, 500000)) {
 			memset(change, 0, sizeof(*change));
 			change->kind = CHANGE_REGION_REMOVE;
-			strcpy(change->name, map->regions[prng_below(prng, map->region_count)].name);
+			snprintf(change->name, sizeof(change->name), "%s",
+				map->regions[prng_below(prng, map->region_count)].name);
 		}
 	} else if (dice < 43) {
 		random_range(prng, map, change);

@@ -95,7 +95,8 @@ static void test_a_shard_is_split(void **state)
 	step(map, id, PHASE_COPY, 0);
 	assert_int_equal(operation->version, 77);
 	assert_ptr_equal(map_shard_of(map, parent.policy, above), from);
-	assert_true(map_moves_under(map, bytes_text("anything")));
+	assert_true(map_moves_under(map, from, bytes_text("anything")));
+	assert_false(map_moves_under(map, shard_of(map, "default", 0), bytes_text("anything")));
 	uint64_t switches = map_switches(map), epoch = map->epoch;
 	step(map, id, PHASE_CLOSE, 0);
 	/* The switch. */
@@ -119,7 +120,8 @@ static void test_a_shard_is_split(void **state)
 	assert_int_equal(map->shard_count, count);
 	step(map, id, PHASE_PURGE, 0);
 	assert_int_equal(operation->state, OPERATION_DONE);
-	assert_true(map_moves_under(map, bytes_text("anything"))); /* where a replica lags */
+	assert_true(map_moves_under(map, from, bytes_text("anything"))); /* where a replica lags */
+	assert_true(map_moves_under(map, to, bytes_text("anything")));
 	free(map);
 }
 
