@@ -407,7 +407,7 @@ static void look_at_rows(struct world *world, const struct world_node *node, con
 
 void checkers_homes(struct world *world)
 {
-	const struct cluster_map *map = NULL;
+	const struct cluster_map *map = world_newest_map(world);
 
 	for (unsigned i = 0; i < world->node_count; i++) {
 		const struct world_node *node = &world->nodes[i];
@@ -418,8 +418,6 @@ void checkers_homes(struct world *world)
 			if (hosted != NULL && hosted->policy != 0 && !hosted->doomed)
 				look_at_rows(world, node, hosted);
 		}
-		if (node->node != NULL && (map == NULL || node_map(node->node)->epoch > map->epoch))
-			map = node_map(node->node);
 	}
 	for (uint32_t j = 0; map != NULL && j < map->operation_count; j++) {
 		world->stats.moved += map->operations[j].phase == PHASE_PURGE;

@@ -1,5 +1,6 @@
 #include "tests/sim/drains.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/change.h"
@@ -10,23 +11,10 @@
 static bool running;
 
 /* The newest map of those that are up; NULL: nobody is. */
-static const struct cluster_map *newest(const struct world *world)
-{
-	const struct cluster_map *map = NULL;
-
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct cluster_map *other = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
-
-		if (other != NULL && (map == NULL || other->epoch > map->epoch))
-			map = other;
-	}
-	return map;
-}
-
 void drains_replace(struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct cluster_map *map = newest(world);
+		const struct cluster_map *map = world_newest_map(world);
 		struct world_node *node = &world->nodes[i];
 
 		if (map == NULL || node->id == 0 || node->ruined || node->paused_until_ns > world->now_ns ||
@@ -74,7 +62,7 @@ static void change_state(struct world *world)
 /* Somebody has everything back, so that the end of it is no cluster of which nothing is left. */
 void drains_all_back(struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	static struct change change;
 
 	world_log(world, "all that is drained is had back");
@@ -94,7 +82,7 @@ void drains_all_back(struct world *world)
 
 static void decommission(struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	static struct change change;
 
 	for (uint32_t i = 0; map != NULL && i < map->node_count; i++) {
@@ -109,7 +97,7 @@ static void decommission(struct world *world)
 
 void drains_cancel(struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	static struct change change;
 
 	memset(&change, 0, sizeof(change));
@@ -138,7 +126,7 @@ void drains_level(struct world *world)
 
 void drains_send_to(struct world *world, unsigned slot)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	const struct world_node *node = &world->nodes[slot];
 	static struct change change;
 	const struct map_shard *shard;
@@ -171,7 +159,7 @@ void drains_send_to(struct world *world, unsigned slot)
 /* A region that has no node just now is removed; one that is not there is registered again. */
 static void change_regions(struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	static struct change change;
 
 	for (unsigned i = 0; map != NULL && i < world->knobs.regions; i++) {
@@ -184,7 +172,7 @@ static void change_regions(struct world *world)
 			continue;
 		memset(&change, 0, sizeof(change));
 		change.kind = empty ? CHANGE_REGION_REMOVE : CHANGE_REGION_ADD;
-		strcpy(change.name, world_region_names[i]);
+		snprintf(change.name, sizeof(change.name), "%s", world_region_names[i]);
 		found_region(&change.region, i);
 		world->removed |= 1U << i;
 		world->stats.removals += empty;
@@ -265,7 +253,7 @@ static void register_regions(struct world *world)
 
 	if (world->removed == 0 || !world_run_until(world, world->now_ns + 5 * (uint64_t)WORLD_SECOND))
 		return;
-	for (unsigned i = 0; i < world->knobs.regions && (map = newest(world)) != NULL; i++) {
+	for (unsigned i = 0; i < world->knobs.regions && (map = world_newest_map(world)) != NULL; i++) {
 		if (map_region_find(map, world_region_names[i]) != NULL)
 			continue;
 		memset(&change, 0, sizeof(change));
@@ -310,7 +298,7 @@ static void describe(struct world *world, const char *what, const struct map_rep
 
 void drains_describe(struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 
 	for (uint32_t i = 0; map != NULL && i < map->operation_count; i++) {
 		const struct map_operation *operation = &map->operations[i];
@@ -341,7 +329,7 @@ void drains_describe(struct world *world)
 
 bool drains_done(const struct world *world)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 
 	for (uint32_t i = 0; map != NULL && !world->ruined && i < map->operation_count; i++) {
 		if (map->operations[i].state == OPERATION_RUNNING)

@@ -11,19 +11,6 @@ enum { SHARDS_MANY = 14 }; /* of one policy: then rather merge */
 
 static bool running;
 
-static const struct cluster_map *newest(const struct world *world)
-{
-	const struct cluster_map *map = NULL;
-
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct cluster_map *other = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
-
-		if (other != NULL && (map == NULL || other->epoch > map->epoch))
-			map = other;
-	}
-	return map;
-}
-
 static bool alike(const struct map_shard *a, const struct map_shard *b)
 {
 	if (a->policy != b->policy || map_shard_empty(a) || map_shard_empty(b) || a->wanted_count != b->wanted_count)
@@ -52,7 +39,7 @@ static const struct map_shard *neighbour_of(const struct cluster_map *map, const
 void ranges_change(struct world *world)
 {
 	struct change change = { .kind = CHANGE_SHARD_SPLIT };
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	const struct map_binding *binding;
 	const struct map_shard *shard, *other;
 	unsigned count = 0;
@@ -113,7 +100,7 @@ void ranges_stop(struct world *world)
 
 unsigned ranges_done(const struct world *world, uint8_t kind)
 {
-	const struct cluster_map *map = newest(world);
+	const struct cluster_map *map = world_newest_map(world);
 	unsigned count = 0;
 
 	for (uint32_t i = 0; map != NULL && i < map->operation_count; i++)

@@ -166,6 +166,28 @@ void story_drained(struct world_knobs *knobs)
 	knobs->drains = knobs->crashes = knobs->partitions = knobs->splits = knobs->moves = knobs->overlap = true;
 }
 
+void story_disturb(struct world *world, unsigned slot, unsigned other)
+{
+	story_wait_ms(world, prng_below(&world->faults, 700));
+	switch (prng_below(&world->faults, 4)) {
+	case 0:
+		story_kill(world, slot, false);
+		break;
+	case 1:
+		story_kill(world, slot, true);
+		break;
+	case 2:
+		story_cut(world, slot, other);
+		break;
+	default:
+		break; /* undisturbed */
+	}
+	story_wait_ms(world, prng_below(&world->faults, 1500));
+	story_start(world, slot);
+	story_whole_again(world);
+	story_wait_ms(world, prng_below(&world->faults, 2000));
+}
+
 void story_one_cannot_go(struct world *world)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {

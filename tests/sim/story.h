@@ -37,6 +37,8 @@ void story_name_leader(struct world *world, uint64_t shard, uint64_t node);
 bool story_of_world(const struct cluster_map *map, const struct map_shard *shard);
 /* As a draw, with what matters to who comes and goes. */
 void story_drained(struct world_knobs *knobs);
+/* A node crashes, loses its power, is not heard by another, or none of these; soon all is well again. */
+void story_disturb(struct world *world, unsigned slot, unsigned other);
 /* Somebody who holds keys that are being copied says that one of them cannot go. */
 void story_one_cannot_go(struct world *world);
 /* Policies move, nodes are drained and go, all while bindings take keys along. */

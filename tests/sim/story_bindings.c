@@ -149,24 +149,7 @@ static void play_rehomed(struct world *world)
 			story_wait_ms(world, 10);
 			story_one_cannot_go(world);
 		}
-		story_wait_ms(world, prng_below(&world->faults, 700));
-		switch (prng_below(&world->faults, 4)) {
-		case 0:
-			story_kill(world, slot, false);
-			break;
-		case 1:
-			story_kill(world, slot, true);
-			break;
-		case 2:
-			story_cut(world, slot, other);
-			break;
-		default:
-			break; /* undisturbed */
-		}
-		story_wait_ms(world, prng_below(&world->faults, 1500));
-		story_start(world, slot);
-		story_whole_again(world);
-		story_wait_ms(world, prng_below(&world->faults, 2000));
+		story_disturb(world, slot, other);
 	}
 }
 

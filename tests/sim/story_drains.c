@@ -1,6 +1,7 @@
 /* tests/sim/story_drains.c: scenarios (tests/sim/scenarios.h): nodes and regions come and go. */
 #include "tests/sim/story.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/change.h"
@@ -210,7 +211,7 @@ static bool region_change(struct world *world, uint8_t kind, unsigned region, ui
 		memset(&change, 0, sizeof(change));
 		change.kind = kind;
 		change.state = state;
-		strcpy(change.name, world_region_names[region]);
+		snprintf(change.name, sizeof(change.name), "%s", world_region_names[region]);
 		if (kind == CHANGE_REGION_ADD)
 			found_region(&change.region, region);
 		status = found_change(world, &change, 10 * (uint64_t)WORLD_SECOND);

@@ -170,15 +170,9 @@ static void losing(struct world_knobs *knobs)
 /* The answer to a change may be the one to another that was under way. */
 static bool gone(const struct world *world, uint64_t id)
 {
-	const struct cluster_map *map = NULL;
+	const struct cluster_map *map = world_newest_map(world);
 	const struct map_node *node;
 
-	for (unsigned i = 0; i < world->node_count; i++) {
-		const struct cluster_map *own = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
-
-		if (own != NULL && (map == NULL || own->epoch > map->epoch))
-			map = own;
-	}
 	node = map == NULL ? NULL : map_node_find(map, id);
 	return map != NULL && (node == NULL || node->state == NODE_GONE);
 }

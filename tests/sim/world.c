@@ -586,6 +586,19 @@ bool world_node_up(const struct world *world, unsigned slot)
 	return world->nodes[slot].node != NULL;
 }
 
+const struct cluster_map *world_newest_map(const struct world *world)
+{
+	const struct cluster_map *map = NULL;
+
+	for (unsigned i = 0; i < world->node_count; i++) {
+		const struct cluster_map *other = world->nodes[i].node == NULL ? NULL : node_map(world->nodes[i].node);
+
+		if (other != NULL && (map == NULL || other->epoch > map->epoch))
+			map = other;
+	}
+	return map;
+}
+
 struct world_node *world_node_by_id(struct world *world, uint64_t id)
 {
 	for (unsigned i = 0; i < world->node_count; i++) {

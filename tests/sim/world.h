@@ -152,6 +152,7 @@ void node_pause(struct world *world, unsigned slot, uint64_t for_ns);
 struct node_time node_now(struct world_node *node);
 void node_kick(struct world_node *node); /* after any call: timers and flushes */
 bool world_node_up(const struct world *world, unsigned slot);
+const struct cluster_map *world_newest_map(const struct world *world); /* of those that nodes have; NULL: none */
 struct world_node *world_node_by_id(struct world *world, uint64_t id);
 struct world_node *world_node_of(struct world *world, uint64_t id);	    /* also by an id that it had before */
 void world_node_dir(unsigned slot, unsigned life, char dir[WORLD_DIR_MAX]); /* life 0: its first */

@@ -111,6 +111,21 @@ static inline struct change report_of(const struct map_shard *shard, uint64_t in
 	return change;
 }
 
+/* The shard's membership is what is wanted. */
+static inline void settle_shard(struct cluster_map *map, const struct map_shard *shard)
+{
+	struct change report = report_of(shard, shard->membership_index + 5);
+	assert_int_equal(apply(map, &report).status, STATUS_OK);
+}
+
+/* ... of every one that moves. */
+static inline void settle(struct cluster_map *map)
+{
+	for (uint32_t i = 0; i < map->shard_count; i++)
+		if (map->shards[i].operation != 0)
+			settle_shard(map, &map->shards[i]);
+}
+
 /* The usual rules: everything for all, a part for the EU. */
 static inline struct cluster_map *ruled(void)
 {

@@ -68,20 +68,6 @@ static const struct map_operation *operation_of(const struct cluster_map *map, u
 	return operation;
 }
 
-/* The shard's membership is what is wanted. */
-static void settle_shard(struct cluster_map *map, const struct map_shard *shard)
-{
-	struct change report = report_of(shard, shard->membership_index + 5);
-	assert_int_equal(apply(map, &report).status, STATUS_OK);
-}
-
-static void settle(struct cluster_map *map)
-{
-	for (uint32_t i = 0; i < map->shard_count; i++)
-		if (map->shards[i].operation != 0)
-			settle_shard(map, &map->shards[i]);
-}
-
 /* A shard of `default` that is on n1, n3, n5 and has reported so. */
 static const struct map_shard *placed(struct cluster_map *map)
 {

@@ -56,17 +56,6 @@ static bool votes(const struct cluster_map *map, const char *node)
 	return map_node_by_place(map, node)->meta_voter;
 }
 
-/* Every shard that moves reports that it is where it is wanted. */
-static void settle(struct cluster_map *map)
-{
-	for (uint32_t i = 0; i < map->shard_count; i++) {
-		if (map->shards[i].operation == 0)
-			continue;
-		struct change report = report_of(&map->shards[i], map->shards[i].membership_index + 5);
-		assert_int_equal(apply(map, &report).status, STATUS_OK);
-	}
-}
-
 static void test_a_drained_node_is_left_by_all(void **state)
 {
 	(void)state;

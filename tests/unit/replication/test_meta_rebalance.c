@@ -31,19 +31,6 @@ static struct meta_result rebalance(struct cluster_map *map)
 	return result;
 }
 
-static void settle_shard(struct cluster_map *map, const struct map_shard *shard)
-{
-	struct change report = report_of(shard, shard->membership_index + 5);
-	assert_int_equal(apply(map, &report).status, STATUS_OK);
-}
-
-static void settle(struct cluster_map *map)
-{
-	for (uint32_t i = 0; i < map->shard_count; i++)
-		if (map->shards[i].operation != 0)
-			settle_shard(map, &map->shards[i]);
-}
-
 static unsigned carried(const struct cluster_map *map, uint64_t node, bool witnesses)
 {
 	unsigned count = 0;

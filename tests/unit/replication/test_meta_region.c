@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -12,7 +13,7 @@
 static struct meta_result remove_region(struct cluster_map *map, const char *region)
 {
 	struct change change = { .kind = CHANGE_REGION_REMOVE, .now_us = 9000 };
-	strcpy(change.name, region);
+	snprintf(change.name, sizeof(change.name), "%s", region);
 	return apply(map, &change);
 }
 
@@ -33,7 +34,7 @@ static void report_meta_without(struct cluster_map *map, const char *region)
 static void empty(struct cluster_map *map, const char *region)
 {
 	struct change change = { .kind = CHANGE_REGION_STATE, .state = REGION_DRAINING };
-	strcpy(change.name, region);
+	snprintf(change.name, sizeof(change.name), "%s", region);
 	assert_int_equal(apply(map, &change).status, STATUS_OK);
 	for (uint32_t i = 0; i < map->shard_count; i++) {
 		if (map->shards[i].operation == 0)
@@ -176,7 +177,7 @@ static void test_drains_of_others_stay_theirs(void **state)
 	assert_int_equal(apply_rules(map, &policy, 1, NULL, 0).status, STATUS_OK);
 	empty(map, "eu-central-1");
 	struct change drain = { .kind = CHANGE_REGION_STATE, .state = REGION_DRAINING };
-	strcpy(drain.name, "eu-north-1");
+	snprintf(drain.name, sizeof(drain.name), "eu-north-1");
 	assert_int_equal(apply(map, &drain).status, STATUS_OK);
 	uint64_t id = running_drain(map);
 	assert_int_not_equal(id, 0);

@@ -241,7 +241,7 @@ static void test_regions_that_go(void **state)
 	assert_int_equal(rtt_matrix_now(node)->us[1][2], 175000);
 	leading_wrote(&hosted.leading, 2);
 	/* One more behind them changes nothing; and is not believed of who does not know of it. */
-	strcpy(node->map->regions[REGIONS].name, "region-new");
+	snprintf(node->map->regions[REGIONS].name, sizeof(node->map->regions[REGIONS].name), "region-new");
 	node->map->region_count++;
 	node->map->epoch++;
 	assert_int_equal(rtt_matrix_now(node)->us[1][2], 175000);
