@@ -5,6 +5,7 @@
 
 #include "policy/change.h"
 #include "server/node_internal.h"
+#include "tests/sim/checkers.h"
 #include "tests/sim/drains.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/found.h"
@@ -100,6 +101,22 @@ static void split_in_calm(struct world_knobs *knobs)
 	knobs->keys = 16;
 }
 
+/* Writes are applied whose clients hear nothing of it before the shard has split, or merged: they send them again, to
+ * another shard. */
+static void play_retried(struct world *world)
+{
+	for (unsigned round = 0; round < 30 && world->failure[0] == '\0'; round++) {
+		world->mute = true;
+		story_wait_ms(world, 200);
+		ranges_change(world);
+		story_wait_ms(world, 100);
+		for (unsigned ms = 0; ms < 3000 && !checkers_settled(world); ms += 50)
+			story_wait_ms(world, 50);
+		world->mute = false;
+		story_wait_ms(world, 2000);
+	}
+}
+
 /* The node's ledger has a replica that was not made yet. */
 static bool unborn(const struct node *node)
 {
@@ -151,6 +168,8 @@ static const struct scenario scenarios[] = {
 		play_crowded },
 	{ "split-crowded-witness", "the same, of shards that have a witness, and all lose power at once",
 		crowded_witnessed, play_crowded },
+	{ "split-retried", "writes are sent again when the shard that applied them has split or merged", split_in_calm,
+		play_retried },
 	{ "split-unborn", "the power goes where the new shard's replica is on record and not made yet", split_in_calm,
 		play_unborn },
 };

@@ -511,7 +511,7 @@ static void io_reply(void *arg, uint64_t connection, const struct message *messa
 	struct world *world = from->world;
 	unsigned region = (unsigned)(connection >> 32), client = (unsigned)((connection & 0xffffffff) - 1);
 
-	if (from->dead || (world->cut_clients[from->slot] && region != from->region))
+	if (from->dead || world->mute || (world->cut_clients[from->slot] && region != from->region))
 		return;
 	world_at(world, world->now_ns + network_delay_ns(world, from->region, region), on_reply, from, client,
 		encode(world, message));
@@ -793,6 +793,7 @@ void world_heal(struct world *world)
 	world->writers = world->silent = 0;
 	memset(world->cut, 0, sizeof(world->cut));
 	memset(world->cut_clients, 0, sizeof(world->cut_clients));
+	world->mute = false;
 	for (unsigned i = 0; i < world->node_count; i++) {
 		world->nodes[i].slow_disk = false;
 		disk_model_quota(world->nodes[i].dir, UINT64_MAX);

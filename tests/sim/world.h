@@ -117,6 +117,7 @@ struct world {
 	struct peer_identity admin;
 	bool cut[WORLD_NODES_MAX][WORLD_NODES_MAX]; /* [from][to] */
 	bool cut_clients[WORLD_NODES_MAX];	    /* clients of other regions do not reach it */
+	bool mute;				    /* no answer reaches a client */
 	struct codec_scratch scratch;
 	struct world_stats stats;
 	uint64_t digest;	       /* folded over every event */
