@@ -78,8 +78,7 @@ static uint64_t hold_index(struct driver *driver, const struct driver_read_of *o
 
 bool driver_may_read(const struct driver *driver, uint64_t now_ns)
 {
-	if (driver->failed || !driver->started || driver->flush.restore_due || driver->reseed.running ||
-		driver->apply_stalled)
+	if (!driver_rows_whole(driver) || driver->apply_stalled)
 		return false;
 	return group_may_read(driver->group, now_ns);
 }
