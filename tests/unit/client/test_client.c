@@ -574,6 +574,45 @@ static void test_sessions(void **state)
 	dom_close(client);
 }
 
+/* What it has seen may be in a shard that the client's own map does not know of yet: the client asks for a map as new.
+ */
+static void test_a_session_that_saw_a_newer_map(void **state)
+{
+	(void)state;
+	dom_client *client = client_of("app"), *lagging = client_of("app");
+	dom_options options = DOM_OPTIONS;
+	options.session = dom_session_new((dom_bytes){ NULL, 0 });
+	assert_int_equal(ended(dom_put(client, text("k/s"), text("v"), &options)), DOM_OK);
+	assert_int_equal(session_map_epoch(options.session), 7);
+	assert_int_equal(ended(dom_get(lagging, text("k/s"), NULL)), DOM_OK); /* it has a map */
+	node_set(&node.tells_newer, 1);
+	for (unsigned scan = 0; scan < 2; scan++) {
+		session_saw_map(options.session, 8);
+		options.read = DOM_STRONG; /* asks whoever serves it: its own map will do */
+		assert_int_equal(ended(dom_get(lagging, text("k/s"), &options)), DOM_OK);
+		pthread_mutex_lock(&node.lock);
+		assert_int_equal(node.last.map_epoch, 7);
+		pthread_mutex_unlock(&node.lock);
+		options.read = DOM_SESSION;
+		assert_int_equal(ended(scan ? dom_scan(lagging, text("k/s"), text(""), 0, &options)
+					    : dom_get(lagging, text("k/s"), &options)),
+			DOM_OK);
+		pthread_mutex_lock(&node.lock);
+		assert_int_equal(node.last.map_epoch, 8);
+		pthread_mutex_unlock(&node.lock);
+		dom_close(lagging);
+		if (scan == 0) {
+			node_set(&node.tells_newer, 0);
+			lagging = client_of("app");
+			assert_int_equal(ended(dom_get(lagging, text("k/s"), NULL)), DOM_OK);
+			node_set(&node.tells_newer, 1);
+		}
+	}
+	node_set(&node.tells_newer, 0);
+	dom_session_free(options.session);
+	dom_close(client);
+}
+
 /* What a level asks, and what comes back with the value. */
 static void test_read_levels(void **state)
 {
@@ -832,6 +871,7 @@ int main(void)
 		cmocka_unit_test(test_a_broken_connection_applies_once),
 		cmocka_unit_test(test_time_runs_out),
 		cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_a_session_that_saw_a_newer_map),
 		cmocka_unit_test(test_read_levels),
 		cmocka_unit_test(test_a_session_of_another_cluster),
 		cmocka_unit_test(test_scans_merge_shards),
